@@ -40,7 +40,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Loop, loop_free)
 
 /* Hand @task to the loop. Returns FALSE, and does nothing, when the mailbox is full or the loop stops. Any thread. */
 G_GNUC_WARN_UNUSED_RESULT gboolean loop_post(Loop *loop, LoopTask *task);
-/* Hand over the completion of work that was counted when it began: always fits, until the loop has stopped. Any thread. */
+/* Hand over the completion of work that was counted when it began: always fits, until the loop has stopped. Any thread.
+ */
 void loop_post_completion(Loop *loop, LoopTask *task);
 /* Run @func on the loop: convenience that allocates, not for hot paths; counts as a completion. Any thread. */
 void loop_call(Loop *loop, void (*func)(gpointer data), gpointer data);

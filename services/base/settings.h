@@ -1,4 +1,5 @@
-/* Settings of a service: flags, then MILENA_* environment, then a key file; unknown or ill-typed ones are refused by name.
+/* Settings of a service: flags, then MILENA_* environment, then a key file; unknown or ill-typed ones are refused by
+ * name.
  *
  * A service declares a table of SettingSpec that point into its own struct; `--name value`, `MILENA_NAME=value` and
  * `name=value` in group [SERVICE] of the file given by --config fill it, in this order of precedence. */

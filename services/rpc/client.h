@@ -1,7 +1,7 @@
 /* A gRPC client: one channel for each address, shared, with keepalive and backoff; calls by protobuf-c descriptor.
  *
- * All callbacks of a call arrive on the loop that the caller names. Threads: the pool may be used from any thread; a call
- * belongs to its loop. */
+ * All callbacks of a call arrive on the loop that the caller names. Threads: the pool may be used from any thread; a
+ * call belongs to its loop. */
 #pragma once
 
 #include "services/base/loop.h"
@@ -10,7 +10,7 @@
 
 G_BEGIN_DECLS
 
-typedef struct RpcClient RpcClient;       /* threads, completion queues and the channel pool */
+typedef struct RpcClient RpcClient;         /* threads, completion queues and the channel pool */
 typedef struct RpcClientCall RpcClientCall; /* one call; the caller holds a reference until it closed */
 
 typedef struct {

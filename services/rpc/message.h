@@ -1,11 +1,12 @@
 /* A message on its way in or out, as reference-counted slices.
  *
- * Out: a protobuf-c message is packed; every `bytes` field of at least RPC_SHARE_BYTES that lies inside one of the given
- * owners becomes a slice of its own, not a copy. In: messages are decoded by their descriptor into an arena that dies
- * with the message; `bytes` fields point into the slices that arrived. A field that arrived in several slices is
+ * Out: a protobuf-c message is packed; every `bytes` field of at least RPC_SHARE_BYTES that lies inside one of the
+ * given owners becomes a slice of its own, not a copy. In: messages are decoded by their descriptor into an arena that
+ * dies with the message; `bytes` fields point into the slices that arrived. A field that arrived in several slices is
  * gathered once.
  *
- * Strings are checked while decoding (valid UTF-8, no NUL), nesting is bounded, and what does not parse is a Failure. */
+ * Strings are checked while decoding (valid UTF-8, no NUL), nesting is bounded, and what does not parse is a Failure.
+ */
 #pragma once
 
 #include <glib.h>

@@ -19,19 +19,19 @@ typedef struct RpcServer RpcServer;
 typedef struct RpcCall RpcCall;
 
 typedef struct {
-  guint threads;                 /* completion queues and polling threads; 0: 2 */
-  guint32 receive_max_bytes;     /* of one message; 0: 68 MiB, above the largest batch */
+  guint threads;                  /* completion queues and polling threads; 0: 2 */
+  guint32 receive_max_bytes;      /* of one message; 0: 68 MiB, above the largest batch */
   guint32 max_concurrent_streams; /* of one connection; 0: 1,000 */
-  guint64 inflight_max_bytes;    /* of request messages in the process; beyond it calls are refused; 0: 256 MiB */
-  guint64 send_queue_max_bytes;  /* of one stream, then rpc_call_send says BUSY; 0: 4 MiB */
+  guint64 inflight_max_bytes;     /* of request messages in the process; beyond it calls are refused; 0: 256 MiB */
+  guint64 send_queue_max_bytes;   /* of one stream, then rpc_call_send says BUSY; 0: 4 MiB */
 } RpcServerOptions;
 
 /* One method. Exactly one of `unary` and `stream` is set. Names must be methods of the descriptor; methods of the
  * descriptor without an entry answer UNIMPLEMENTED. */
 typedef struct {
   const char *name; /* "Produce" */
-  /* Unary, and server-streaming: the request is there. The handler owns a reference to @call, and answers once (unary) or
-   * sends and then finishes, now or later, on the same loop. @request: borrowed; ref it to keep it. */
+  /* Unary, and server-streaming: the request is there. The handler owns a reference to @call, and answers once (unary)
+   * or sends and then finishes, now or later, on the same loop. @request: borrowed; ref it to keep it. */
   void (*unary)(RpcCall *call, RpcMessage *request, gpointer user_data);
   /* Client-streaming and bidirectional: the call is open; set the callbacks and ask for the first message. */
   void (*stream)(RpcCall *call, gpointer user_data);
