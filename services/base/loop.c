@@ -1,0 +1,254 @@
+/* The event loop: see loop.h.
+ *
+ * The mailbox is a linked list under a pthread mutex, and an eventfd that wakes the glib main context. The source takes
+ * the whole list at once and runs it without the lock; what a task posts meanwhile waits for the next round, so glib's
+ * timers are never starved.
+ *
+ * Invariants
+ *   1. `waiting` counts posted tasks that are not completions; it never exceeds mailbox_max.
+ *   2. The eventfd is written only when the list goes from empty to non-empty: one wake-up a round.
+ *   3. After `quitting` is set, loop_post says no; completions are taken until the loop has run dry. */
+#include "services/base/loop.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+struct Loop {
+  char name[16];
+  GMainContext *context;
+  GMainLoop *main_loop;
+  GSource *source;
+  GThread *thread;
+  int wake_fd;
+  guint mailbox_max;
+  _Atomic(GThread *) owner; /* whose thread runs the loop now */
+
+  pthread_mutex_t mutex; /* guards what follows */
+  LoopTask *head, **tail;
+  guint waiting;
+  gboolean quitting;
+};
+
+typedef struct {
+  GSource base;
+  Loop *loop;
+  gpointer fd_tag;
+} MailboxSource;
+
+static gboolean mailbox_prepare(GSource *source, int *timeout) {
+  (void)source;
+  *timeout = -1;
+  return FALSE;
+}
+
+static gboolean mailbox_check(GSource *source) {
+  MailboxSource *mailbox = (MailboxSource *)source;
+  return g_source_query_unix_fd(source, mailbox->fd_tag) != 0;
+}
+
+/* Take all that waits. */
+static LoopTask *mailbox_take(Loop *loop, gboolean *ret_quitting) {
+  uint64_t count;
+  ssize_t ignored = read(loop->wake_fd, &count, sizeof count); /* non-blocking: empty is fine */
+  (void)ignored;
+  pthread_mutex_lock(&loop->mutex);
+  LoopTask *head = loop->head;
+  loop->head = NULL;
+  loop->tail = &loop->head;
+  loop->waiting = 0;
+  *ret_quitting = loop->quitting;
+  pthread_mutex_unlock(&loop->mutex);
+  return head;
+}
+
+static gboolean mailbox_dispatch(GSource *source, GSourceFunc callback, gpointer user_data) {
+  (void)callback;
+  (void)user_data;
+  Loop *loop = ((MailboxSource *)source)->loop;
+  gboolean quitting;
+  LoopTask *task = mailbox_take(loop, &quitting);
+  gboolean dry = task == NULL;
+  while (task) {
+    LoopTask *next = task->next; /* the task may free itself */
+    task->run(task);
+    task = next;
+  }
+  if (quitting && dry)
+    g_main_loop_quit(loop->main_loop);
+  else if (quitting)
+    eventfd_write(loop->wake_fd, 1); /* look again: a task may have posted a completion */
+  return G_SOURCE_CONTINUE;
+}
+
+static GSourceFuncs MAILBOX_FUNCS = {.prepare = mailbox_prepare, .check = mailbox_check, .dispatch = mailbox_dispatch};
+
+Loop *loop_new(const char *name, guint mailbox_max) {
+  Loop *loop = g_new0(Loop, 1);
+  g_strlcpy(loop->name, name, sizeof loop->name);
+  loop->mailbox_max = mailbox_max;
+  loop->tail = &loop->head;
+  pthread_mutex_init(&loop->mutex, NULL);
+  loop->context = g_main_context_new();
+  loop->main_loop = g_main_loop_new(loop->context, FALSE);
+  loop->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  INVARIANT(loop->wake_fd >= 0, "a loop needs a file descriptor: raise the limit of open files");
+  loop->source = g_source_new(&MAILBOX_FUNCS, sizeof(MailboxSource));
+  MailboxSource *mailbox = (MailboxSource *)loop->source;
+  mailbox->loop = loop;
+  mailbox->fd_tag = g_source_add_unix_fd(loop->source, loop->wake_fd, G_IO_IN);
+  g_source_attach(loop->source, loop->context);
+  return loop;
+}
+
+void loop_run(Loop *loop) {
+  atomic_store(&loop->owner, g_thread_self());
+  g_main_context_push_thread_default(loop->context);
+  g_main_loop_run(loop->main_loop);
+  g_main_context_pop_thread_default(loop->context);
+  atomic_store(&loop->owner, NULL);
+}
+
+static gpointer loop_thread(gpointer data) {
+  loop_run(data);
+  return NULL;
+}
+
+void loop_start(Loop *loop) {
+  INVARIANT(!loop->thread, "a loop is started once");
+  loop->thread = g_thread_new(loop->name, loop_thread, loop);
+}
+
+void loop_quit(Loop *loop) {
+  pthread_mutex_lock(&loop->mutex);
+  loop->quitting = TRUE;
+  pthread_mutex_unlock(&loop->mutex);
+  eventfd_write(loop->wake_fd, 1);
+}
+
+void loop_stop(Loop *loop) {
+  INVARIANT(!loop_is_current(loop), "a loop can't wait for itself");
+  loop_quit(loop);
+  if (loop->thread)
+    g_thread_join(g_steal_pointer(&loop->thread));
+}
+
+void loop_free(Loop *loop) {
+  if (!loop)
+    return;
+  if (loop->thread)
+    loop_stop(loop);
+  g_source_destroy(loop->source);
+  g_source_unref(loop->source);
+  g_main_loop_unref(loop->main_loop);
+  g_main_context_unref(loop->context);
+  close(loop->wake_fd);
+  pthread_mutex_destroy(&loop->mutex);
+  g_free(loop);
+}
+
+/* Append; wakes the loop when it may sleep. The mutex is held. */
+static void mailbox_append(Loop *loop, LoopTask *task) {
+  gboolean was_empty = loop->head == NULL;
+  task->next = NULL;
+  *loop->tail = task;
+  loop->tail = &task->next;
+  if (was_empty)
+    eventfd_write(loop->wake_fd, 1);
+}
+
+gboolean loop_post(Loop *loop, LoopTask *task) {
+  pthread_mutex_lock(&loop->mutex);
+  gboolean fits = !loop->quitting && loop->waiting < loop->mailbox_max;
+  if (fits) {
+    loop->waiting++;
+    mailbox_append(loop, task);
+  }
+  pthread_mutex_unlock(&loop->mutex);
+  return fits;
+}
+
+void loop_post_completion(Loop *loop, LoopTask *task) {
+  pthread_mutex_lock(&loop->mutex);
+  mailbox_append(loop, task);
+  pthread_mutex_unlock(&loop->mutex);
+}
+
+typedef struct {
+  LoopTask task;
+  void (*func)(gpointer data);
+  gpointer data;
+} LoopCall;
+
+static void loop_call_run(LoopTask *task) {
+  LoopCall *call = (LoopCall *)task;
+  call->func(call->data);
+  g_free(call);
+}
+
+void loop_call(Loop *loop, void (*func)(gpointer data), gpointer data) {
+  LoopCall *call = g_new0(LoopCall, 1);
+  *call = (LoopCall){.task = {.run = loop_call_run}, .func = func, .data = data};
+  loop_post_completion(loop, &call->task);
+}
+
+typedef struct {
+  LoopTask task;
+  void (*func)(gpointer data);
+  gpointer data;
+  pthread_mutex_t mutex;
+  pthread_cond_t cond;
+  gboolean done;
+} LoopWait;
+
+static void loop_wait_run(LoopTask *task) {
+  LoopWait *wait = (LoopWait *)task;
+  wait->func(wait->data);
+  pthread_mutex_lock(&wait->mutex);
+  wait->done = TRUE;
+  pthread_cond_signal(&wait->cond);
+  pthread_mutex_unlock(&wait->mutex);
+}
+
+void loop_call_and_wait(Loop *loop, void (*func)(gpointer data), gpointer data) {
+  INVARIANT(!loop_is_current(loop), "a loop can't wait for itself");
+  LoopWait wait = {.task = {.run = loop_wait_run}, .func = func, .data = data};
+  pthread_mutex_init(&wait.mutex, NULL);
+  pthread_cond_init(&wait.cond, NULL);
+  loop_post_completion(loop, &wait.task);
+  pthread_mutex_lock(&wait.mutex);
+  while (!wait.done)
+    pthread_cond_wait(&wait.cond, &wait.mutex);
+  pthread_mutex_unlock(&wait.mutex);
+  pthread_cond_destroy(&wait.cond);
+  pthread_mutex_destroy(&wait.mutex);
+}
+
+GSource *loop_add_timeout(Loop *loop, guint delay_ms, GSourceFunc func, gpointer data) {
+  GSource *source = g_timeout_source_new(delay_ms);
+  g_source_set_callback(source, func, data, NULL);
+  g_source_attach(source, loop->context);
+  return source;
+}
+
+guint loop_backlog(Loop *loop) {
+  pthread_mutex_lock(&loop->mutex);
+  guint waiting = loop->waiting;
+  pthread_mutex_unlock(&loop->mutex);
+  return waiting;
+}
+
+gboolean loop_is_current(Loop *loop) {
+  return atomic_load(&loop->owner) == g_thread_self();
+}
+
+GMainContext *loop_context(Loop *loop) {
+  return loop->context;
+}
+
+const char *loop_name(Loop *loop) {
+  return loop->name;
+}
