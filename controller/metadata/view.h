@@ -1,0 +1,50 @@
+/* The metadata as the public API shows it: images in, protobuf messages out. Used by controllers and brokers. Pure.
+ *
+ * Every message is owned by the caller: free it with its free_unpacked(message, NULL). */
+#pragma once
+
+#include "controller/metadata/image.h"
+#include "milena/v1/admin_service.pb-c.h"
+#include "milena/v1/metadata_service.pb-c.h"
+
+G_BEGIN_DECLS
+
+/* The configuration with all defaults filled in. */
+Milena__V1__TopicConfig *metadata_view_effective_config(const Milena__V1__TopicConfig *config,
+                                                        guint32 replication_factor);
+/* The same for the topic's values that the hot path needs, without a message. */
+guint32 metadata_topic_max_message_bytes(const MetadataTopic *topic);
+guint32 metadata_topic_min_insync_replicas(const MetadataTopic *topic);
+Milena__V1__Flush metadata_topic_flush(const MetadataTopic *topic);
+gint64 metadata_topic_flush_interval_ms(const MetadataTopic *topic);
+
+Milena__V1__Topic *metadata_view_topic(const MetadataTopic *topic);
+Milena__V1__Broker *metadata_view_broker(const MetadataBroker *broker);
+
+/* The cluster.
+ *
+ * @names: topics that are wanted; all when @name_count is 0
+ * @active_controller_id: -1 when unknown
+ *
+ * Returns NULL, or UNKNOWN_TOPIC when a name does not exist (never with @skip_unknown). */
+Failure *metadata_view_cluster(const MetadataImage *image, gint32 active_controller_id, char *const *names,
+                               gsize name_count, gboolean skip_unknown, Milena__V1__ClusterMetadata **ret_cluster);
+
+/* What changed from @from to @to, for WatchMetadata: brokers and topics that are new, changed or gone. Costs
+ * O(changes), not O(cluster), where the images share their parts.
+ *
+ * @names: as above */
+Milena__V1__MetadataChange *metadata_view_change(const MetadataImage *from, const MetadataImage *to,
+                                                 gint32 active_controller_id, char *const *names, gsize name_count);
+
+/* Answers of the read-only calls of AdminService. Each returns NULL and sets the response, or a failure. */
+Failure *metadata_view_get_topic(const MetadataImage *image, const Milena__V1__GetTopicRequest *request,
+                                 Milena__V1__GetTopicResponse **ret_response);
+Failure *metadata_view_list_topics(const MetadataImage *image, const Milena__V1__ListTopicsRequest *request,
+                                   Milena__V1__ListTopicsResponse **ret_response);
+Failure *metadata_view_get_broker(const MetadataImage *image, const Milena__V1__GetBrokerRequest *request,
+                                  Milena__V1__GetBrokerResponse **ret_response);
+Failure *metadata_view_list_brokers(const MetadataImage *image, const Milena__V1__ListBrokersRequest *request,
+                                    Milena__V1__ListBrokersResponse **ret_response);
+
+G_END_DECLS
