@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Runs the tests under a sanitizer: sanitize.sh asan|ubsan|tsan [TARGET...].
+. "$(dirname "$0")/common.sh"
+
+config=$1
+shift
+tools/setup.sh
+[ $# -gt 0 ] || set -- //tests/unit/...
+# A build of its own beside the plain one, so that switching costs no rebuild.
+bazel test --config="$config" --symlink_prefix="bazel-$config-" --keep_going "$@"
