@@ -11,7 +11,7 @@ bazel build --ui_event_filters=-info //... || bad=1
 say "layers and purity"
 tests/purity/check.sh || bad=1
 say "protos"
-tests/interop/buf_lint.sh || bad=1
+tests/interop/buf_test.sh || bad=1
 say "clang-tidy"
 files=$(git ls-files '*.c')
 [ "${1:-}" = --all ] || files=$(git diff --name-only --diff-filter=d "$(git merge-base HEAD 'HEAD~20' 2>/dev/null || git rev-list --max-parents=0 HEAD)" -- '*.c')

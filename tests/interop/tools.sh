@@ -1,0 +1,71 @@
+# Tools of other ecosystems that the tests use, fetched once into TOOLS_DIR; sourced. Each need_... sets a variable, or
+# prints why the tool can't be had and returns 1: then its tests are counted as skipped, by name.
+. tools/common.sh
+
+need_grpcurl() {
+  GRPCURL=$TOOLS_DIR/bin/grpcurl
+  [ -x "$GRPCURL" ] && return
+  command -v go >/dev/null || { echo "no go command"; return 1; }
+  GOBIN=$TOOLS_DIR/bin timeout 500 go install github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.3 >/dev/null 2>&1 ||
+    { echo "grpcurl could not be built as a Go module"; return 1; }
+}
+
+need_buf() {
+  BUF=$TOOLS_DIR/buf/node_modules/.bin/buf
+  [ -x "$BUF" ] && return
+  command -v npm >/dev/null || { echo "no npm command"; return 1; }
+  mkdir -p "$TOOLS_DIR/buf"
+  timeout 200 npm install --silent --no-audit --no-fund --prefix "$TOOLS_DIR/buf" @bufbuild/buf@1.47.2 >/dev/null 2>&1 ||
+    { echo "buf could not be installed from npm"; return 1; }
+}
+
+need_python() {
+  PYTHON=$TOOLS_DIR/python/bin/python
+  "$PYTHON" -c 'import grpc, grpc_tools' 2>/dev/null && return
+  command -v python3 >/dev/null || { echo "no python3 command"; return 1; }
+  { python3 -m venv "$TOOLS_DIR/python" &&
+    timeout 400 "$TOOLS_DIR/python/bin/pip" install -q grpcio==1.66.2 grpcio-tools==1.66.2; } >/dev/null 2>&1 ||
+    { echo "grpcio could not be installed from PyPI"; return 1; }
+}
+
+# Sets BASE_PORT to a block of 300 ports that no other test of this machine uses now: below the range that the kernel
+# gives to outgoing connections, and held by a lock for as long as the script lives.
+reserve_ports() {
+  local block
+  for block in $(seq 12000 300 31000 | shuf); do
+    exec {PORT_LOCK}>"/tmp/milena-ports-$block.lock"
+    if flock -n "$PORT_LOCK" && ! ss -Hltn 2>/dev/null | awk '{print $4}' | sed 's/.*://' |
+      awk -v b="$block" '$1 >= b && $1 < b + 300 {found=1} END {exit !found}'; then
+      BASE_PORT=$block
+      return
+    fi
+    exec {PORT_LOCK}>&-
+  done
+  echo "not ok no block of ports is free"
+  exit 1
+}
+
+# Starts a cluster of its own for the script, and takes it down when the script ends.
+start_cluster() {
+  WORK=$(mktemp -d)
+  trap 'bin/milena local down --data "$WORK/cluster" >"$WORK/down.log" 2>&1 || cat "$WORK/down.log"; rm -rf "$WORK"' EXIT
+  reserve_ports
+  if ! bin/milena local up --data "$WORK/cluster" --base-port "$BASE_PORT" "$@" >"$WORK/up.log" 2>&1; then
+    cat "$WORK/up.log"
+    echo "not ok a local cluster starts"
+    exit 1
+  fi
+  export MILENA_BOOTSTRAP=localhost:$BASE_PORT
+}
+
+# check NAME COMMAND...: runs the command, prints ok or not ok with what it said.
+check() {
+  local name=$1 output
+  shift
+  if output=$("$@" 2>&1); then
+    echo "ok $name"
+  else
+    echo "not ok $name"
+    sed 's/^/   /' <<<"$output"
+  fi
+}
