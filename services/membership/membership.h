@@ -1,0 +1,64 @@
+/* A process's place in the cluster: it registers with the controllers, keeps its session alive with heartbeats, and
+ * follows the committed metadata into an image. Brokers and coordinators share it.
+ *
+ *   started ──register──► registered ──heartbeat: fenced──► catching up ──heartbeat: unfenced──► member
+ *      ▲                      │ FENCED (the session ended meanwhile)                               │
+ *      └──────────────────────┴────────────────────────────────────────────────────────────────────┘
+ *   leave: heartbeats say so until a controller lets it go, or the time is over
+ *
+ * The metadata stream is followed from the start, beside the registration; it goes on at its version after a break,
+ * from whatever controller answers. Everything happens on the loop given at the start. */
+#pragma once
+
+#include "controller/metadata/image.h"
+#include "milena/internal/v1/controller_service.pb-c.h"
+#include "services/base/loop.h"
+#include "services/rpc/client.h"
+
+G_BEGIN_DECLS
+
+typedef struct Membership Membership;
+
+/* Who joins. Strings are copied. */
+typedef struct {
+  Milena__Internal__V1__NodeKind kind;
+  int id;
+  const char *rack;               /* or "" */
+  const char *address;            /* where clients reach it */
+  const char *peer_address;       /* where brokers reach it; "" for a coordinator */
+  const char *incarnation;        /* UUID of its data folder; "" for a coordinator */
+  const char *cluster_id;         /* of its data folder; "" for a new one */
+  const char *const *controllers; /* peer addresses to try, NULL-terminated */
+} MembershipOptions;
+
+/* What happens to it. All on the loop; none may be NULL. */
+typedef struct {
+  /* Registered, with this epoch: keep the cluster's id. Once, and again after each lost session. */
+  void (*registered)(const char *cluster_id, guint64 epoch, gpointer data);
+  /* The image has changed; borrowed, ref it to keep it. */
+  void (*image)(MetadataImage *image, gpointer data);
+  /* Fenced or unfenced, at each change. */
+  void (*fenced)(gboolean fenced, gpointer data);
+  /* The cluster will never take this process: the id is another's, or the folder belongs to another cluster. Stop. */
+  void (*refused)(const Failure *failure, gpointer data);
+} MembershipEvents;
+
+Membership *membership_new(RpcClient *client, Loop *loop, const MembershipOptions *options,
+                           const MembershipEvents *events, gpointer data);
+/* Begin. */
+void membership_start(Membership *membership);
+/* Tell the controllers that the process stops; @left is called once they let it go, or after @timeout_ms. */
+void membership_leave(Membership *membership, guint timeout_ms, void (*left)(gpointer data), gpointer data);
+/* On the loop. NULL is fine. */
+void membership_free(Membership *membership);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Membership, membership_free)
+
+/* The latest image; borrowed; NULL before the first. On the loop. */
+MetadataImage *membership_image(Membership *membership);
+/* The version that the controllers had last heard of by us: the image may be behind it. On the loop. */
+guint64 membership_known_version(Membership *membership);
+/* Peer address of the active controller, or NULL when none is known; borrowed. On the loop. */
+const char *membership_controller(Membership *membership);
+guint64 membership_epoch(Membership *membership);
+
+G_END_DECLS
