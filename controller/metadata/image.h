@@ -129,6 +129,17 @@ const MetadataController *metadata_image_controller(const MetadataImage *image, 
 /* @id is among the partition's replicas. */
 gboolean metadata_partition_has_replica(const MetadataPartition *partition, gint32 id);
 
+/* ---- Differences: what two versions do not share. Each callback gets NULL for the side that has none; topics are
+ * compared by name, so one that was re-created is told as a change to another id. Costs O(changes) between versions
+ * that are near each other, O(cluster) between unrelated images. ---- */
+/* Any callback may be NULL. */
+void metadata_image_diff(const MetadataImage *before, const MetadataImage *after,
+                         void (*topic)(const MetadataTopic *before, const MetadataTopic *after, gpointer user_data),
+                         void (*broker)(const MetadataBroker *before, const MetadataBroker *after, gpointer user_data),
+                         void (*coordinator)(const MetadataCoordinator *before, const MetadataCoordinator *after,
+                                             gpointer user_data),
+                         gpointer user_data);
+
 /* ---- Iteration: topics in the order of their names (strcmp), the others in that of their ids. The image must
  * outlive the iterator.
  *
