@@ -1,0 +1,64 @@
+/* Commands: what somebody asks of the cluster's metadata, turned into records, or refused.
+ *
+ * Each command looks at an image (with everything that was proposed before it) and appends the records that do what was
+ * asked; when they have been committed and applied, it is done. A command that finds its work done already (a retry)
+ * appends none. Pure: the version that the records will have, time and randomness come as arguments. */
+#pragma once
+
+#include "controller/metadata/image.h"
+#include "milena/internal/v1/controller_service.pb-c.h"
+#include "milena/v1/admin_service.pb-c.h"
+
+G_BEGIN_DECLS
+
+#define METADATA_TOPIC_NAME_BYTES_MAX 249
+#define METADATA_PARTITIONS_MAX 10000
+#define METADATA_REQUEST_ID_BYTES_MAX 128
+
+/* What a command may not find out by itself. */
+typedef struct {
+  guint64 version;   /* that the metadata will have with the command's records */
+  gint64 now_ms;     /* milliseconds since 1970 in UTC */
+  guint8 random[16]; /* fresh random bytes */
+} MetadataContext;
+
+/* A UUID (version 4) of random bytes, as text. */
+void metadata_uuid(const guint8 random[16], char ret_id[METADATA_ID_BYTES]);
+/* @text is a UUID as metadata_uuid writes it, in either case. */
+gboolean metadata_uuid_valid(const char *text);
+
+/* All: @image is borrowed; @records is a GPtrArray of metadata_records_new, appended to only on success. Return NULL or
+ * why the command is refused; the failures are those that the public API documents. */
+
+/* The cluster is born, with its first controller. @cluster_id: "" to make one. */
+Failure *metadata_command_bootstrap(const MetadataImage *image, const MetadataContext *context, const char *cluster_id,
+                                    const MetadataController *controller, GPtrArray *records);
+/* A controller tells its addresses: a record when they changed. */
+Failure *metadata_command_controller(const MetadataImage *image, const MetadataController *controller,
+                                     GPtrArray *records);
+
+/* A broker or coordinator registers; its epoch will be the context's version.
+ *
+ * @session_alive: the process that holds this id has sent heartbeats within its session
+ * @ret_epoch: the registration's epoch, also for a retry of the same process, which appends no records */
+Failure *metadata_command_register_node(const MetadataImage *image, const MetadataContext *context,
+                                        const Milena__Internal__V1__RegisterNodeRequest *request,
+                                        gboolean session_alive, GPtrArray *records, guint64 *ret_epoch);
+/* Fence or unfence a broker or coordinator, with elections for its partitions. Nothing when it is so already.
+ * FENCED when @epoch is not that of its registration. */
+Failure *metadata_command_fence_node(const MetadataImage *image, Milena__Internal__V1__NodeKind kind, gint32 id,
+                                     guint64 epoch, gboolean fenced, GPtrArray *records);
+
+/* The topic of the request's name is the answer once the records are applied, also where there are none. With
+ * validate_only the caller drops the records, and shows the topic as it would be; so for the others. */
+Failure *metadata_command_create_topic(const MetadataImage *image, const MetadataContext *context,
+                                       const Milena__V1__CreateTopicRequest *request, GPtrArray *records);
+/* @ret_topic: the topic as it is before; borrowed from the image. */
+Failure *metadata_command_update_topic(const MetadataImage *image, const Milena__V1__UpdateTopicRequest *request,
+                                       GPtrArray *records, const MetadataTopic **ret_topic);
+Failure *metadata_command_delete_topic(const MetadataImage *image, const Milena__V1__DeleteTopicRequest *request,
+                                       GPtrArray *records, const MetadataTopic **ret_topic);
+Failure *metadata_command_add_partitions(const MetadataImage *image, const Milena__V1__AddPartitionsRequest *request,
+                                         GPtrArray *records, const MetadataTopic **ret_topic);
+
+G_END_DECLS

@@ -1,0 +1,194 @@
+/* Commands of brokers and coordinators: registration, fencing, unfencing. No state.
+ *
+ * What they protect (REPLICATION.md, rules 8 and 9): an id belongs to one process at a time; a new registration begins
+ * fenced and leads nothing, with an epoch above every earlier one. */
+#include <string.h>
+
+#include "controller/metadata/commands_internal.h"
+#include "controller/metadata/records.h"
+
+#define KIND(name) MILENA__INTERNAL__V1__NODE_KIND__NODE_KIND_##name
+
+typedef Milena__Internal__V1__RegisterNodeRequest RegisterRequest;
+
+/* ---- Checks ---- */
+
+static Failure *check_address(const char *path, const char *address) {
+  const char *colon = strrchr(address, ':');
+  guint64 port = 0;
+  if (colon && colon != address && g_ascii_string_to_unsigned(colon + 1, 10, 1, 65535, &port, NULL))
+    return NULL;
+  return metadata_invalid_field(path, "host:port",
+                                "The address \"%s\" is not host:port with a port of 1 to 65535. Advertise one that the "
+                                "others can reach.",
+                                address);
+}
+
+static Failure *check_uuid(const char *path, const char *id) {
+  if (metadata_uuid_valid(id))
+    return NULL;
+  return metadata_invalid_field(path, "a UUID", "The registration's %s \"%s\" is not a UUID.", path, id);
+}
+
+static Failure *check_cluster(const MetadataImage *image, const char *cluster_id) {
+  const char *ours = metadata_image_cluster_id(image);
+  if (!*cluster_id || strcmp(cluster_id, ours) == 0)
+    return NULL;
+  Failure *failure = failure_new(FAILURE(CLUSTER_MISMATCH),
+                                 "The data folder belongs to the cluster %s, and this is the cluster %s. Point the "
+                                 "process at its own controllers, or give it an empty folder.",
+                                 cluster_id, ours);
+  failure_add(failure, "expected", "%s", ours);
+  return failure_add(failure, "actual", "%s", cluster_id);
+}
+
+static Failure *check_request(const MetadataImage *image, const RegisterRequest *request) {
+  gboolean broker = request->kind == KIND(BROKER);
+  Failure *failure = NULL;
+  if (!broker && request->kind != KIND(COORDINATOR))
+    return metadata_invalid_field("kind", "a broker or a coordinator",
+                                  "A registration must say whether it is a broker or a coordinator.");
+  if (request->id < 0)
+    return metadata_invalid_field("id", "0 or more", "The id %d is negative: choose one of 0 or more.", request->id);
+  if ((failure = check_cluster(image, request->cluster_id)))
+    return failure;
+  if ((failure = check_uuid("process_id", request->process_id)))
+    return failure;
+  if ((failure = check_address("address", request->address)))
+    return failure;
+  if (!broker)
+    return NULL;
+  if ((failure = check_uuid("incarnation", request->incarnation)))
+    return failure;
+  return check_address("peer_address", request->peer_address);
+}
+
+static Failure *duplicate(const char *kind, gint32 id, const char *address) {
+  Failure *failure = failure_new(FAILURE(DUPLICATE_ID),
+                                 "The %s id %d is held by a process at %s whose session has not ended. Give each %s an "
+                                 "id of its own; if that process is gone, its session ends within seconds: try again.",
+                                 kind, id, address, kind);
+  return failure_add(failure, "address", "%s", address);
+}
+
+/* ---- Elections ---- */
+
+typedef struct {
+  const MetadataImage *image;
+  gint32 broker_id; /* whose state is about to be `fenced`, whatever the image says */
+  gboolean fenced;
+} LeadRule;
+
+static gboolean may_lead(gint32 broker_id, gpointer user_data) {
+  const LeadRule *rule = user_data;
+  if (broker_id == rule->broker_id)
+    return !rule->fenced;
+  const MetadataBroker *broker = metadata_image_broker(rule->image, broker_id);
+  return broker && !broker->fenced;
+}
+
+/* Elections that follow from a broker's new state. Looks at every partition of the cluster. */
+static void elect_for(const MetadataImage *image, gint32 broker_id, gboolean fenced, GPtrArray *records) {
+  LeadRule rule = {image, broker_id, fenced};
+  MetadataIter iter;
+  metadata_iter_topics(&iter, image, NULL);
+  for (const MetadataTopic *topic; (topic = metadata_iter_next_topic(&iter));)
+    for (guint i = 0; i < topic->partition_count; i++)
+      if (metadata_partition_has_replica(topic->partitions[i], broker_id))
+        metadata_elect(topic->partitions[i], may_lead, &rule, records);
+}
+
+/* ---- Registration ---- */
+
+static Failure *register_broker(const MetadataImage *image, const MetadataContext *context,
+                                const RegisterRequest *request, gboolean session_alive, GPtrArray *records,
+                                guint64 *ret_epoch) {
+  const MetadataBroker *holder = metadata_image_broker(image, request->id);
+  if (holder && strcmp(holder->process_id, request->process_id) == 0) {
+    *ret_epoch = holder->epoch;
+    return NULL;
+  }
+  /* From the same folder: its lock proves that the process before is gone. */
+  gboolean same_folder = holder && strcmp(holder->incarnation, request->incarnation) == 0;
+  if (holder && session_alive && !same_folder)
+    return duplicate("broker", request->id, holder->address);
+  if (holder && !holder->fenced)
+    elect_for(image, request->id, TRUE, records);
+  MetadataBroker broker = {
+      .id = request->id,
+      .epoch = context->version,
+      .incarnation = request->incarnation,
+      .process_id = request->process_id,
+      .rack = request->rack,
+      .address = request->address,
+      .peer_address = request->peer_address,
+      .fenced = TRUE,
+  };
+  g_ptr_array_add(records, metadata_record_register_broker(&broker));
+  *ret_epoch = context->version;
+  return NULL;
+}
+
+static Failure *register_coordinator(const MetadataImage *image, const MetadataContext *context,
+                                     const RegisterRequest *request, gboolean session_alive, GPtrArray *records,
+                                     guint64 *ret_epoch) {
+  const MetadataCoordinator *holder = metadata_image_coordinator(image, request->id);
+  if (holder && strcmp(holder->process_id, request->process_id) == 0) {
+    *ret_epoch = holder->epoch;
+    return NULL;
+  }
+  if (holder && session_alive)
+    return duplicate("coordinator", request->id, holder->address);
+  MetadataCoordinator coordinator = {
+      .id = request->id,
+      .epoch = context->version,
+      .process_id = request->process_id,
+      .address = request->address,
+      .fenced = TRUE,
+  };
+  g_ptr_array_add(records, metadata_record_register_coordinator(&coordinator));
+  *ret_epoch = context->version;
+  return NULL;
+}
+
+Failure *metadata_command_register_node(const MetadataImage *image, const MetadataContext *context,
+                                        const RegisterRequest *request, gboolean session_alive, GPtrArray *records,
+                                        guint64 *ret_epoch) {
+  Failure *failure = check_request(image, request);
+  if (failure)
+    return failure;
+  return request->kind == KIND(BROKER)
+             ? register_broker(image, context, request, session_alive, records, ret_epoch)
+             : register_coordinator(image, context, request, session_alive, records, ret_epoch);
+}
+
+/* ---- Fencing ---- */
+
+static Failure *stale_epoch(const char *kind, gint32 id, guint64 expected, guint64 actual) {
+  Failure *failure = failure_new(FAILURE(FENCED),
+                                 "The registration of %s %d has the epoch %" G_GUINT64_FORMAT ", not %" G_GUINT64_FORMAT
+                                 ": another process took the id over. Register again.",
+                                 kind, id, actual, expected);
+  failure_add(failure, "expected", "%" G_GUINT64_FORMAT, expected);
+  return failure_add(failure, "actual", "%" G_GUINT64_FORMAT, actual);
+}
+
+Failure *metadata_command_fence_node(const MetadataImage *image, Milena__Internal__V1__NodeKind kind, gint32 id,
+                                     guint64 epoch, gboolean fenced, GPtrArray *records) {
+  if (kind == KIND(COORDINATOR)) {
+    const MetadataCoordinator *coordinator = metadata_image_coordinator(image, id);
+    if (!coordinator || coordinator->epoch != epoch)
+      return stale_epoch("coordinator", id, epoch, coordinator ? coordinator->epoch : 0);
+    if (coordinator->fenced != fenced)
+      g_ptr_array_add(records, metadata_record_fence_coordinator(id, epoch, fenced));
+    return NULL;
+  }
+  const MetadataBroker *broker = metadata_image_broker(image, id);
+  if (!broker || broker->epoch != epoch)
+    return stale_epoch("broker", id, epoch, broker ? broker->epoch : 0);
+  if (broker->fenced == fenced)
+    return NULL;
+  g_ptr_array_add(records, metadata_record_fence_broker(id, epoch, fenced));
+  elect_for(image, id, fenced, records);
+  return NULL;
+}
