@@ -1,0 +1,128 @@
+/* What can be asked of a partition, from any loop: read, find an offset, append. An operation is made and ended on the
+ * asker's loop; in between it belongs to the partition's shard.
+ *
+ *   asker: new, fill in ──start──► shard: works, waits ──► asker: done called, exactly once, always later than start
+ *
+ * A partition that is not here, or no longer led with the epoch asked for, answers NOT_LEADER: route again. */
+#pragma once
+
+#include "milena/v1/common.pb-c.h"
+#include "milena/v1/producer_service.pb-c.h"
+#include "services/broker/shard.h"
+#include "services/broker/timers.h"
+#include "storage/log/batch.h"
+
+G_BEGIN_DECLS
+
+/* Where a partition's log stands, as readers see it. */
+typedef struct {
+  gint64 high_watermark;     /* readers see what is below */
+  gint64 log_start_offset;   /* the first offset that is kept */
+  gint64 last_stable_offset; /* the high watermark while there are no transactions */
+} PartitionBounds;
+
+/* ---- reading ---- */
+
+typedef struct PartitionRead PartitionRead;
+struct PartitionRead {
+  /* In: filled in before partition_read_start. */
+  guint64 log_id;
+  gint32 leader_epoch;
+  gint64 from_offset;
+  gsize max_bytes;      /* of records; the first batch comes whatever its size, if there is any */
+  gsize min_bytes;      /* wait until so many bytes are there ... 0 and 1: anything */
+  gint64 wait_until_us; /* ... or this monotonic time has come; 0: never wait */
+  void (*done)(PartitionRead *read, gpointer user_data);
+  gpointer user_data;
+
+  /* Out: valid in `done` and afterwards. */
+  GArray *batches; /* of LogBatch (log_batch_array_new), stamped, in order, all below the high watermark, the first may
+                    * begin before from_offset; empty, never NULL. Owned by the read; g_steal_pointer it if need be. */
+  PartitionBounds bounds; /* also set with OFFSET_OUT_OF_RANGE */
+  Failure *failure;       /* owned by the read: NOT_LEADER, OFFSET_OUT_OF_RANGE, CORRUPT_LOG, CANCELLED, OVERLOADED */
+
+  /* Private. */
+  struct PartitionReadState *state;
+};
+
+/* Owned by the caller. */
+PartitionRead *partition_read_new(void);
+/* Hand it to the shard. @asker: the loop that calls this, where `done` is called. */
+void partition_read_start(PartitionRead *read, Shard *shard, Loop *asker);
+/* End it soon: `done` still comes, with CANCELLED unless the read was done already. The asker's loop. */
+void partition_read_cancel(PartitionRead *read);
+/* Not between start and done. In `done` is fine. NULL is fine. */
+void partition_read_free(PartitionRead *read);
+
+/* ---- finding an offset ---- */
+
+typedef enum {
+  PARTITION_FIND_EARLIEST,
+  PARTITION_FIND_LATEST, /* the high watermark; waits until a new leader knows it */
+  PARTITION_FIND_LAST_STABLE,
+  PARTITION_FIND_TIME /* the first record at or after timestamp_ms; none: offset is the high watermark, found FALSE */
+} PartitionFindKind;
+
+typedef struct PartitionFind PartitionFind;
+struct PartitionFind {
+  /* In. */
+  guint64 log_id;
+  gint32 leader_epoch;
+  PartitionFindKind kind;
+  gint64 timestamp_ms;
+  void (*done)(PartitionFind *find, gpointer user_data);
+  gpointer user_data;
+
+  /* Out. */
+  gboolean found; /* a record is at `offset` */
+  gint64 offset;
+  gint64 record_timestamp_ms; /* of that record, by time; else LOG_TIMESTAMP_NONE */
+  PartitionBounds bounds;
+  Failure *failure; /* owned by the find */
+
+  /* Private. */
+  struct PartitionFindState *state;
+};
+
+PartitionFind *partition_find_new(void);
+void partition_find_start(PartitionFind *find, Shard *shard, Loop *asker);
+/* Not between start and done. NULL is fine. */
+void partition_find_free(PartitionFind *find);
+
+/* ---- appending ---- */
+
+/* What the answer says about an append that was written. */
+typedef struct {
+  gint64 base_offset;
+  gint32 leader_epoch;
+  gint64 append_timestamp_ms;
+  guint32 replicas;        /* that had it when the answer left */
+  guint32 synced_replicas; /* that had it on disk */
+  gint64 log_start_offset;
+} PartitionReceipt;
+
+typedef struct PartitionAppend PartitionAppend;
+struct PartitionAppend {
+  /* In. */
+  guint64 log_id;
+  gint32 leader_epoch;
+  LogBatch batch; /* checked by the asker; owned by the append; the shard stamps it */
+  Milena__V1__Acks acks;
+  gint64 deadline_us; /* then the answer is UNKNOWN_OUTCOME if it was submitted */
+  void (*done)(PartitionAppend *append, gpointer user_data);
+  gpointer user_data;
+
+  /* Out. */
+  PartitionReceipt receipt;
+  Failure *failure; /* owned by the append */
+
+  /* Private. */
+  struct PartitionAppendState *state;
+};
+
+PartitionAppend *partition_append_new(void);
+void partition_append_start(PartitionAppend *append, Shard *shard, Loop *asker);
+/* Not between start and done. NULL is fine. */
+void partition_append_free(PartitionAppend *append);
+
+G_END_DECLS
