@@ -67,6 +67,9 @@ RpcSendResult rpc_client_call_send_message(RpcClientCall *call, RpcMessage *mess
 void rpc_client_call_half_close(RpcClientCall *call);
 /* Ends soon with CANCELLED. Any thread; more than once is fine. */
 void rpc_client_call_cancel(RpcClientCall *call);
+/* Cancel, and hear nothing more: no callback of this call comes after it. On the call's loop, unary calls and streams.
+ */
+void rpc_client_call_abandon(RpcClientCall *call);
 RpcClientCall *rpc_client_call_ref(RpcClientCall *call);
 void rpc_client_call_unref(RpcClientCall *call);
 

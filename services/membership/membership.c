@@ -1,0 +1,337 @@
+/* Registration and heartbeats: see membership.h, which draws the states.
+ *
+ * One call at a time is under way: RegisterNode while there is no epoch, Heartbeat while there is one; the timer stands
+ * for the time between two calls. Owned by one loop.
+ *
+ * Invariants
+ *   1. Either a call is under way or a timer runs, from start until refused, left or freed.
+ *   2. Heartbeats carry the epoch of the last registration; an answer that it is stale leads to a new registration. */
+#include "services/membership/membership.h"
+
+#include "services/base/slog.h"
+#include "services/membership/backoff.h"
+#include "services/membership/controllers.h"
+#include "services/membership/follower.h"
+
+/* Longer than a fsync takes on a busy disk, shorter than a session. */
+#define CALL_TIMEOUT_MS 3000
+/* A coordinator has no folder whose lock proves that its predecessor is gone: it waits for that one's session to end.
+ */
+#define DUPLICATE_PATIENCE_MS 20000
+
+struct Membership {
+  RpcClient *client;
+  Loop *loop;
+  MembershipEvents events;
+  gpointer data;
+  Milena__Internal__V1__NodeKind kind;
+  int id;
+  char *rack, *address, *peer_address, *incarnation, *cluster_id, *process_id;
+
+  Controllers *controllers;
+  Follower *follower;
+  RpcClientCall *call;
+  char *call_address;
+  GSource *timer;
+  Backoff backoff;
+  guint64 epoch; /* 0: not registered */
+  guint heartbeat_ms;
+  gboolean fenced;
+  gint64 first_duplicate_us; /* when DUPLICATE_ID was first heard; 0: never */
+
+  gboolean leaving, refused;
+  GSource *leave_timer;
+  void (*left)(gpointer data);
+  gpointer left_data;
+};
+
+static void membership_act(Membership *membership);
+
+static void source_clear(GSource **source) {
+  if (!*source)
+    return;
+  g_source_destroy(*source);
+  g_clear_pointer(source, g_source_unref);
+}
+
+static gboolean on_timer(gpointer data) {
+  Membership *membership = data;
+  source_clear(&membership->timer);
+  membership_act(membership);
+  return G_SOURCE_REMOVE;
+}
+
+static void act_in(Membership *membership, guint delay_ms) {
+  source_clear(&membership->timer);
+  if (!membership->refused)
+    membership->timer = loop_add_timeout(membership->loop, delay_ms, on_timer, membership);
+}
+
+/* Act at once, unless a call is under way: its answer acts. */
+static void act_soon(Membership *membership) {
+  if (!membership->call)
+    act_in(membership, 0);
+}
+
+static void refuse(Membership *membership, const Failure *failure) {
+  if (membership->refused)
+    return;
+  membership->refused = TRUE;
+  source_clear(&membership->timer);
+  membership->events.refused(failure, membership->data);
+}
+
+static void finish_leaving(Membership *membership) {
+  source_clear(&membership->leave_timer);
+  membership->refused = TRUE; /* no more calls */
+  source_clear(&membership->timer);
+  void (*left)(gpointer) = membership->left;
+  membership->left = NULL;
+  if (left)
+    left(membership->left_data);
+}
+
+/* A call failed: the next controller, after a while. */
+static void retry_after(Membership *membership, const Failure *failure) {
+  slog_debug("a controller did not serve the call", "controller", membership->call_address, "error",
+             failure_message(failure), NULL);
+  controllers_advance(membership->controllers, membership->call_address, failure_get(failure, "active_peer_address"));
+  act_in(membership, backoff_next_ms(&membership->backoff));
+}
+
+static gint64 deadline_us(void) {
+  return g_get_monotonic_time() + CALL_TIMEOUT_MS * 1000;
+}
+
+/* Begin a call on the current controller. */
+static void start_call(Membership *membership, const char *method, const ProtobufCMessage *body, RpcUnaryDone done) {
+  g_free(membership->call_address);
+  membership->call_address = g_strdup(controllers_current(membership->controllers));
+  g_autoptr(RpcMessage) request = rpc_message_pack(body, NULL, 0);
+  membership->call = rpc_client_unary(membership->client, membership->call_address,
+                                      &milena__internal__v1__controller_service__descriptor, method, request,
+                                      deadline_us(), membership->loop, done, membership);
+}
+
+/* ---- Registration ---- */
+
+static void registration_refused(Membership *membership, const Failure *failure) {
+  if (failure_reason(failure) == FAILURE(CLUSTER_MISMATCH)) {
+    refuse(membership, failure);
+    return;
+  }
+  if (failure_reason(failure) == FAILURE(DUPLICATE_ID)) {
+    gint64 now_us = g_get_monotonic_time();
+    if (!membership->first_duplicate_us) {
+      membership->first_duplicate_us = now_us;
+      slog_warning("another process holds this id; waiting for its session to end", "error", failure_message(failure),
+                   NULL);
+    }
+    if (now_us - membership->first_duplicate_us > DUPLICATE_PATIENCE_MS * 1000LL) {
+      refuse(membership, failure);
+      return;
+    }
+  }
+  retry_after(membership, failure);
+}
+
+static void on_registered(RpcMessage *response, const Failure *failure, gpointer data) {
+  Membership *membership = data;
+  g_clear_pointer(&membership->call, rpc_client_call_unref);
+  if (failure) {
+    registration_refused(membership, failure);
+    return;
+  }
+  const Milena__Internal__V1__RegisterNodeResponse *body = rpc_message_body(response);
+  const Google__Protobuf__Duration *interval = body->heartbeat_interval;
+  gint64 interval_ms = interval ? interval->seconds * 1000 + interval->nanos / 1000000 : 1000;
+  membership->heartbeat_ms = (guint)CLAMP(interval_ms, 10, 60000);
+  membership->epoch = body->epoch;
+  membership->fenced = TRUE;
+  membership->first_duplicate_us = 0;
+  backoff_reset(&membership->backoff);
+  g_free(membership->cluster_id);
+  membership->cluster_id = g_strdup(body->cluster_id);
+  slog_info("registered with the cluster", "cluster", body->cluster_id, "epoch", SLOG_INT(body->epoch), NULL);
+  membership->events.registered(membership->cluster_id, membership->epoch, membership->data);
+  act_in(membership, 0);
+}
+
+static void register_node(Membership *membership) {
+  Milena__Internal__V1__RegisterNodeRequest request = MILENA__INTERNAL__V1__REGISTER_NODE_REQUEST__INIT;
+  request.kind = membership->kind;
+  request.id = membership->id;
+  request.cluster_id = membership->cluster_id;
+  request.incarnation = membership->incarnation;
+  request.process_id = membership->process_id;
+  request.rack = membership->rack;
+  request.address = membership->address;
+  request.peer_address = membership->peer_address;
+  start_call(membership, "RegisterNode", &request.base, on_registered);
+}
+
+/* ---- Heartbeats ---- */
+
+static void heartbeat_answered(Membership *membership, const Milena__Internal__V1__HeartbeatResponse *body) {
+  backoff_reset(&membership->backoff);
+  if (membership->leaving && body->may_stop) {
+    finish_leaving(membership);
+    return;
+  }
+  if (body->fenced != membership->fenced) {
+    membership->fenced = body->fenced;
+    membership->events.fenced(membership->fenced, membership->data);
+  }
+  act_in(membership, membership->leaving ? MIN(membership->heartbeat_ms, 50) : membership->heartbeat_ms);
+}
+
+static void on_heartbeat(RpcMessage *response, const Failure *failure, gpointer data) {
+  Membership *membership = data;
+  g_clear_pointer(&membership->call, rpc_client_call_unref);
+  if (!failure) {
+    heartbeat_answered(membership, rpc_message_body(response));
+    return;
+  }
+  if (failure_reason(failure) != FAILURE(FENCED) && failure_reason(failure) != FAILURE(UNKNOWN_BROKER)) {
+    retry_after(membership, failure);
+    return;
+  }
+  if (membership->leaving) { /* fenced is what we wanted */
+    finish_leaving(membership);
+    return;
+  }
+  slog_warning("the session has ended; registering again", "error", failure_message(failure), NULL);
+  membership->epoch = 0;
+  if (!membership->fenced) {
+    membership->fenced = TRUE;
+    membership->events.fenced(TRUE, membership->data);
+  }
+  act_in(membership, 0);
+}
+
+static void heartbeat(Membership *membership) {
+  MetadataImage *image = follower_image(membership->follower);
+  Milena__Internal__V1__HeartbeatRequest request = MILENA__INTERNAL__V1__HEARTBEAT_REQUEST__INIT;
+  request.kind = membership->kind;
+  request.id = membership->id;
+  request.epoch = membership->epoch;
+  request.metadata_version = image ? metadata_image_version(image) : 0;
+  request.shutting_down = membership->leaving;
+  start_call(membership, "Heartbeat", &request.base, on_heartbeat);
+}
+
+static void membership_act(Membership *membership) {
+  if (membership->call || membership->refused)
+    return;
+  if (membership->epoch)
+    heartbeat(membership);
+  else if (membership->leaving)
+    finish_leaving(membership);
+  else
+    register_node(membership);
+}
+
+/* ---- The follower's events ---- */
+
+static void on_image(MetadataImage *image, gpointer data) {
+  Membership *membership = data;
+  membership->events.image(image, membership->data);
+  if (membership->fenced && membership->epoch && metadata_image_version(image) >= membership->epoch)
+    act_soon(membership); /* caught up: no need to wait for the next heartbeat */
+}
+
+static void on_follower_refused(const Failure *failure, gpointer data) {
+  refuse(data, failure);
+}
+
+/* ---- Life ---- */
+
+Membership *membership_new(RpcClient *client, Loop *loop, const MembershipOptions *options,
+                           const MembershipEvents *events, gpointer data) {
+  static const FollowerEvents FOLLOWER_EVENTS = {.image = on_image, .refused = on_follower_refused};
+  Membership *membership = g_new0(Membership, 1);
+  membership->client = client;
+  membership->loop = loop;
+  membership->events = *events;
+  membership->data = data;
+  membership->kind = options->kind;
+  membership->id = options->id;
+  membership->rack = g_strdup(options->rack);
+  membership->address = g_strdup(options->address);
+  membership->peer_address = g_strdup(options->peer_address);
+  membership->incarnation = g_strdup(options->incarnation);
+  membership->cluster_id = g_strdup(options->cluster_id);
+  membership->process_id = g_uuid_string_random();
+  membership->fenced = TRUE;
+  membership->controllers = controllers_new(options->controllers);
+  membership->follower =
+      follower_new(client, loop, membership->controllers, membership->cluster_id, &FOLLOWER_EVENTS, membership);
+  return membership;
+}
+
+static void start_on_loop(gpointer data) {
+  Membership *membership = data;
+  follower_start(membership->follower);
+  membership_act(membership);
+}
+
+void membership_start(Membership *membership) {
+  loop_call(membership->loop, start_on_loop, membership);
+}
+
+static gboolean on_leave_timeout(gpointer data) {
+  Membership *membership = data;
+  slog_warning("no controller let the process go in time; it stops all the same", NULL);
+  finish_leaving(membership);
+  return G_SOURCE_REMOVE;
+}
+
+void membership_leave(Membership *membership, guint timeout_ms, void (*left)(gpointer data), gpointer data) {
+  LOOP_ASSERT_CURRENT(membership->loop);
+  membership->leaving = TRUE;
+  membership->left = left;
+  membership->left_data = data;
+  membership->leave_timer = loop_add_timeout(membership->loop, timeout_ms, on_leave_timeout, membership);
+  if (membership->refused)
+    finish_leaving(membership);
+  else
+    act_soon(membership);
+}
+
+void membership_free(Membership *membership) {
+  if (!membership)
+    return;
+  source_clear(&membership->timer);
+  source_clear(&membership->leave_timer);
+  if (membership->call) {
+    rpc_client_call_abandon(membership->call);
+    g_clear_pointer(&membership->call, rpc_client_call_unref);
+  }
+  follower_free(membership->follower);
+  controllers_free(membership->controllers);
+  g_free(membership->call_address);
+  char *strings[] = {membership->rack,        membership->address,    membership->peer_address,
+                     membership->incarnation, membership->cluster_id, membership->process_id};
+  for (guint i = 0; i < G_N_ELEMENTS(strings); i++)
+    g_free(strings[i]);
+  g_free(membership);
+}
+
+MetadataImage *membership_image(Membership *membership) {
+  return follower_image(membership->follower);
+}
+
+guint64 membership_known_version(Membership *membership) {
+  return follower_known_version(membership->follower);
+}
+
+const char *membership_controller(Membership *membership) {
+  MetadataImage *image = follower_image(membership->follower);
+  int id = follower_active_controller(membership->follower);
+  const MetadataController *controller = image && id >= 0 ? metadata_image_controller(image, id) : NULL;
+  return controller ? controller->peer_address : NULL;
+}
+
+guint64 membership_epoch(Membership *membership) {
+  return membership->epoch;
+}
