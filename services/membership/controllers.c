@@ -1,6 +1,6 @@
 #include "services/membership/controllers.h"
 
-#include <string.h>
+#include "services/base/invariant.h"
 
 struct Controllers {
   GPtrArray *addresses; /* of char *, without doubles; never empty; only grows: there are a handful */
