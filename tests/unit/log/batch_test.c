@@ -58,13 +58,13 @@ static void expect_same(const LogBatch *want, const LogBatch *got) {
 
 /* ---- CRC ---- */
 
-TEST(log_batch, crc_of_golden_batch) {
+TEST(batch, crc_of_golden_batch) {
   g_auto(LogBatch) batch = golden_batch();
   EXPECT_EQ_INT(GOLDEN_CRC, log_batch_crc(&batch));
   ASSERT_NULL(log_batch_verify(&batch));
 }
 
-TEST(log_batch, crc_covers_each_field_in_stated_order) {
+TEST(batch, crc_covers_each_field_in_stated_order) {
   g_auto(LogBatch) batch = {
       .format = 1,
       .compression = 2,
@@ -82,7 +82,7 @@ TEST(log_batch, crc_covers_each_field_in_stated_order) {
   EXPECT_EQ_INT(0x2e0ae39d, log_batch_crc(&batch));
 }
 
-TEST(log_batch, every_flipped_bit_of_the_records_is_found) {
+TEST(batch, every_flipped_bit_of_the_records_is_found) {
   g_auto(LogBatch) batch = golden_batch();
   gsize len;
   guint8 *data = g_bytes_unref_to_data(g_steal_pointer(&batch.records), &len);
@@ -97,7 +97,7 @@ TEST(log_batch, every_flipped_bit_of_the_records_is_found) {
 
 /* ---- check ---- */
 
-TEST(log_batch, check_accepts_a_sound_batch) {
+TEST(batch, check_accepts_a_sound_batch) {
   g_auto(LogBatch) batch = golden_batch();
   EXPECT_EQ_STR("", REASON_OF(log_batch_check(&batch, 36)));
   batch.compression = MILENA__V1__COMPRESSION__COMPRESSION_UNSPECIFIED;
@@ -187,7 +187,7 @@ static const struct {
     {"no_bytes", set_empty, "CORRUPT_BATCH", "no bytes"},
     {"over_max_bytes", set_larger, "RECORD_TOO_LARGE", "max.message.bytes"},
 };
-TEST_ROWS(log_batch_check_refuses, CHECK_ROWS) {
+TEST_ROWS(batch_check_refuses, CHECK_ROWS) {
   g_auto(LogBatch) batch = golden_batch();
   CHECK_ROWS[row].change(&batch);
   log_batch_seal(&batch);
@@ -199,7 +199,7 @@ TEST_ROWS(log_batch_check_refuses, CHECK_ROWS) {
 
 /* ---- protobuf ---- */
 
-TEST(log_batch, through_protobuf_and_back) {
+TEST(batch, through_protobuf_and_back) {
   g_auto(LogBatch) batch = golden_batch();
   batch.expected_offset = 4096;
   log_batch_seal(&batch);
@@ -218,7 +218,7 @@ TEST(log_batch, through_protobuf_and_back) {
   EXPECT_EQ_STR("", REASON_OF(log_batch_check(&got, 1000)));
 }
 
-TEST(log_batch, unstamped_has_no_stamp_on_the_wire) {
+TEST(batch, unstamped_has_no_stamp_on_the_wire) {
   g_auto(LogBatch) batch = golden_batch();
   batch.base_offset = LOG_OFFSET_NONE;
   LogBatchProto proto;
@@ -232,7 +232,7 @@ TEST(log_batch, unstamped_has_no_stamp_on_the_wire) {
   EXPECT_EQ_INT(LOG_OFFSET_NONE, got.expected_offset);
 }
 
-TEST(log_batch, without_header_is_refused) {
+TEST(batch, without_header_is_refused) {
   Milena__V1__EncodedBatch proto = MILENA__V1__ENCODED_BATCH__INIT;
   g_auto(LogBatch) got = LOG_BATCH_INIT;
   EXPECT_EQ_STR("INVALID_FIELD", REASON_OF(log_batch_from_proto(&proto, NULL, &got)));
@@ -241,7 +241,7 @@ TEST(log_batch, without_header_is_refused) {
 
 /* ---- stored form ---- */
 
-TEST(log_batch, stored_golden_bytes) {
+TEST(batch, stored_golden_bytes) {
   g_auto(LogBatch) batch = golden_batch();
   g_autoptr(GBytes) golden = hex_bytes(GOLDEN_HEADER);
   guint8 header[LOG_STORED_HEADER_BYTES];
@@ -250,7 +250,7 @@ TEST(log_batch, stored_golden_bytes) {
   EXPECT_EQ_INT(96 + 36, log_batch_stored_bytes(&batch));
 }
 
-TEST(log_batch, stored_golden_bytes_are_read) {
+TEST(batch, stored_golden_bytes_are_read) {
   g_autoptr(GBytes) value = golden_value();
   g_auto(LogBatch) want = golden_batch(), got = LOG_BATCH_INIT;
   ASSERT_EQ_STR("", REASON_OF(log_batch_parse_stored(value, &GOLDEN_KEY, &got)));
@@ -260,7 +260,7 @@ TEST(log_batch, stored_golden_bytes_are_read) {
   EXPECT_EQ_INT(4099, log_batch_next_offset(&got));
 }
 
-TEST(log_batch, stored_every_field_survives) {
+TEST(batch, stored_every_field_survives) {
   g_auto(LogBatch) batch = {
       .format = 1,
       .compression = 3,
@@ -289,7 +289,7 @@ TEST(log_batch, stored_every_field_survives) {
   expect_same(&batch, &got);
 }
 
-TEST(log_batch, stored_every_flipped_bit_is_found) {
+TEST(batch, stored_every_flipped_bit_is_found) {
   g_autoptr(GBytes) golden = golden_value();
   gsize len;
   guint8 *data = g_bytes_unref_to_data(g_steal_pointer(&golden), &len);
@@ -306,7 +306,7 @@ TEST(log_batch, stored_every_flipped_bit_is_found) {
   }
 }
 
-TEST(log_batch, stored_cut_short_or_longer_is_damage) {
+TEST(batch, stored_cut_short_or_longer_is_damage) {
   g_autoptr(GBytes) value = hex_bytes(GOLDEN_HEADER GOLDEN_PAYLOAD "00");
   for (gsize len = 0; len <= g_bytes_get_size(value); len++) {
     if (len == 96 + 36)
@@ -326,7 +326,7 @@ static const struct {
     {"of_another_offset", {LOG_KEY_BATCH, LOG_ID, 4097}},
     {"of_the_time_index", {LOG_KEY_TIME, LOG_ID, 4096}},
 };
-TEST_ROWS(log_batch_stored_under_key, KEY_ROWS) {
+TEST_ROWS(batch_stored_under_key, KEY_ROWS) {
   g_autoptr(GBytes) value = golden_value();
   g_auto(LogBatch) got = LOG_BATCH_INIT;
   EXPECT_EQ_STR("CORRUPT_LOG", REASON_OF(log_batch_parse_stored(value, &KEY_ROWS[row].key, &got)));
@@ -335,7 +335,7 @@ TEST_ROWS(log_batch_stored_under_key, KEY_ROWS) {
 
 /* ---- values ---- */
 
-TEST(log_batch, shared_copies_outlive_the_first) {
+TEST(batch, shared_copies_outlive_the_first) {
   GArray *array = log_batch_array_new();
   {
     g_auto(LogBatch) batch = golden_batch();

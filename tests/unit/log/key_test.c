@@ -8,7 +8,7 @@
 
 #define LOG_ID G_GUINT64_CONSTANT(0x0102030405060708)
 
-TEST(log_crc32c, published_vectors) {
+TEST(crc32c, published_vectors) {
   EXPECT_EQ_INT(0xE3069283, log_crc32c("123456789", 9));
   EXPECT_EQ_INT(0, log_crc32c("", 0));
   /* RFC 3720, B.4 */
@@ -22,12 +22,12 @@ TEST(log_crc32c, published_vectors) {
   EXPECT_EQ_INT(0x46DD794E, log_crc32c(bytes, sizeof bytes));
 }
 
-TEST(log_crc32c, in_pieces_as_in_one) {
+TEST(crc32c, in_pieces_as_in_one) {
   EXPECT_EQ_INT(0xE3069283, log_crc32c_extend(log_crc32c("1234", 4), "56789", 5));
   EXPECT_EQ_INT(0xE3069283, log_crc32c_extend(log_crc32c("123456789", 9), "", 0));
 }
 
-TEST(log_key, golden_bytes) {
+TEST(key, golden_bytes) {
   g_autoptr(GBytes) batch = hex_bytes("0102030405060708 0000000000001000");
   g_autoptr(GBytes) time = hex_bytes("8102030405060708 0000000000001000");
   guint8 key[LOG_KEY_BYTES];
@@ -54,7 +54,7 @@ static const struct {
     {"log_beyond_last", "7fffffffffffffff 0000000000001000"},
     {"negative_offset", "0102030405060708 8000000000000000"},
 };
-TEST_ROWS(log_key_refuses, BAD_KEYS) {
+TEST_ROWS(key_refuses, BAD_KEYS) {
   g_autoptr(GBytes) bytes = hex_bytes(BAD_KEYS[row].hex);
   gsize len;
   const guint8 *data = g_bytes_get_data(bytes, &len);
@@ -63,7 +63,7 @@ TEST_ROWS(log_key_refuses, BAD_KEYS) {
   EXPECT_EQ_INT(77, key.log_id);
 }
 
-TEST(log_key, ranges_hold_their_log_alone) {
+TEST(key, ranges_hold_their_log_alone) {
   const LogKeyKind kinds[] = {LOG_KEY_BATCH, LOG_KEY_TIME};
   const guint64 ids[] = {1, 255, 256, LOG_ID_MAX - 1, LOG_ID_MAX};
   for (guint k = 0; k < G_N_ELEMENTS(kinds); k++) {
@@ -82,7 +82,7 @@ TEST(log_key, ranges_hold_their_log_alone) {
   }
 }
 
-TEST(log_time_value, golden_bytes) {
+TEST(time_value, golden_bytes) {
   g_autoptr(GBytes) golden = hex_bytes("01000000 8a39a75b 0000018bcfe5687b");
   guint8 value[LOG_TIME_VALUE_BYTES];
   log_time_value_encode(LOG_ID, 4096, 1700000000123, value);
@@ -94,7 +94,7 @@ TEST(log_time_value, golden_bytes) {
   EXPECT_EQ_INT(1700000000123, max_timestamp_ms);
 }
 
-TEST(log_time_value, every_flipped_bit_is_found) {
+TEST(time_value, every_flipped_bit_is_found) {
   guint8 value[LOG_TIME_VALUE_BYTES];
   log_time_value_encode(LOG_ID, 4096, 1700000000123, value);
   LogKey key = {LOG_KEY_TIME, LOG_ID, 4096};
@@ -109,7 +109,7 @@ TEST(log_time_value, every_flipped_bit_is_found) {
   EXPECT_EQ_INT(-5, max_timestamp_ms);
 }
 
-TEST(log_time_value, of_another_entry_is_damage) {
+TEST(time_value, of_another_entry_is_damage) {
   guint8 value[LOG_TIME_VALUE_BYTES];
   log_time_value_encode(LOG_ID, 4096, 1700000000123, value);
   gint64 max_timestamp_ms;
@@ -132,12 +132,12 @@ static const struct {
     {"random", "lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58897971},
     {"abc", "abc", 479470107},
 };
-TEST_ROWS(log_partitioner_murmur2, MURMUR_ROWS) {
+TEST_ROWS(partitioner_murmur2, MURMUR_ROWS) {
   const char *key = MURMUR_ROWS[row].key;
   EXPECT_EQ_INT(MURMUR_ROWS[row].hash, log_partitioner_murmur2(key, strlen(key)));
 }
 
-TEST(log_partitioner, drops_the_sign_bit_as_kafka_does) {
+TEST(partitioner, drops_the_sign_bit_as_kafka_does) {
   /* toPositive(-973932308) = 1173551340; an absolute value would give 973932308. */
   EXPECT_EQ_INT(1173551340 % 6, log_partitioner_for_key("21", 2, 6));
   EXPECT_EQ_INT(1173551340 % 1000, log_partitioner_for_key("21", 2, 1000));
