@@ -1,0 +1,115 @@
+#!/usr/bin/env bash
+# From nothing to a cluster with real data in it: sets up, builds, starts a local cluster, streams this machine's package
+# history and package catalogue through it, kills a broker meanwhile, and counts what came back. The cluster stays up.
+. "$(dirname "$0")/common.sh"
+
+DATA=${MILENA_DEMO_DATA:-${XDG_DATA_HOME:-$HOME/.local/share}/milena/demo}
+BASE_PORT=${MILENA_DEMO_PORT:-7600}
+export MILENA_BOOTSTRAP=localhost:$BASE_PORT
+ports=()
+[ "$BASE_PORT" = 7600 ] || ports=(--base-port "$BASE_PORT")
+
+if [ "${1:-}" = --down ]; then
+  exec bin/milena local down --data "$DATA"
+fi
+
+tools/setup.sh
+say "building"
+bazel build --ui_event_filters=-info "${PROGRAMS[@]}"
+link_programs
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# ---- The input ----
+
+history=/var/log/dpkg.log
+[ -s "$history" ] || die "$history is missing or empty: the demo streams it."
+cp "$history" "$work/history" # it may grow meanwhile
+apt-cache dumpavail >"$work/catalogue"
+if [ ! -s "$work/catalogue" ]; then
+  say "fetching the package lists, for the catalogue"
+  apt-get update -qq && apt-cache dumpavail >"$work/catalogue"
+  [ -s "$work/catalogue" ] || die "apt knows no packages: run 'apt-get update' as root, then try again."
+fi
+# Field 5 of status lines, field 4 of the others: (?|...) numbers the group alike in both branches.
+history_key='^\S+ \S+ (?|status \S+ (\S+)|\S+ (\S+))'
+catalogue_key='^Package: (\S+)'
+
+# ---- The cluster ----
+
+say "starting a controller, three brokers and a group-coordinator"
+bin/milena local up --data "$DATA" --brokers 3 "${ports[@]}"
+for topic in package-history package-catalogue; do
+  bin/milena topics delete "$topic" --yes >/dev/null 2>&1 || true # of an earlier demo
+  bin/milena topics create "$topic" --partitions 6
+done
+
+say "the package history: $(wc -l <"$work/history") lines, keyed by package"
+bin/milena produce package-history --file "$work/history" --key-regex "$history_key"
+
+say "the package catalogue: $(grep -c '^Package: ' "$work/catalogue") records; broker-2 is killed with -9 on the way"
+size=$(stat -c %s "$work/catalogue")
+# A third of the data flows, then the broker dies while the rest is being sent, and comes back.
+{
+  head -c $((size / 3)) "$work/catalogue"
+  {
+    bin/milena local stop broker-2 --kill --data "$DATA"
+    bin/milena local start broker-2 --data "$DATA"
+  } >"$work/restart" 2>&1 &
+  tail -c +$((size / 3 + 1)) "$work/catalogue"
+  wait
+} | bin/milena produce package-catalogue --record-separator '\n\n' --key-regex "$catalogue_key" --compression zstd
+cat "$work/restart"
+
+# ---- What came back ----
+
+# Compares two lists of records that end with NUL, as multisets.
+count_both() {
+  local name=$1 sent=$2 read=$3 missing twice
+  LC_ALL=C sort -z "$sent" >"$work/sent"
+  LC_ALL=C sort -z "$read" >"$work/read"
+  missing=$(LC_ALL=C comm -z -23 "$work/sent" "$work/read" | tr -dc '\0' | wc -c)
+  twice=$(LC_ALL=C comm -z -13 "$work/sent" "$work/read" | tr -dc '\0' | wc -c)
+  echo "$name: $(tr -dc '\0' <"$sent" | wc -c) records in, $(tr -dc '\0' <"$read" | wc -c) out:" \
+    "$missing missing, $twice twice"
+  [ "$missing" -eq 0 ] || die "records are missing: this is a bug; the cluster's logs are in $DATA."
+}
+
+say "reading everything back"
+tr '\n' '\0' <"$work/history" >"$work/history.sent"
+bin/milena consume package-history --format '%v\0' >"$work/history.read"
+count_both "package history" "$work/history.sent" "$work/history.read"
+awk 'BEGIN { RS = ""; ORS = "\0" } { print }' "$work/catalogue" >"$work/catalogue.sent"
+bin/milena consume package-catalogue --format '%v\0' >"$work/catalogue.read"
+count_both "package catalogue" "$work/catalogue.sent" "$work/catalogue.read"
+
+# The package with the longest history: one partition, and the order of the file.
+bin/milena consume package-history --format '%k\t%p\t%v\n' >"$work/keyed"
+key=$(cut -f1 "$work/keyed" | sort | uniq -c | sort -rn | awk 'NR == 1 {print $2}')
+awk -F'\t' -v key="$key" '$1 == key {print $3}' "$work/keyed" >"$work/key.read"
+awk -v key="$key" '($3 == "status" ? $5 : $4) == key' "$work/history" >"$work/key.sent"
+partitions=$(awk -F'\t' -v key="$key" '$1 == key {print $2}' "$work/keyed" | sort -u | wc -l)
+cmp -s "$work/key.sent" "$work/key.read" || die "the records of key '$key' are not in the order of the file: a bug."
+echo "key '$key': $(wc -l <"$work/key.read") records, all in $partitions partition, in the order of the file"
+[ "$partitions" -eq 1 ] || die "one key is in several partitions: this is a bug."
+
+say "the cluster is up; try:"
+cat <<TEXT
+  bin/milena cluster describe
+  bin/milena topics describe package-history
+  bin/milena consume package-history --count 3 --format full
+  echo 'hello world' | bin/milena produce package-history && bin/milena consume package-history --from -1m
+  bin/milena local status --data $DATA
+
+  grpcurl -plaintext $MILENA_BOOTSTRAP list
+  grpcurl -plaintext $MILENA_BOOTSTRAP milena.v1.AdminService/ListTopics
+  grpcurl -plaintext -d '{"topic":"package-history","limit":3,"format":"FORMAT_TEXT"}' $MILENA_BOOTSTRAP \\
+    milena.v1.ConsumerService/Consume
+  grpcurl -plaintext -d '{"topic":"package-history","records":[{"key_text":"bash","value_text":"by hand"}]}' \\
+    $MILENA_BOOTSTRAP milena.v1.ProducerService/Produce
+
+(another port or folder: MILENA_DEMO_PORT, MILENA_DEMO_DATA; where localhost:7600 is not the address, add --bootstrap
+or export MILENA_BOOTSTRAP.) End it with:
+
+  bin/milena local down --data $DATA
+TEXT
