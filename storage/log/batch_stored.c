@@ -127,7 +127,7 @@ Failure *log_batch_parse_stored(GBytes *value, const LogKey *key, LogBatch *ret_
   gsize len;
   const guint8 *data = g_bytes_get_data(value, &len);
   LogBatch batch;
-  guint32 payload_bytes;
+  guint32 payload_bytes = 0;
   Failure *failure = log_batch_parse_stored_header(data, len, key, &batch, &payload_bytes);
   if (failure != NULL)
     return failure;

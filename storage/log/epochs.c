@@ -149,6 +149,24 @@ void log_epochs_encode(const LogEpochs *epochs, GByteArray *out) {
   }
 }
 
+static LogEpoch read_entry(const guint8 *at) {
+  return (LogEpoch){(gint32)log_get_u32(at), (gint64)log_get_u64(at + 4)};
+}
+
+static Failure *check_entries(const guint8 *at, guint32 count) {
+  LogEpoch last = {LOG_EPOCH_NONE, -1};
+  for (guint32 i = 0; i < count; i++, at += EPOCHS_ENTRY_BYTES) {
+    LogEpoch entry = read_entry(at);
+    if (entry.epoch <= last.epoch || entry.start_offset <= last.start_offset)
+      return failure_new(FAILURE(CORRUPT_LOG),
+                         "the leader epochs are damaged: epoch %d at offset %" G_GINT64_FORMAT
+                         " follows epoch %d at offset %" G_GINT64_FORMAT,
+                         entry.epoch, entry.start_offset, last.epoch, last.start_offset);
+    last = entry;
+  }
+  return NULL;
+}
+
 Failure *log_epochs_decode(const guint8 *data, gsize len, LogEpochs **ret_epochs, gsize *ret_used) {
   if (len >= 1 && data[0] > EPOCHS_FORMAT)
     return failure_new(FAILURE(UNSUPPORTED),
@@ -162,20 +180,17 @@ Failure *log_epochs_decode(const guint8 *data, gsize len, LogEpochs **ret_epochs
     return failure_new(FAILURE(CORRUPT_LOG),
                        "the leader epochs are damaged: %u entries do not fit into %" G_GSIZE_FORMAT " bytes", count,
                        len);
-  g_autoptr(LogEpochs) epochs = log_epochs_new();
   const guint8 *at = data + EPOCHS_HEADER_BYTES;
-  LogEpoch last = {LOG_EPOCH_NONE, -1};
+  Failure *failure = check_entries(at, count);
+  if (failure != NULL)
+    return failure;
+
+  LogEpochs *epochs = log_epochs_new();
   for (guint32 i = 0; i < count; i++, at += EPOCHS_ENTRY_BYTES) {
-    LogEpoch entry = {(gint32)log_get_u32(at), (gint64)log_get_u64(at + 4)};
-    if (entry.epoch <= last.epoch || entry.start_offset <= last.start_offset)
-      return failure_new(FAILURE(CORRUPT_LOG),
-                         "the leader epochs are damaged: epoch %d at offset %" G_GINT64_FORMAT
-                         " follows epoch %d at offset %" G_GINT64_FORMAT,
-                         entry.epoch, entry.start_offset, last.epoch, last.start_offset);
+    LogEpoch entry = read_entry(at);
     g_array_append_val(epochs->entries, entry);
-    last = entry;
   }
-  *ret_epochs = g_steal_pointer(&epochs);
+  *ret_epochs = epochs;
   if (ret_used != NULL)
     *ret_used = (gsize)(at - data);
   return NULL;

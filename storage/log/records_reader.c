@@ -248,17 +248,18 @@ gboolean log_header_iter_next(LogHeaderIter *iter, LogHeader *ret_header) {
 }
 
 Failure *log_records_check(const LogBatch *batch) {
-  g_autoptr(LogRecordsReader) reader = NULL;
+  LogRecordsReader *reader = NULL;
   Failure *failure = log_records_reader_new(batch, &reader);
   if (failure != NULL)
     return failure;
   LogRecord record;
-  while (log_records_reader_next(reader, &record, &failure)) {
+  while (failure == NULL && log_records_reader_next(reader, &record, &failure)) {
     if (record.timestamp_ms > batch->max_timestamp_ms)
-      return failure_new(FAILURE(CORRUPT_BATCH),
-                         "record %u is of %" G_GINT64_FORMAT
-                         " ms, later than the batch's max_timestamp_ms %" G_GINT64_FORMAT,
-                         reader->index - 1, record.timestamp_ms, batch->max_timestamp_ms);
+      failure = failure_new(FAILURE(CORRUPT_BATCH),
+                            "record %u is of %" G_GINT64_FORMAT
+                            " ms, later than the batch's max_timestamp_ms %" G_GINT64_FORMAT,
+                            reader->index - 1, record.timestamp_ms, batch->max_timestamp_ms);
   }
+  log_records_reader_free(reader);
   return failure;
 }

@@ -277,11 +277,11 @@ TEST(batch, stored_every_field_survives) {
       .base_offset = G_MAXINT64 - 4,
       .leader_epoch = G_MAXINT32,
       .append_timestamp_ms = 13,
-      .records = g_bytes_new_static("abc", 3),
+      .records = g_bytes_new_static("aaa", 3),
   };
   guint8 bytes[LOG_STORED_HEADER_BYTES + 3] = {0};
   log_batch_stored_header(&batch, LOG_ID_MAX, bytes);
-  memcpy(bytes + LOG_STORED_HEADER_BYTES, "abc", 3);
+  memset(bytes + LOG_STORED_HEADER_BYTES, 'a', 3);
   g_autoptr(GBytes) value = g_bytes_new_static(bytes, sizeof bytes);
   LogKey key = {LOG_KEY_BATCH, LOG_ID_MAX, G_MAXINT64 - 4};
   g_auto(LogBatch) got = LOG_BATCH_INIT;

@@ -3,7 +3,7 @@
 
 #include "tests/shim/shim.h"
 
-#define PAYLOAD 1000
+#define PAYLOAD ((gsize)1000)
 #define ROOM_FOR(n) ((n) * (PAYLOAD + 300))
 
 /* @count records at @base; what is inside does not matter here. */
