@@ -286,8 +286,19 @@ void raft_core_written(RaftCore *core, guint64 write_id) {
     raft_advance_commit(core);
 }
 
-void raft_core_compact(RaftCore *core, guint64 index) {
-  raft_log_compact(&core->log, index);
+Failure *raft_core_snapshot_meta(const RaftCore *core, guint64 index, RaftSnapshotMeta *ret_meta) {
+  INVARIANT(index <= core->log.applied && index >= core->log.snapshot_index, "a snapshot holds what was applied");
+  RaftSnapshotMeta meta = {.index = index, .term = raft_log_term_at(&core->log, index)};
+  Failure *failure = configuration_at(core, index, &meta.configuration);
+  if (!failure)
+    *ret_meta = meta;
+  return failure;
+}
+
+void raft_core_compact(RaftCore *core, const RaftSnapshotMeta *meta) {
+  if (meta->index > core->log.snapshot_index)
+    core->snapshot_configuration = meta->configuration;
+  raft_log_compact(&core->log, meta->index);
 }
 
 /* ---- State ---- */
