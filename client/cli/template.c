@@ -82,39 +82,47 @@ void template_free(Template *template) {
   g_free(template);
 }
 
-static void append_bytes(GString *out, ShownBytes bytes) {
-  if (bytes.length > 0)
-    g_string_append_len(out, (const char *)bytes.data, (gssize)bytes.length);
+static void append_bytes(GString *out, MilenaBytes bytes) {
+  if (bytes.size > 0)
+    g_string_append_len(out, (const char *)bytes.data, (gssize)bytes.size);
 }
 
-static void append_time(GString *out, gint64 unix_ms) {
-  g_autofree char *text = text_time(unix_ms);
+static void append_time(GString *out, gint64 timestamp_ms) {
+  g_autofree char *text = text_time(timestamp_ms);
   if (text)
     g_string_append(out, text);
   else
-    g_string_append_printf(out, "%" G_GINT64_FORMAT, unix_ms);
+    g_string_append_printf(out, "%" G_GINT64_FORMAT, timestamp_ms);
 }
 
-static void append_headers(GString *out, const ShownRecord *record) {
+static void append_headers(GString *out, const MilenaConsumedRecord *record) {
   for (gsize i = 0; i < record->header_count; i++) {
-    g_string_append_printf(out, "%s%s=", i ? "," : "", record->headers[i].key);
+    g_string_append_printf(out, "%s%s=", i ? "," : "", record->headers[i].name);
     append_bytes(out, record->headers[i].value);
   }
 }
 
-static void append_directive(GString *out, char directive, const ShownRecord *record) {
+/* A record and where it was read. */
+typedef struct {
+  const char *topic;
+  gint32 partition;
+  const MilenaConsumedRecord *record;
+} Shown;
+
+static void append_directive(GString *out, char directive, const Shown *shown) {
+  const MilenaConsumedRecord *record = shown->record;
   switch (directive) {
   case 't':
-    g_string_append(out, record->topic);
+    g_string_append(out, shown->topic);
     break;
   case 'p':
-    g_string_append_printf(out, "%d", record->partition);
+    g_string_append_printf(out, "%d", shown->partition);
     break;
   case 'o':
     g_string_append_printf(out, "%" G_GINT64_FORMAT, record->offset);
     break;
   case 'T':
-    append_time(out, record->unix_ms);
+    append_time(out, record->timestamp_ms);
     break;
   case 'e':
     g_string_append_printf(out, "%d", record->leader_epoch);
@@ -130,8 +138,8 @@ static void append_directive(GString *out, char directive, const ShownRecord *re
     break;
   case 'K':
   case 'S': {
-    const ShownBytes *bytes = directive == 'K' ? &record->key : &record->value;
-    g_string_append_printf(out, "%" G_GINT64_FORMAT, bytes->data ? (gint64)bytes->length : (gint64)-1);
+    const MilenaBytes *bytes = directive == 'K' ? &record->key : &record->value;
+    g_string_append_printf(out, "%" G_GINT64_FORMAT, bytes->data ? (gint64)bytes->size : (gint64)-1);
     break;
   }
   default:
@@ -139,22 +147,23 @@ static void append_directive(GString *out, char directive, const ShownRecord *re
   }
 }
 
-static void append_json(GString *out, const ShownRecord *record) {
+static void append_json(GString *out, const Shown *shown) {
+  const MilenaConsumedRecord *record = shown->record;
   g_autoptr(Json) json = json_new(out, FALSE);
-  g_autofree char *time = text_time(record->unix_ms);
+  g_autofree char *time = text_time(record->timestamp_ms);
   json_open(json, NULL, '{');
-  json_string(json, "topic", record->topic);
-  json_int(json, "partition", record->partition);
+  json_string(json, "topic", shown->topic);
+  json_int(json, "partition", shown->partition);
   json_int(json, "offset", record->offset);
   json_string(json, "timestamp", time);
   json_int(json, "leader_epoch", record->leader_epoch);
-  json_bytes(json, "key", record->key.data, record->key.length);
-  json_bytes(json, "value", record->value.data, record->value.length);
+  json_bytes(json, "key", record->key.data, record->key.size);
+  json_bytes(json, "value", record->value.data, record->value.size);
   json_open(json, "headers", '[');
   for (gsize i = 0; i < record->header_count; i++) {
     json_open(json, NULL, '{');
-    json_string(json, "key", record->headers[i].key);
-    json_bytes(json, "value", record->headers[i].value.data, record->headers[i].value.length);
+    json_string(json, "key", record->headers[i].name);
+    json_bytes(json, "value", record->headers[i].value.data, record->headers[i].value.size);
     json_close(json);
   }
   json_close(json);
@@ -162,9 +171,11 @@ static void append_json(GString *out, const ShownRecord *record) {
   g_string_append_c(out, '\n');
 }
 
-void template_apply(const Template *template, const ShownRecord *record, GString *out) {
+void template_apply(const Template *template, const char *topic, gint32 partition, const MilenaConsumedRecord *record,
+                    GString *out) {
+  Shown shown = {.topic = topic, .partition = partition, .record = record};
   if (template->json) {
-    append_json(out, record);
+    append_json(out, &shown);
     return;
   }
   for (guint i = 0; i < template->parts->len; i++) {
@@ -174,7 +185,7 @@ void template_apply(const Template *template, const ShownRecord *record, GString
       const char *text = g_bytes_get_data(part->text, &length);
       g_string_append_len(out, text, (gssize)length);
     } else {
-      append_directive(out, part->directive, record);
+      append_directive(out, part->directive, &shown);
     }
   }
 }

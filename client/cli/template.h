@@ -2,33 +2,11 @@
 #pragma once
 
 #include <glib.h>
+#include <milena/milena.h>
 
 #include "services/base/failure.h"
 
 G_BEGIN_DECLS
-
-/* Some bytes, or none at all (data is NULL), which is not the same as empty ones. */
-typedef struct {
-  const guint8 *data;
-  gsize length;
-} ShownBytes;
-
-typedef struct {
-  const char *key;
-  ShownBytes value;
-} ShownHeader;
-
-/* A record to show; all borrowed. */
-typedef struct {
-  const char *topic;
-  gint32 partition;
-  gint64 offset;
-  gint64 unix_ms; /* its timestamp */
-  gint32 leader_epoch;
-  ShownBytes key, value;
-  const ShownHeader *headers;
-  gsize header_count;
-} ShownRecord;
 
 typedef struct Template Template;
 
@@ -43,6 +21,7 @@ void template_free(Template *template); /* NULL is fine */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Template, template_free)
 
 /* Append the record as it is to be written. Keys and values are written as they are; no key or value writes nothing. */
-void template_apply(const Template *template, const ShownRecord *record, GString *out);
+void template_apply(const Template *template, const char *topic, gint32 partition, const MilenaConsumedRecord *record,
+                    GString *out);
 
 G_END_DECLS

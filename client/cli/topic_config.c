@@ -4,89 +4,71 @@
 
 #include "client/cli/text.h"
 
-/* One key: its field in the API, and how it is read and shown. */
+/* One key: its field in the API, and how it is read and shown. 0 stands for the default everywhere. */
 typedef struct {
   const char *key, *field, *help;
-  Failure *(*set)(TopicConfigChange *change, const char *value);
-  char *(*get)(const Milena__V1__TopicConfig *config);
+  Failure *(*set)(MilenaTopicConfig *config, const char *value);
+  char *(*get)(const MilenaTopicConfig *config);
 } ConfigKey;
 
 static const struct {
   const char *name;
-  Milena__V1__Flush flush;
+  MilenaFlush flush;
 } FLUSHES[] = {
-    {"always", MILENA__V1__FLUSH__FLUSH_ALWAYS},
-    {"interval", MILENA__V1__FLUSH__FLUSH_INTERVAL},
-    {"os", MILENA__V1__FLUSH__FLUSH_OS},
+    {"always", MILENA_FLUSH_ALWAYS},
+    {"interval", MILENA_FLUSH_INTERVAL},
+    {"os", MILENA_FLUSH_OS},
 };
 
-static Failure *set_flush(TopicConfigChange *change, const char *value) {
+static Failure *set_flush(MilenaTopicConfig *config, const char *value) {
   for (guint i = 0; i < G_N_ELEMENTS(FLUSHES); i++) {
     if (strcmp(value, FLUSHES[i].name) != 0)
       continue;
-    change->config.flush = FLUSHES[i].flush;
+    config->flush = FLUSHES[i].flush;
     return NULL;
   }
   return failure_new(FAILURE(INVALID_FIELD), "flush is '%s', but must be always, interval or os.", value);
 }
 
-static char *get_flush(const Milena__V1__TopicConfig *config) {
+static char *get_flush(const MilenaTopicConfig *config) {
   for (guint i = 0; i < G_N_ELEMENTS(FLUSHES); i++)
     if (config->flush == FLUSHES[i].flush)
       return g_strdup(FLUSHES[i].name);
   return NULL;
 }
 
-static Failure *set_flush_interval(TopicConfigChange *change, const char *value) {
-  gint64 ms;
-  Failure *failure = text_number("flush.interval.ms", value, 1, G_GINT64_CONSTANT(86400000), &ms);
-  if (failure)
-    return failure;
-  change->flush_interval.seconds = ms / 1000;
-  change->flush_interval.nanos = (gint32)(ms % 1000) * 1000000;
-  change->config.flush_interval = &change->flush_interval;
-  return NULL;
+static Failure *set_flush_interval(MilenaTopicConfig *config, const char *value) {
+  return text_number("flush.interval.ms", value, 1, G_GINT64_CONSTANT(86400000), &config->flush_interval_ms);
 }
 
-static char *get_flush_interval(const Milena__V1__TopicConfig *config) {
-  const Google__Protobuf__Duration *interval = config->flush_interval;
-  return interval ? g_strdup_printf("%" G_GINT64_FORMAT, interval->seconds * 1000 + interval->nanos / 1000000) : NULL;
+static char *number_or_null(gint64 number) {
+  return number ? g_strdup_printf("%" G_GINT64_FORMAT, number) : NULL;
 }
 
-static Failure *set_max_message_bytes(TopicConfigChange *change, const char *value) {
-  gint64 bytes;
+static char *get_flush_interval(const MilenaTopicConfig *config) {
+  return number_or_null(config->flush_interval_ms);
+}
+
+static Failure *set_max_message_bytes(MilenaTopicConfig *config, const char *value) {
+  gint64 bytes = 0;
   Failure *failure = text_number("max.message.bytes", value, 1 << 10, 64 << 20, &bytes);
-  if (failure)
-    return failure;
-  change->config.max_message_bytes_presence_case =
-      MILENA__V1__TOPIC_CONFIG__MAX_MESSAGE_BYTES_PRESENCE_MAX_MESSAGE_BYTES;
-  change->config.max_message_bytes = (guint32)bytes;
-  return NULL;
+  config->max_message_bytes = (guint32)bytes;
+  return failure;
 }
 
-static char *get_max_message_bytes(const Milena__V1__TopicConfig *config) {
-  return config->max_message_bytes_presence_case ==
-                 MILENA__V1__TOPIC_CONFIG__MAX_MESSAGE_BYTES_PRESENCE_MAX_MESSAGE_BYTES
-             ? g_strdup_printf("%u", config->max_message_bytes)
-             : NULL;
+static char *get_max_message_bytes(const MilenaTopicConfig *config) {
+  return number_or_null(config->max_message_bytes);
 }
 
-static Failure *set_min_insync(TopicConfigChange *change, const char *value) {
-  gint64 replicas;
+static Failure *set_min_insync(MilenaTopicConfig *config, const char *value) {
+  gint64 replicas = 0;
   Failure *failure = text_number("min.insync.replicas", value, 1, 1000, &replicas);
-  if (failure)
-    return failure;
-  change->config.min_insync_replicas_presence_case =
-      MILENA__V1__TOPIC_CONFIG__MIN_INSYNC_REPLICAS_PRESENCE_MIN_INSYNC_REPLICAS;
-  change->config.min_insync_replicas = (guint32)replicas;
-  return NULL;
+  config->min_insync_replicas = (guint32)replicas;
+  return failure;
 }
 
-static char *get_min_insync(const Milena__V1__TopicConfig *config) {
-  return config->min_insync_replicas_presence_case ==
-                 MILENA__V1__TOPIC_CONFIG__MIN_INSYNC_REPLICAS_PRESENCE_MIN_INSYNC_REPLICAS
-             ? g_strdup_printf("%u", config->min_insync_replicas)
-             : NULL;
+static char *get_min_insync(const MilenaTopicConfig *config) {
+  return number_or_null(config->min_insync_replicas);
 }
 
 static const ConfigKey KEYS[] = {
@@ -115,32 +97,28 @@ static Failure *unknown_key(const char *key) {
   return failure_new(FAILURE(INVALID_FIELD), "'%s' is no configuration of a topic. Known are: %s.", key, known->str);
 }
 
-static Failure *parse_setting(const char *setting, TopicConfigChange *change, GPtrArray *mask) {
+static Failure *parse_setting(const char *setting, TopicConfigChange *change) {
   g_autofree char *key = NULL, *value = NULL;
   Failure *failure = text_pair("--config", setting, &key, &value);
   for (guint i = 0; !failure && i < G_N_ELEMENTS(KEYS); i++) {
     if (strcmp(key, KEYS[i].key) != 0)
       continue;
-    g_ptr_array_add(mask, (gpointer)KEYS[i].field);
-    return *value ? KEYS[i].set(change, value) : NULL;
+    g_ptr_array_add(change->fields, (gpointer)KEYS[i].field);
+    return *value ? KEYS[i].set(&change->config, value) : NULL;
   }
   return failure ? failure : unknown_key(key);
 }
 
 Failure *topic_config_parse(char *const *settings, TopicConfigChange *change) {
-  *change =
-      (TopicConfigChange){.config = MILENA__V1__TOPIC_CONFIG__INIT, .flush_interval = GOOGLE__PROTOBUF__DURATION__INIT};
-  g_autoptr(GPtrArray) mask = g_ptr_array_new();
+  *change = (TopicConfigChange){.fields = g_ptr_array_new()};
   Failure *failure = NULL;
   for (; !failure && settings && *settings; settings++)
-    failure = parse_setting(*settings, change, mask);
-  g_ptr_array_add(mask, NULL);
-  change->mask = (char **)g_ptr_array_free(g_steal_pointer(&mask), FALSE);
+    failure = parse_setting(*settings, change);
   return failure;
 }
 
 void topic_config_change_clear(TopicConfigChange *change) {
-  g_clear_pointer(&change->mask, g_free);
+  g_clear_pointer(&change->fields, g_ptr_array_unref);
 }
 
 guint topic_config_count(void) {
@@ -151,8 +129,8 @@ const char *topic_config_key(guint index) {
   return KEYS[index].key;
 }
 
-char *topic_config_value(const Milena__V1__TopicConfig *config, guint index) {
-  return config ? KEYS[index].get(config) : NULL;
+char *topic_config_value(const MilenaTopicConfig *config, guint index) {
+  return KEYS[index].get(config);
 }
 
 char *topic_config_help(void) {

@@ -1,0 +1,171 @@
+#include "client/cli/cli.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "services/base/invariant.h"
+
+#define BOOTSTRAP_DEFAULT "localhost:7600"
+#define TIMEOUT_S_DEFAULT 30
+
+void cli_init(Cli *cli, const Command *command) {
+  *cli = (Cli){.command = command, .timeout_s = TIMEOUT_S_DEFAULT};
+}
+
+void cli_clear(Cli *cli) {
+  g_clear_pointer(&cli->bootstrap, g_free);
+  g_clear_pointer(&cli->output, g_free);
+  g_clear_pointer(&cli->arguments, g_strfreev);
+}
+
+/* ---- Command line ---- */
+
+static GOptionContext *make_context(Cli *cli, const GOptionEntry *entries, const char *notes) {
+  const Command *command = cli->command;
+  GOptionContext *context = g_option_context_new(command->arguments);
+  const GOptionEntry common[] = {
+      {"bootstrap", 'b', 0, G_OPTION_ARG_FILENAME, &cli->bootstrap,
+       "A broker or some, host:port,host:port (default MILENA_BOOTSTRAP, else " BOOTSTRAP_DEFAULT ")", "ADDRESSES"},
+      {"output", 'O', 0, G_OPTION_ARG_FILENAME, &cli->output, "table or json (default table)", "FORM"},
+      {"timeout", 0, 0, G_OPTION_ARG_INT, &cli->timeout_s, "Give up after so many seconds (default 30)", "SECONDS"},
+      G_OPTION_ENTRY_NULL,
+  };
+  g_option_context_set_summary(context, command->summary);
+  g_autofree char *text = g_strconcat(notes ? notes : "", notes ? "\n" : "", "Examples:\n", command->examples, NULL);
+  g_option_context_set_description(context, text);
+  g_option_context_add_main_entries(context, entries, NULL);
+  g_option_context_add_main_entries(context, common, NULL);
+  return context;
+}
+
+static Failure *check_common(Cli *cli) {
+  guint count = g_strv_length(cli->arguments);
+  if (count < cli->command->arguments_least)
+    return failure_new(FAILURE(INVALID_FIELD), "%s is missing.",
+                       *cli->command->arguments ? cli->command->arguments : "an argument");
+  if (count > cli->command->arguments_most)
+    return failure_new(FAILURE(INVALID_FIELD), "'%s' is one argument too many.",
+                       cli->arguments[cli->command->arguments_most]);
+  for (guint i = 0; i < count; i++)
+    if (!g_utf8_validate(cli->arguments[i], -1, NULL))
+      return failure_new(FAILURE(INVALID_FIELD), "an argument is not valid UTF-8.");
+  if (cli->output && strcmp(cli->output, "table") != 0 && strcmp(cli->output, "json") != 0)
+    return failure_new(FAILURE(INVALID_FIELD), "--output is '%s', but must be table or json.", cli->output);
+  if (cli->timeout_s < 1 || cli->timeout_s > 86400)
+    return failure_new(FAILURE(INVALID_FIELD), "--timeout is %d, but must be from 1 to 86400 seconds.", cli->timeout_s);
+  return NULL;
+}
+
+gboolean cli_parse(Cli *cli, const GOptionEntry *entries, const char *notes, int argc, char **argv, int *ret_exit) {
+  g_autofree char *name = g_strconcat("milena ", cli->command->name, NULL);
+  g_set_prgname(name);
+  g_autoptr(GOptionContext) context = make_context(cli, entries, notes);
+  g_autoptr(GError) error = NULL;
+  /* The context frees what it was given; the copy of argv is what it takes apart. */
+  g_auto(GStrv) copy = g_new0(char *, argc + 1);
+  for (int i = 0; i < argc; i++)
+    copy[i] = g_strdup(argv[i]);
+  if (!g_option_context_parse_strv(context, &copy, &error)) {
+    *ret_exit = cli_usage(cli, failure_new(FAILURE(INVALID_FIELD), "%s.", error->message));
+    return FALSE;
+  }
+  g_autoptr(GStrvBuilder) rest = g_strv_builder_new();
+  for (char **at = copy && *copy ? copy + 1 : NULL; at && *at; at++)
+    if (strcmp(*at, "--") != 0)
+      g_strv_builder_add(rest, *at);
+  cli->arguments = g_strv_builder_end(rest);
+  Failure *failure = check_common(cli);
+  if (failure) {
+    *ret_exit = cli_usage(cli, failure);
+    return FALSE;
+  }
+  cli->json = cli->output && !strcmp(cli->output, "json");
+  return TRUE;
+}
+
+/* ---- Errors ---- */
+
+int cli_usage(Cli *cli, Failure *failure) {
+  fprintf(stderr, "milena %s: %s See 'milena %s --help'.\n", cli->command->name, failure_message(failure),
+          cli->command->name);
+  failure_free(failure);
+  return CLI_USAGE;
+}
+
+int cli_failed(Cli *cli, MilenaError *error) {
+  const char *reason = milena_error_reason(error);
+  if (!strcmp(reason, "UNSPECIFIED"))
+    reason = milena_error_code_name(error);
+  fprintf(stderr, "milena %s: %s [%s]\n", cli->command->name, milena_error_message(error), reason);
+  gboolean unreachable = !strcmp(reason, "UNAVAILABLE") || !strcmp(reason, "PEER_UNREACHABLE");
+  if (unreachable)
+    fprintf(stderr, "Is the cluster up? See 'milena local status', or name a broker with --bootstrap.\n");
+  milena_error_free(error);
+  return CLI_FAILED;
+}
+
+int cli_failed_text(Cli *cli, const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  g_autofree char *text = g_strdup_vprintf(format, arguments);
+  va_end(arguments);
+  fprintf(stderr, "milena %s: %s\n", cli->command->name, text);
+  return CLI_FAILED;
+}
+
+void cli_note(Cli *cli, const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  g_autofree char *text = g_strdup_vprintf(format, arguments);
+  va_end(arguments);
+  fprintf(stderr, "milena %s: %s\n", cli->command->name, text);
+}
+
+/* ---- Connection and output ---- */
+
+int cli_connect(Cli *cli, MilenaClient **ret_client) {
+  const char *environment = g_getenv("MILENA_BOOTSTRAP");
+  const char *bootstrap = cli->bootstrap                    ? cli->bootstrap
+                          : environment && *environment ? environment
+                                                            : BOOTSTRAP_DEFAULT;
+  MilenaError *error = milena_client_new(bootstrap, NULL, ret_client);
+  if (!error)
+    return CLI_OK;
+  cli_failed(cli, error);
+  return CLI_USAGE;
+}
+
+gint32 cli_timeout_ms(const Cli *cli) {
+  return cli->timeout_s * 1000;
+}
+
+gboolean cli_write(int fd, const void *bytes, gsize length) {
+  const char *at = bytes;
+  while (length > 0) {
+    ssize_t written = write(fd, at, length);
+    if (written < 0 && errno == EINTR)
+      continue;
+    if (written < 0)
+      return FALSE;
+    at += written;
+    length -= (gsize)written;
+  }
+  return TRUE;
+}
+
+int cli_print(Cli *cli, const char *text) {
+  if (cli_write(STDOUT_FILENO, text, strlen(text)))
+    return CLI_OK;
+  /* Who reads has gone away, as `head` does: that is no failure. */
+  if (errno == EPIPE)
+    return CLI_OK;
+  return cli_failed_text(cli, "standard output can't be written: %s.", g_strerror(errno));
+}
+
+int cli_print_table(Cli *cli, const Table *table) {
+  g_autofree char *text = table_format(table);
+  return cli_print(cli, text);
+}

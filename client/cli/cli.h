@@ -1,0 +1,91 @@
+/* What the commands of `milena` share: options, connection, errors, output.
+ *
+ * Exit codes: 0 it went well, 1 it failed, 2 the command line is wrong. One thread, except where a command says more. */
+#pragma once
+
+#include <glib.h>
+#include <milena/milena.h>
+
+#include "client/cli/json.h"
+#include "client/cli/table.h"
+#include "services/base/failure.h"
+
+G_BEGIN_DECLS
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(MilenaClient, milena_client_free)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(MilenaError, milena_error_free)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(MilenaTopic, milena_topic_free)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(MilenaTopicList, milena_topic_list_free)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(MilenaCluster, milena_cluster_free)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(MilenaConsumer, milena_consumer_free)
+
+enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2 };
+
+typedef struct Cli Cli;
+
+/* A command; static. */
+typedef struct {
+  const char *name;      /* "topics create" */
+  const char *arguments; /* of its usage line: "NAME" */
+  const char *summary;   /* one line, for the list of commands */
+  const char *examples;  /* lines, each with an example */
+  guint arguments_least, arguments_most;
+  int (*run)(Cli *cli, int argc, char **argv); /* returns the exit code */
+} Command;
+
+/* One run of a command. */
+struct Cli {
+  const Command *command;
+  char *bootstrap; /* owned, as all below */
+  char *output;
+  gint timeout_s;
+  gboolean json;    /* --output json */
+  char **arguments; /* what is no option; ends with NULL */
+};
+
+extern const Command CMD_CLUSTER_DESCRIBE;
+extern const Command CMD_CONSUME;
+extern const Command CMD_LOCAL_DOWN;
+extern const Command CMD_LOCAL_START;
+extern const Command CMD_LOCAL_STATUS;
+extern const Command CMD_LOCAL_STOP;
+extern const Command CMD_LOCAL_UP;
+extern const Command CMD_PRODUCE;
+extern const Command CMD_TOPICS_ALTER;
+extern const Command CMD_TOPICS_CREATE;
+extern const Command CMD_TOPICS_DELETE;
+extern const Command CMD_TOPICS_DESCRIBE;
+extern const Command CMD_TOPICS_LIST;
+
+void cli_init(Cli *cli, const Command *command);
+void cli_clear(Cli *cli);
+
+/* Read the command line.
+ *
+ * @entries: the command's own options, ends with G_OPTION_ENTRY_NULL; strings are of kind G_OPTION_ARG_FILENAME, so
+ *           that they take any bytes
+ * @notes: more text for --help, or NULL
+ *
+ * Returns FALSE with *@ret_exit set when the command must not run: after --help, or a sentence about what is wrong. */
+gboolean cli_parse(Cli *cli, const GOptionEntry *entries, const char *notes, int argc, char **argv, int *ret_exit);
+
+/* Say what is wrong with the command line. Takes @failure; returns CLI_USAGE. */
+int cli_usage(Cli *cli, Failure *failure);
+/* Say what failed. Takes the error; returns CLI_FAILED. */
+int cli_failed(Cli *cli, MilenaError *error);
+/* The same with a sentence of our own. */
+int cli_failed_text(Cli *cli, const char *format, ...) G_GNUC_PRINTF(2, 3);
+/* A remark on standard error that is no failure. */
+void cli_note(Cli *cli, const char *format, ...) G_GNUC_PRINTF(2, 3);
+
+/* A client of the cluster that --bootstrap names. Returns CLI_OK, or the exit code after saying what is wrong. */
+int cli_connect(Cli *cli, MilenaClient **ret_client);
+gint32 cli_timeout_ms(const Cli *cli);
+
+/* Write to standard output. Return the exit code: CLI_FAILED, after saying so, when it can't be written. */
+int cli_print(Cli *cli, const char *text);
+int cli_print_table(Cli *cli, const Table *table);
+/* Writes all of it, whatever it is. Returns FALSE with errno set. */
+gboolean cli_write(int fd, const void *bytes, gsize length);
+
+G_END_DECLS
