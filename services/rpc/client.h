@@ -26,8 +26,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(RpcClient, rpc_client_free)
 /* Close the channel to an address that will not be used again. */
 void rpc_client_forget(RpcClient *client, const char *address);
 
-/* The answer of a unary call. @response: borrowed, NULL on failure. @failure: borrowed, NULL on success. Not called
- * after rpc_client_call_abandon. */
+/* The answer of a unary call. @response: borrowed, NULL on failure. @failure: borrowed, NULL on success. Called once,
+ * also when the call was cancelled. */
 typedef void (*RpcUnaryDone)(RpcMessage *response, const Failure *failure, gpointer user_data);
 
 /* Call a unary method.

@@ -89,6 +89,8 @@ void rpc_call_read(RpcCall *call);
 /* Unary: answer and finish with OK. @owners as in rpc_message_pack. Any one thread at a time. Consumes the handler's
  * reference unless events were set. */
 void rpc_call_reply(RpcCall *call, const ProtobufCMessage *response, GBytes *const *owners, gsize owner_count);
+/* The same with a message that is packed already, or passed on as it came; borrowed. */
+void rpc_call_reply_message(RpcCall *call, RpcMessage *message);
 /* Streams: queue a message. */
 RpcSendResult rpc_call_send(RpcCall *call, const ProtobufCMessage *message, GBytes *const *owners, gsize owner_count);
 RpcSendResult rpc_call_send_message(RpcCall *call, RpcMessage *message); /* already packed; borrowed */
