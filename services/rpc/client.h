@@ -27,7 +27,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(RpcClient, rpc_client_free)
 void rpc_client_forget(RpcClient *client, const char *address);
 
 /* The answer of a unary call. @response: borrowed, NULL on failure. @failure: borrowed, NULL on success. Called once,
- * also when the call was cancelled. */
+ * also when the call was cancelled, but not after rpc_client_call_abandon. */
 typedef void (*RpcUnaryDone)(RpcMessage *response, const Failure *failure, gpointer user_data);
 
 /* Call a unary method.

@@ -91,6 +91,12 @@ void rpc_client_call_cancel(RpcClientCall *call) {
   grpc_call_cancel(call->core, NULL);
 }
 
+void rpc_client_call_abandon(RpcClientCall *call) {
+  LOOP_ASSERT_CURRENT(call->loop);
+  call->is_abandoned = TRUE;
+  rpc_client_call_cancel(call);
+}
+
 /* Start a batch that the call waits for. The client's queues run as long as calls are made. */
 static void start(RpcClientCall *call, RpcOp *op, const grpc_op *batch, gsize count) {
   rpc_client_call_ref(call);
@@ -172,7 +178,8 @@ static void unary_completed(RpcOp *op, gboolean ok) {
 static void unary_run(LoopTask *task) {
   RpcClientCall *call = CALL_OF(task, closed_task);
   g_autoptr(Failure) failure = outcome(call);
-  call->done(failure ? NULL : call->received, failure, call->user_data);
+  if (!call->is_abandoned)
+    call->done(failure ? NULL : call->received, failure, call->user_data);
   rpc_client_call_unref(call); /* the library's */
 }
 
@@ -314,7 +321,7 @@ static void message_run(LoopTask *task) {
   gboolean is_closing = call->is_closing;
   pthread_mutex_unlock(&call->mutex);
   INVARIANT(!is_closing, "the end waits for the last message");
-  if (call->events.message)
+  if (call->events.message && !call->is_abandoned)
     call->events.message(call, message, call->user_data);
   close_if_over(call, FALSE, FALSE);
   rpc_client_call_unref(call);
@@ -332,7 +339,8 @@ static void status_arrived(RpcOp *op, gboolean ok) {
 static void closed_run(LoopTask *task) {
   RpcClientCall *call = CALL_OF(task, closed_task);
   g_autoptr(Failure) failure = outcome(call);
-  call->events.closed(call, failure, call->user_data);
+  if (!call->is_abandoned)
+    call->events.closed(call, failure, call->user_data);
   rpc_client_call_unref(call); /* the library's */
 }
 
@@ -344,7 +352,7 @@ static void writable_run(LoopTask *task) {
   pthread_mutex_lock(&call->mutex);
   gboolean is_closing = call->is_closing;
   pthread_mutex_unlock(&call->mutex);
-  if (!is_closing && call->events.writable)
+  if (!is_closing && !call->is_abandoned && call->events.writable)
     call->events.writable(call, call->user_data);
   rpc_client_call_unref(call);
 }

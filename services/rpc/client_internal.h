@@ -69,6 +69,8 @@ struct RpcClientCall {
   RpcSender sender;
   grpc_byte_buffer *outgoing;
 
+  gboolean is_abandoned; /* loop: no callback any more */
+
   LoopTask message_task, writable_task, closed_task;
   atomic_bool writable_posted;
 };
