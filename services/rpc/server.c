@@ -58,6 +58,7 @@ static void add_standard_services(RpcServer *server) {
   server->health = rpc_health_new(server->standard_loop);
   rpc_server_add_service(server, &grpc__health__v1__health__descriptor, RPC_HEALTH_HANDLERS, server->standard_loop,
                          server->health);
+  rpc_health_set(server->health, "", TRUE); /* a program that is not ready yet says so before start */
   rpc_server_add_service(server, &grpc__reflection__v1__server_reflection__descriptor, RPC_REFLECTION_HANDLERS,
                          server->standard_loop, server);
   rpc_server_add_service(server, &grpc__reflection__v1alpha__server_reflection__descriptor, RPC_REFLECTION_HANDLERS,
@@ -191,7 +192,6 @@ Failure *rpc_server_add_listener(RpcServer *server, const char *address, guint16
 void rpc_server_start(RpcServer *server) {
   INVARIANT(!server->is_started, "a server is started once");
   server->is_started = TRUE;
-  rpc_health_set(server->health, "", TRUE);
   grpc_server_start(server->core);
   for (guint i = 0; i < server->options.threads; i++) {
     for (guint n = 0; n < REQUESTED_CALLS; n++) {
