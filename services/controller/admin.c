@@ -1,0 +1,222 @@
+/* AdminService; see admin.h.
+ *
+ * Reads answer from what is committed; writes run their command against the tip, propose the records, and answer with
+ * the metadata right after them. Owning thread: the host's loop. */
+#include "services/controller/admin.h"
+
+#include <string.h>
+
+#include "controller/metadata/view.h"
+#include "services/controller/host.h"
+
+#define WARNING_KEYS_MOVE                                                                                              \
+  "Keys move: a key's new records may go to another partition than its old ones, so their order across the change is " \
+  "not kept."
+
+/* ---- Writes ---- */
+
+/* A write that waits to be committed. */
+typedef struct TopicCall TopicCall;
+struct TopicCall {
+  RpcCall *call;
+  char *name;                 /* of the topic that is the answer */
+  char id[METADATA_ID_BYTES]; /* or its id, where it must be this incarnation */
+  void (*reply)(const TopicCall *topic_call, Milena__V1__Topic *topic); /* @topic: borrowed; NULL when it is gone */
+};
+
+static void topic_call_free(TopicCall *topic_call) {
+  g_free(topic_call->name);
+  g_free(topic_call);
+}
+
+static void answer(TopicCall *topic_call, const MetadataImage *image) {
+  const MetadataTopic *found = metadata_image_topic_by_name(image, topic_call->name);
+  Milena__V1__Topic *topic = found ? metadata_view_topic(found) : NULL;
+  topic_call->reply(topic_call, topic);
+  if (topic)
+    milena__v1__topic__free_unpacked(topic, NULL);
+}
+
+static void write_done(const Failure *failure, MetadataImage *image, gpointer data) {
+  TopicCall *topic_call = data;
+  if (failure)
+    rpc_call_finish(topic_call->call, failure_copy(failure));
+  else
+    answer(topic_call, image);
+  topic_call_free(topic_call);
+}
+
+/* Answer as if the records were applied. */
+static void pretend(Host *host, TopicCall *topic_call, const GPtrArray *records) {
+  const MetadataImage *tip = host_tip(host);
+  g_autoptr(MetadataImage) image = NULL;
+  Failure *failure = metadata_image_apply(tip, (MetadataRecord **)records->pdata, records->len,
+                                          metadata_image_version(tip) + 1, &image);
+  if (failure)
+    rpc_call_finish(topic_call->call, failure);
+  else
+    answer(topic_call, image);
+  topic_call_free(topic_call);
+}
+
+/* Carry out a command that ended well or not.
+ *
+ * @failure: of the command; taken
+ * @records: taken
+ * @name: of the topic, borrowed; not read on failure
+ * @id: its id where the answer tells it; NULL else */
+static void carry_out(Host *host, RpcCall *call, Failure *failure, GPtrArray *records, const char *name, const char *id,
+                      gboolean validate_only, void (*reply)(const TopicCall *, Milena__V1__Topic *)) {
+  g_autoptr(GPtrArray) mine = records;
+  if (failure) {
+    rpc_call_finish(call, failure);
+    return;
+  }
+  TopicCall *topic_call = g_new0(TopicCall, 1);
+  topic_call->call = call;
+  topic_call->name = g_strdup(name);
+  g_strlcpy(topic_call->id, id ? id : "", sizeof topic_call->id);
+  topic_call->reply = reply;
+  if (validate_only)
+    pretend(host, topic_call, mine);
+  else
+    host_propose(host, g_steal_pointer(&mine), write_done, topic_call);
+}
+
+/* The topic of an answer was deleted between two commands of one moment. */
+static gboolean finish_without_topic(const TopicCall *topic_call, const Milena__V1__Topic *topic) {
+  if (topic)
+    return FALSE;
+  rpc_call_finish(
+      topic_call->call,
+      failure_set_resource(failure_new(FAILURE(UNKNOWN_TOPIC),
+                                       "The topic \"%s\" was deleted by somebody else meanwhile.", topic_call->name),
+                           "topic", topic_call->name));
+  return TRUE;
+}
+
+static void reply_create(const TopicCall *topic_call, Milena__V1__Topic *topic) {
+  if (finish_without_topic(topic_call, topic))
+    return;
+  Milena__V1__CreateTopicResponse response = MILENA__V1__CREATE_TOPIC_RESPONSE__INIT;
+  response.topic = topic;
+  rpc_call_reply(topic_call->call, &response.base, NULL, 0);
+}
+
+static void create_topic(RpcCall *call, RpcMessage *message, gpointer user_data) {
+  Host *host = user_data;
+  const Milena__V1__CreateTopicRequest *request = rpc_message_body(message);
+  GPtrArray *records = metadata_records_new();
+  Failure *failure = host_check_active(host);
+  MetadataContext context = host_context(host);
+  if (!failure)
+    failure = metadata_command_create_topic(host_tip(host), &context, request, records);
+  carry_out(host, call, failure, records, request->name, NULL, request->validate_only, reply_create);
+}
+
+static void reply_update(const TopicCall *topic_call, Milena__V1__Topic *topic) {
+  if (finish_without_topic(topic_call, topic))
+    return;
+  Milena__V1__UpdateTopicResponse response = MILENA__V1__UPDATE_TOPIC_RESPONSE__INIT;
+  response.topic = topic;
+  rpc_call_reply(topic_call->call, &response.base, NULL, 0);
+}
+
+static void update_topic(RpcCall *call, RpcMessage *message, gpointer user_data) {
+  Host *host = user_data;
+  const Milena__V1__UpdateTopicRequest *request = rpc_message_body(message);
+  GPtrArray *records = metadata_records_new();
+  const MetadataTopic *topic = NULL;
+  Failure *failure = host_check_active(host);
+  if (!failure)
+    failure = metadata_command_update_topic(host_tip(host), request, records, &topic);
+  carry_out(host, call, failure, records, topic ? topic->name : NULL, NULL, request->validate_only, reply_update);
+}
+
+static void reply_delete(const TopicCall *topic_call, Milena__V1__Topic *topic) {
+  (void)topic; /* gone, or created again already */
+  Milena__V1__DeleteTopicResponse response = MILENA__V1__DELETE_TOPIC_RESPONSE__INIT;
+  response.id = (char *)topic_call->id;
+  rpc_call_reply(topic_call->call, &response.base, NULL, 0);
+}
+
+static void delete_topic(RpcCall *call, RpcMessage *message, gpointer user_data) {
+  Host *host = user_data;
+  const Milena__V1__DeleteTopicRequest *request = rpc_message_body(message);
+  GPtrArray *records = metadata_records_new();
+  const MetadataTopic *topic = NULL;
+  Failure *failure = host_check_active(host);
+  if (!failure)
+    failure = metadata_command_delete_topic(host_tip(host), request, records, &topic);
+  carry_out(host, call, failure, records, topic ? topic->name : NULL, topic ? topic->id : NULL, request->validate_only,
+            reply_delete);
+}
+
+static void reply_add_partitions(const TopicCall *topic_call, Milena__V1__Topic *topic) {
+  if (finish_without_topic(topic_call, topic))
+    return;
+  Milena__V1__AddPartitionsResponse response = MILENA__V1__ADD_PARTITIONS_RESPONSE__INIT;
+  response.topic = topic;
+  response.warning = (char *)WARNING_KEYS_MOVE;
+  rpc_call_reply(topic_call->call, &response.base, NULL, 0);
+}
+
+static void add_partitions(RpcCall *call, RpcMessage *message, gpointer user_data) {
+  Host *host = user_data;
+  const Milena__V1__AddPartitionsRequest *request = rpc_message_body(message);
+  GPtrArray *records = metadata_records_new();
+  const MetadataTopic *topic = NULL;
+  Failure *failure = host_check_active(host);
+  if (!failure)
+    failure = metadata_command_add_partitions(host_tip(host), request, records, &topic);
+  carry_out(host, call, failure, records, topic ? topic->name : NULL, NULL, request->validate_only,
+            reply_add_partitions);
+}
+
+/* ---- Reads ---- */
+
+/* Answer, and free the answer; or finish with the failure. */
+static void answer_read(RpcCall *call, Failure *failure, ProtobufCMessage *response) {
+  if (failure) {
+    rpc_call_finish(call, failure);
+    return;
+  }
+  rpc_call_reply(call, response, NULL, 0);
+  protobuf_c_message_free_unpacked(response, NULL);
+}
+
+static void get_topic(RpcCall *call, RpcMessage *message, gpointer user_data) {
+  Milena__V1__GetTopicResponse *response = NULL;
+  Failure *failure = metadata_view_get_topic(host_image(user_data), rpc_message_body(message), &response);
+  answer_read(call, failure, (ProtobufCMessage *)response);
+}
+
+static void list_topics(RpcCall *call, RpcMessage *message, gpointer user_data) {
+  Milena__V1__ListTopicsResponse *response = NULL;
+  Failure *failure = metadata_view_list_topics(host_image(user_data), rpc_message_body(message), &response);
+  answer_read(call, failure, (ProtobufCMessage *)response);
+}
+
+static void get_broker(RpcCall *call, RpcMessage *message, gpointer user_data) {
+  Milena__V1__GetBrokerResponse *response = NULL;
+  Failure *failure = metadata_view_get_broker(host_image(user_data), rpc_message_body(message), &response);
+  answer_read(call, failure, (ProtobufCMessage *)response);
+}
+
+static void list_brokers(RpcCall *call, RpcMessage *message, gpointer user_data) {
+  Milena__V1__ListBrokersResponse *response = NULL;
+  Failure *failure = metadata_view_list_brokers(host_image(user_data), rpc_message_body(message), &response);
+  answer_read(call, failure, (ProtobufCMessage *)response);
+}
+
+const RpcMethodHandler ADMIN_HANDLERS[] = {
+    {.name = "CreateTopic", .unary = create_topic},
+    {.name = "GetTopic", .unary = get_topic},
+    {.name = "ListTopics", .unary = list_topics},
+    {.name = "UpdateTopic", .unary = update_topic},
+    {.name = "DeleteTopic", .unary = delete_topic},
+    {.name = "AddPartitions", .unary = add_partitions},
+    {.name = "ListBrokers", .unary = list_brokers},
+    {.name = "GetBroker", .unary = get_broker},
+    {.name = NULL},
+};

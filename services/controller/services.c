@@ -1,0 +1,72 @@
+/* The tables of handlers; see services.h. No state. */
+#include "services/controller/services.h"
+
+#include "controller/metadata/view.h"
+#include "services/controller/admin.h"
+
+/* ---- MetadataService ---- */
+
+static void get_metadata(RpcCall *call, RpcMessage *message, gpointer user_data) {
+  const ControllerParts *parts = user_data;
+  const Milena__V1__GetMetadataRequest *request = rpc_message_body(message);
+  Milena__V1__ClusterMetadata *cluster = NULL;
+  Failure *failure = metadata_view_cluster(host_image(parts->host), host_active_id(parts->host), request->topics,
+                                           request->n_topics, FALSE, &cluster);
+  if (failure) {
+    rpc_call_finish(call, failure);
+    return;
+  }
+  Milena__V1__GetMetadataResponse response = MILENA__V1__GET_METADATA_RESPONSE__INIT;
+  response.cluster = cluster;
+  rpc_call_reply(call, &response.base, NULL, 0);
+  milena__v1__cluster_metadata__free_unpacked(cluster, NULL);
+}
+
+static void watch_metadata(RpcCall *call, RpcMessage *message, gpointer user_data) {
+  const ControllerParts *parts = user_data;
+  feed_watch(parts->feed, call, rpc_message_body(message));
+}
+
+static const RpcMethodHandler METADATA_HANDLERS[] = {
+    {.name = "GetMetadata", .unary = get_metadata},
+    {.name = "WatchMetadata", .unary = watch_metadata},
+    {.name = NULL},
+};
+
+/* ---- ControllerService ---- */
+
+static void register_node(RpcCall *call, RpcMessage *message, gpointer user_data) {
+  const ControllerParts *parts = user_data;
+  nodes_register(parts->nodes, call, rpc_message_body(message));
+}
+
+static void heartbeat(RpcCall *call, RpcMessage *message, gpointer user_data) {
+  const ControllerParts *parts = user_data;
+  nodes_heartbeat(parts->nodes, call, rpc_message_body(message));
+}
+
+static void follow_metadata(RpcCall *call, RpcMessage *message, gpointer user_data) {
+  const ControllerParts *parts = user_data;
+  feed_follow(parts->feed, call, rpc_message_body(message));
+}
+
+static const RpcMethodHandler CONTROLLER_HANDLERS[] = {
+    {.name = "RegisterNode", .unary = register_node},
+    {.name = "Heartbeat", .unary = heartbeat},
+    {.name = "FollowMetadata", .unary = follow_metadata},
+    {.name = NULL},
+};
+
+/* ---- Servers ---- */
+
+void controller_add_public_services(RpcServer *server, ControllerParts *parts) {
+  Loop *loop = host_loop(parts->host);
+  rpc_server_add_service(server, &milena__v1__admin_service__descriptor, ADMIN_HANDLERS, loop, parts->host);
+  rpc_server_add_service(server, &milena__v1__metadata_service__descriptor, METADATA_HANDLERS, loop, parts);
+}
+
+void controller_add_peer_services(RpcServer *server, ControllerParts *parts) {
+  controller_add_public_services(server, parts);
+  rpc_server_add_service(server, &milena__internal__v1__controller_service__descriptor, CONTROLLER_HANDLERS,
+                         host_loop(parts->host), parts);
+}
