@@ -114,12 +114,12 @@ static void send_snapshot_part(Stream *stream) {
   Milena__Internal__V1__FollowMetadataResponse frame = MILENA__INTERNAL__V1__FOLLOW_METADATA_RESPONSE__INIT;
   frame.frame_case = MILENA__INTERNAL__V1__FOLLOW_METADATA_RESPONSE__FRAME_SNAPSHOT_PART;
   frame.snapshot_part = &part;
+  send_frame(stream, &frame);
   stream->sent += count;
   if (part.last) {
     stream->version = stream->snapshot_version;
     g_clear_pointer(&stream->snapshot, g_ptr_array_unref);
   }
-  send_frame(stream, &frame);
 }
 
 /* Versions that the ring does not reach, and those of a future that was lost, need a snapshot. */
