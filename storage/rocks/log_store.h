@@ -160,6 +160,14 @@ G_GNUC_WARN_UNUSED_RESULT gboolean log_store_submit(LogStore *store, LogWrite *w
 
 /* ---- reading ---- */
 
+/* The store's part of a read or find that waits for a reader thread. */
+struct LogReaders;
+typedef struct LogReadJob LogReadJob;
+struct LogReadJob {
+  LogReadJob *next;
+  void (*run)(struct LogReaders *readers, LogReadJob *job);
+};
+
 typedef struct LogRead LogRead;
 
 /* Shard loop → reader → loop. Owned by whoever embeds it; must stay put until done. */
@@ -177,7 +185,7 @@ struct LogRead {
   Failure *failure; /* NULL, or CORRUPT_LOG with log and offset, or UNKNOWN_PARTITION for a log that is not there */
 
   /* The store's. */
-  LogRead *next;
+  LogReadJob job;
   LoopTask task;
 };
 
@@ -205,7 +213,7 @@ struct LogFind {
   Failure *failure; /* as in LogRead */
 
   /* The store's. */
-  LogFind *next;
+  LogReadJob job;
   LoopTask task;
 };
 

@@ -1,0 +1,265 @@
+/* Which logs there are and where: see log_index.h.
+ *
+ * Invariants
+ *   1. Spans of a log rise strictly in segment number and in first offset.
+ *   2. A span is there before data of its log in that segment can be seen: who finds no later span has seen everything
+ *      that was written before it looked.
+ *   3. The generation of a log never repeats: it comes from one counter of the index. */
+#include "storage/rocks/log_index.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+struct LogIndex {
+  pthread_rwlock_t lock;
+  GPtrArray *segments; /* of LogSegment, ascending */
+  GHashTable *logs;    /* &LogEntry.log_id → LogEntry */
+  guint32 generations;
+  guint damaged; /* the writer's */
+};
+
+/* ---- segments ---- */
+
+LogSegment *log_segment_new(guint32 number, rocksdb_column_family_handle_t *cf, gint64 created_ms) {
+  LogSegment *segment = g_atomic_rc_box_new0(LogSegment);
+  segment->number = number;
+  segment->cf = cf;
+  segment->created_ms = created_ms;
+  return segment;
+}
+
+LogSegment *log_segment_ref(LogSegment *segment) {
+  return g_atomic_rc_box_acquire(segment);
+}
+
+static void segment_clear(gpointer data) {
+  LogSegment *segment = data;
+  rocksdb_column_family_handle_destroy(segment->cf);
+}
+
+void log_segment_unref(LogSegment *segment) {
+  if (segment)
+    g_atomic_rc_box_release_full(segment, segment_clear);
+}
+
+/* ---- the index ---- */
+
+static void entry_free(gpointer data) {
+  LogEntry *entry = data;
+  for (guint i = 0; i < entry->span_count; i++)
+    log_segment_unref(entry->spans[i].segment);
+  g_free(entry->spans);
+  g_free(entry);
+}
+
+LogIndex *log_index_new(void) {
+  LogIndex *index = g_new0(LogIndex, 1);
+  pthread_rwlock_init(&index->lock, NULL);
+  index->segments = g_ptr_array_new_with_free_func((GDestroyNotify)log_segment_unref);
+  index->logs = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, entry_free);
+  return index;
+}
+
+void log_index_free(LogIndex *index) {
+  if (!index)
+    return;
+  g_hash_table_unref(index->logs);
+  g_ptr_array_unref(index->segments);
+  pthread_rwlock_destroy(&index->lock);
+  g_free(index);
+}
+
+void log_index_add_segment(LogIndex *index, LogSegment *segment) {
+  INVARIANT(index->segments->len == 0 || log_index_active(index)->number < segment->number,
+            "segments are numbered in the order of their making");
+  pthread_rwlock_wrlock(&index->lock);
+  g_ptr_array_add(index->segments, segment);
+  pthread_rwlock_unlock(&index->lock);
+}
+
+guint log_index_segment_count(LogIndex *index) {
+  pthread_rwlock_rdlock(&index->lock);
+  guint count = index->segments->len;
+  pthread_rwlock_unlock(&index->lock);
+  return count;
+}
+
+LogSegment *log_index_segment(LogIndex *index, guint i) {
+  return g_ptr_array_index(index->segments, i);
+}
+
+LogSegment *log_index_segment_by_number(LogIndex *index, guint32 number) {
+  for (guint i = index->segments->len; i-- > 0;)
+    if (log_index_segment(index, i)->number == number)
+      return log_index_segment(index, i);
+  return NULL;
+}
+
+LogSegment *log_index_active(LogIndex *index) {
+  INVARIANT(index->segments->len > 0, "there is always a segment to write to");
+  return g_ptr_array_index(index->segments, index->segments->len - 1);
+}
+
+LogEntry *log_index_get(LogIndex *index, guint64 log_id) {
+  return g_hash_table_lookup(index->logs, &log_id);
+}
+
+LogEntry *log_index_add(LogIndex *index, guint64 log_id, gint64 end_offset, gint64 max_timestamp_ms) {
+  INVARIANT(!log_index_get(index, log_id), "a log is made once");
+  LogEntry *entry = g_new0(LogEntry, 1);
+  *entry = (LogEntry){.log_id = log_id,
+                      .end_offset = end_offset,
+                      .max_timestamp_ms = max_timestamp_ms,
+                      .unindexed_bytes = G_MAXINT32 /* index the first batch: where the last entry is was not kept */};
+  pthread_rwlock_wrlock(&index->lock);
+  entry->generation = ++index->generations;
+  g_hash_table_insert(index->logs, &entry->log_id, entry);
+  pthread_rwlock_unlock(&index->lock);
+  return entry;
+}
+
+void log_index_mark_damaged(LogIndex *index, LogEntry *entry) {
+  if (!entry->damaged)
+    index->damaged++;
+  entry->damaged = TRUE;
+}
+
+static void end_damage(LogIndex *index, LogEntry *entry) {
+  if (entry->damaged)
+    index->damaged--;
+  entry->damaged = FALSE;
+}
+
+guint log_index_damaged_count(LogIndex *index) {
+  return index->damaged;
+}
+
+void log_index_remove(LogIndex *index, LogEntry *entry) {
+  end_damage(index, entry);
+  guint64 log_id = entry->log_id;
+  pthread_rwlock_wrlock(&index->lock);
+  g_hash_table_remove(index->logs, &log_id);
+  pthread_rwlock_unlock(&index->lock);
+}
+
+static int compare_entries(gconstpointer a, gconstpointer b) {
+  const LogEntry *left = *(LogEntry *const *)a, *right = *(LogEntry *const *)b;
+  return left->log_id < right->log_id ? -1 : left->log_id > right->log_id;
+}
+
+GPtrArray *log_index_sorted(LogIndex *index) {
+  GPtrArray *entries = g_ptr_array_sized_new(g_hash_table_size(index->logs));
+  GHashTableIter iter;
+  gpointer entry;
+  g_hash_table_iter_init(&iter, index->logs);
+  while (g_hash_table_iter_next(&iter, NULL, &entry))
+    g_ptr_array_add(entries, entry);
+  g_ptr_array_sort(entries, compare_entries);
+  return entries;
+}
+
+guint64 log_index_count(LogIndex *index) {
+  pthread_rwlock_rdlock(&index->lock);
+  guint64 count = g_hash_table_size(index->logs);
+  pthread_rwlock_unlock(&index->lock);
+  return count;
+}
+
+void log_index_add_span(LogIndex *index, LogEntry *entry, LogSegment *segment, gint64 first_offset,
+                        gint64 max_timestamp_before) {
+  const LogSpan *last = entry->span_count ? &entry->spans[entry->span_count - 1] : NULL;
+  INVARIANT(!last || (last->segment->number < segment->number && last->first_offset < first_offset),
+            "a log's spans rise in segment and offset");
+  pthread_rwlock_wrlock(&index->lock);
+  entry->spans = g_renew(LogSpan, entry->spans, entry->span_count + 1);
+  entry->spans[entry->span_count++] = (LogSpan){
+      .segment = log_segment_ref(segment), .first_offset = first_offset, .max_timestamp_before = max_timestamp_before};
+  pthread_rwlock_unlock(&index->lock);
+}
+
+void log_index_cut(LogIndex *index, LogEntry *entry, gint64 end_offset) {
+  end_damage(index, entry);
+  pthread_rwlock_wrlock(&index->lock);
+  while (entry->span_count && entry->spans[entry->span_count - 1].first_offset >= end_offset)
+    log_segment_unref(entry->spans[--entry->span_count].segment);
+  entry->generation = ++index->generations;
+  pthread_rwlock_unlock(&index->lock);
+}
+
+/* ---- looking up ---- */
+
+void log_place_clear(LogPlace *place) {
+  g_clear_pointer(&place->segment, log_segment_unref);
+}
+
+/* The i-th span as a place; none behind the last. The lock is held. */
+static LogPlace place_at(const LogEntry *entry, guint i) {
+  if (i >= entry->span_count)
+    return (LogPlace){.is_last = TRUE, .generation = entry->generation};
+  return (LogPlace){.segment = log_segment_ref(entry->spans[i].segment),
+                    .is_last = i + 1 == entry->span_count,
+                    .generation = entry->generation};
+}
+
+/* Look @log_id up, choose one of its spans, and give it as a place. */
+typedef guint (*ChooseFunc)(const LogEntry *entry, gint64 value);
+
+static gboolean locate(LogIndex *index, guint64 log_id, ChooseFunc choose, gint64 value, LogPlace *ret_place) {
+  pthread_rwlock_rdlock(&index->lock);
+  const LogEntry *entry = g_hash_table_lookup(index->logs, &log_id);
+  if (entry)
+    *ret_place = place_at(entry, choose(entry, value));
+  pthread_rwlock_unlock(&index->lock);
+  return entry != NULL;
+}
+
+static guint choose_by_offset(const LogEntry *entry, gint64 offset) {
+  guint low = 0, high = entry->span_count; /* spans below low begin at or before the offset */
+  while (low < high) {
+    guint middle = low + (high - low) / 2;
+    if (entry->spans[middle].first_offset <= offset)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return low ? low - 1 : 0;
+}
+
+static guint choose_by_time(const LogEntry *entry, gint64 timestamp_ms) {
+  guint low = 0, high = entry->span_count; /* what lies before spans below low is all earlier */
+  while (low < high) {
+    guint middle = low + (high - low) / 2;
+    if (entry->spans[middle].max_timestamp_before < timestamp_ms)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return low ? low - 1 : 0;
+}
+
+static guint choose_next(const LogEntry *entry, gint64 number) {
+  guint i = entry->span_count;
+  while (i > 0 && entry->spans[i - 1].segment->number > number)
+    i--;
+  return i;
+}
+
+gboolean log_index_locate(LogIndex *index, guint64 log_id, gint64 offset, LogPlace *ret_place) {
+  return locate(index, log_id, choose_by_offset, offset, ret_place);
+}
+
+gboolean log_index_locate_next(LogIndex *index, guint64 log_id, guint32 number, LogPlace *ret_place) {
+  return locate(index, log_id, choose_next, number, ret_place);
+}
+
+gboolean log_index_locate_time(LogIndex *index, guint64 log_id, gint64 timestamp_ms, LogPlace *ret_place) {
+  return locate(index, log_id, choose_by_time, timestamp_ms, ret_place);
+}
+
+gboolean log_index_is_generation(LogIndex *index, guint64 log_id, guint32 generation) {
+  pthread_rwlock_rdlock(&index->lock);
+  const LogEntry *entry = g_hash_table_lookup(index->logs, &log_id);
+  gboolean same = entry && entry->generation == generation;
+  pthread_rwlock_unlock(&index->lock);
+  return same;
+}

@@ -1,0 +1,231 @@
+/* What is found at open: see log_recovery.h.
+ *
+ * RocksDB recovers whole WriteBatches in order. So a log whose hot record and batches disagree, or whose checksums
+ * fail, was damaged below RocksDB or by what its recovery mode lets pass; it is never a torn write of ours, and is
+ * never mended silently: the log is reported, with the good part in front of the damage. */
+#include "storage/rocks/log_recovery.h"
+
+#include <string.h>
+
+#include "storage/log/key.h"
+#include "storage/rocks/catalog.h"
+#include "storage/rocks/log_cursor.h"
+
+/* ---- damage ---- */
+
+static void damage_free(gpointer data) {
+  LogDamage *damage = data;
+  failure_free(damage->failure);
+  g_free(damage);
+}
+
+GHashTable *log_damages_new(void) {
+  return g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, damage_free);
+}
+
+/* The first damage of a log is the one that counts. @failure is taken over. */
+static void note_damage(GHashTable *damages, guint64 log_id, gint64 good_end, Failure *failure) {
+  if (g_hash_table_contains(damages, &log_id)) {
+    failure_free(failure);
+    return;
+  }
+  LogDamage *damage = g_new0(LogDamage, 1);
+  *damage = (LogDamage){.failure = failure, .good_end = good_end};
+  g_hash_table_insert(damages, g_memdup2(&log_id, sizeof log_id), damage);
+}
+
+/* ---- walking a column family ---- */
+
+typedef Failure *(*EntryFunc)(const guint8 *key, gsize key_len, const guint8 *value, gsize value_len, gpointer data);
+
+static Failure *for_each(RocksDb *db, rocksdb_column_family_handle_t *cf, const char *what, EntryFunc func,
+                         gpointer data) {
+  Failure *failure = NULL;
+  rocksdb_iterator_t *iterator = rocksdb_create_iterator_cf(db->db, db->read_options, cf);
+  for (rocksdb_iter_seek_to_first(iterator); !failure && rocksdb_iter_valid(iterator); rocksdb_iter_next(iterator)) {
+    size_t key_len, value_len;
+    const char *key = rocksdb_iter_key(iterator, &key_len);
+    const char *value = rocksdb_iter_value(iterator, &value_len);
+    failure = func((const guint8 *)key, key_len, (const guint8 *)value, value_len, data);
+  }
+  char *error = NULL;
+  rocksdb_iter_get_error(iterator, &error);
+  rocksdb_iter_destroy(iterator);
+  if (error && !failure)
+    failure = rocks_failure(FAILURE(CORRUPT_LOG), error, "the store's %s can't be read", what);
+  else
+    rocksdb_free(error);
+  return failure;
+}
+
+/* ---- loading ---- */
+
+typedef struct {
+  LogIndex *index;
+  GHashTable *damages;
+} Loading;
+
+static Failure *load_hot(const guint8 *key, gsize key_len, const guint8 *value, gsize value_len, gpointer data) {
+  Loading *loading = data;
+  guint64 log_id;
+  Failure *failure = log_hot_key_decode(key, key_len, &log_id);
+  if (failure)
+    return failure;
+  LogHot hot;
+  failure = log_hot_decode(value, value_len, log_id, &hot);
+  if (failure && failure_reason(failure) == FAILURE(UNSUPPORTED))
+    return failure;
+  if (failure) {
+    log_index_mark_damaged(loading->index, log_index_add(loading->index, log_id, 0, LOG_TIMESTAMP_NONE));
+    note_damage(loading->damages, log_id, 0, failure);
+    return NULL;
+  }
+  log_index_add(loading->index, log_id, hot.log_end_offset, hot.max_timestamp_ms);
+  log_hot_clear(&hot);
+  return NULL;
+}
+
+/* Spans come in order of their segments, as the index wants them. */
+static Failure *load_catalog(const guint8 *key, gsize key_len, const guint8 *value, gsize value_len, gpointer data) {
+  Loading *loading = data;
+  CatalogEntry entry;
+  Failure *failure = catalog_decode(key, key_len, value, value_len, &entry);
+  if (failure)
+    return failure;
+  if (entry.kind == CATALOG_DROPPED)
+    return NULL;
+  LogSegment *segment = log_index_segment_by_number(loading->index, entry.segment);
+  if (!segment)
+    return failure_new(FAILURE(CORRUPT_LOG), "the catalog names segment %u, which is missing", entry.segment);
+  if (entry.kind == CATALOG_SEGMENT) {
+    segment->created_ms = entry.time_ms;
+    return NULL;
+  }
+  LogEntry *log = log_index_get(loading->index, entry.log_id);
+  if (!log)
+    return NULL; /* of a dropped log: goes with its segment */
+  const LogSpan *last = log->span_count ? &log->spans[log->span_count - 1] : NULL;
+  if (last && last->first_offset >= entry.first_offset)
+    return failure_new(FAILURE(CORRUPT_LOG),
+                       "the catalog has log %" G_GUINT64_FORMAT " begin at offset %" G_GINT64_FORMAT
+                       " in segment %u, but at %" G_GINT64_FORMAT " in an older one",
+                       entry.log_id, entry.first_offset, entry.segment, last->first_offset);
+  log_index_add_span(loading->index, log, segment, entry.first_offset, entry.max_timestamp_before);
+  return NULL;
+}
+
+/* Roughly: what a roll by size goes by. */
+static gint64 segment_bytes(RocksDb *db, rocksdb_column_family_handle_t *cf) {
+  uint64_t files = 0, memtables = 0;
+  rocksdb_property_int_cf(db->db, cf, "rocksdb.live-sst-files-size", &files);
+  rocksdb_property_int_cf(db->db, cf, "rocksdb.cur-size-all-mem-tables", &memtables);
+  return (gint64)(files + (files || memtables > 4096 ? memtables : 0));
+}
+
+Failure *log_recovery_load(RocksDb *db, const GArray *segments, LogIndex *index, GHashTable *damages) {
+  for (guint i = 0; i < segments->len; i++) {
+    const RocksSegmentFound *found = &g_array_index(segments, RocksSegmentFound, i);
+    LogSegment *segment = log_segment_new(found->number, found->cf, g_get_real_time() / 1000);
+    segment->bytes = segment_bytes(db, found->cf);
+    log_index_add_segment(index, segment);
+  }
+  Loading loading = {.index = index, .damages = damages};
+  Failure *failure = for_each(db, db->hot_cf, "hot records", load_hot, &loading);
+  return failure ? failure : for_each(db, db->catalog_cf, "catalog", load_catalog, &loading);
+}
+
+/* ---- verifying ---- */
+
+/* Check the batches of one log in one segment. @end: the end of what was checked before, moved on.
+ * Returns NULL or what is wrong. */
+static Failure *verify_span(RocksDb *db, const LogEntry *entry, const LogSpan *span, gint64 *end, guint64 *bytes) {
+  g_autoptr(LogCursor) cursor = log_cursor_new(db, span->segment, LOG_KEY_BATCH, entry->log_id);
+  gint64 base;
+  for (log_cursor_seek(cursor, 0); log_cursor_offset(cursor, &base); log_cursor_next(cursor)) {
+    if (base < *end)
+      return failure_new(FAILURE(CORRUPT_LOG),
+                         "log %" G_GUINT64_FORMAT " holds a batch at offset %" G_GINT64_FORMAT
+                         ", inside of one that ends at %" G_GINT64_FORMAT,
+                         entry->log_id, base, *end);
+    g_auto(LogBatch) batch = LOG_BATCH_INIT;
+    *bytes += log_cursor_value_bytes(cursor);
+    Failure *failure = log_cursor_batch(cursor, &batch);
+    if (failure)
+      return failure;
+    *end = log_batch_next_offset(&batch);
+  }
+  return log_cursor_check(cursor);
+}
+
+/* Check a log from @first_segment on, and that it ends where its hot record says. */
+static void verify_log(RocksDb *db, LogIndex *index, LogEntry *entry, guint32 first_segment, GHashTable *damages,
+                       guint64 *bytes) {
+  guint first = entry->span_count;
+  while (first > 0 && entry->spans[first - 1].segment->number >= first_segment)
+    first--;
+  if (first == entry->span_count || entry->damaged)
+    return;
+  gint64 end = entry->spans[first].first_offset;
+  Failure *failure = NULL;
+  for (guint i = first; i < entry->span_count && !failure; i++)
+    failure = verify_span(db, entry, &entry->spans[i], &end, bytes);
+  if (!failure && end != entry->end_offset)
+    failure = failure_new(FAILURE(CORRUPT_LOG),
+                          "log %" G_GUINT64_FORMAT " ends at offset %" G_GINT64_FORMAT
+                          ", though its hot record says %" G_GINT64_FORMAT ": batches are missing",
+                          entry->log_id, end, entry->end_offset);
+  if (!failure)
+    return;
+  note_damage(damages, entry->log_id, MIN(end, entry->end_offset), failure);
+  entry->end_offset = MIN(end, entry->end_offset);
+  log_index_mark_damaged(index, entry);
+}
+
+void log_recovery_verify(RocksDb *db, LogIndex *index, guint32 first_segment, GHashTable *damages, guint64 *ret_bytes) {
+  g_autoptr(GPtrArray) entries = log_index_sorted(index); /* in key order: files are read forward */
+  *ret_bytes = 0;
+  for (guint i = 0; i < entries->len; i++)
+    verify_log(db, index, g_ptr_array_index(entries, i), first_segment, damages, ret_bytes);
+}
+
+/* ---- telling ---- */
+
+typedef struct {
+  GHashTable *damages;
+  LogStoreRecoverFunc func;
+  gpointer data;
+} Telling;
+
+/* Cut what a hot record says to what is good. */
+static void cut_hot(LogHot *hot, gint64 end) {
+  hot->log_end_offset = end;
+  hot->high_watermark = MIN(hot->high_watermark, end);
+  hot->log_start_offset = MIN(hot->log_start_offset, end);
+  log_epochs_truncate_end(hot->epochs, end);
+}
+
+static Failure *tell_log(const guint8 *key, gsize key_len, const guint8 *value, gsize value_len, gpointer data) {
+  Telling *telling = data;
+  guint64 log_id;
+  Failure *failure = log_hot_key_decode(key, key_len, &log_id);
+  if (failure)
+    return failure;
+  const LogDamage *damage = g_hash_table_lookup(telling->damages, &log_id);
+  LogHot hot;
+  failure = log_hot_decode(value, value_len, log_id, &hot);
+  if (failure && !damage)
+    return failure;
+  if (failure)
+    log_hot_init(&hot);
+  failure_free(failure);
+  if (damage)
+    cut_hot(&hot, damage->good_end);
+  telling->func(log_id, &hot, damage ? damage->failure : NULL, telling->data);
+  log_hot_clear(&hot);
+  return NULL;
+}
+
+Failure *log_recovery_tell(RocksDb *db, GHashTable *damages, LogStoreRecoverFunc func, gpointer data) {
+  Telling telling = {.damages = damages, .func = func, .data = data};
+  return for_each(db, db->hot_cf, "hot records", tell_log, &telling);
+}

@@ -1,0 +1,313 @@
+/* The log store: see log_store.h. This file opens and closes; log_writer.c and log_readers.c do the work.
+ *
+ *   open: lock the folder → role and format → frontier note → RocksDB → sequence against the note → catalog and hot
+ *         records → (unclean) verify the latest segments → note "not clean" → threads
+ *   close: writer and syncer run dry → readers → flush memtables → note "clean" → handles → RocksDB → lock
+ *
+ * Invariants
+ *   1. The frontier note says clean only between the end of a close in order and the next open.
+ *   2. The note's sequence was durable when it was written; a database that recovers to less has lost synced data.
+ *   3. STORE is written last when a store is made: a folder without it holds nothing that was acknowledged.
+ *
+ * Failure modes: everything at open is a Failure; after that writes end the process (rocks_die), reads give Failures.
+ */
+#include "storage/rocks/log_store.h"
+
+#include <string.h>
+
+#include "services/base/slog.h"
+#include "storage/rocks/catalog.h"
+#include "storage/rocks/folder.h"
+#include "storage/rocks/frontier.h"
+#include "storage/rocks/log_readers.h"
+#include "storage/rocks/log_recovery.h"
+#include "storage/rocks/log_writer.h"
+#include "storage/rocks/rocks_db.h"
+
+#define ROLE "broker-log"
+#define FORMAT 1
+#define IDENTITY_GROUP "identity"
+#define FIRST_SEGMENT 1
+
+struct LogStore {
+  RocksFolder *folder;
+  RocksDb *db;
+  LogIndex *index;
+  LogWriter *writer;
+  LogReaders *readers;
+  GHashTable *damages; /* log id → LogDamage, as found at open */
+  LogStoreIdentity identity;
+  RocksFrontier frontier; /* as found */
+  gboolean was_clean, was_created;
+};
+
+void log_store_options_init(LogStoreOptions *options) {
+  *options = (LogStoreOptions){
+      .segment_bytes_max = G_GINT64_CONSTANT(1) << 30,
+      .segment_age_max_ms = 6 * 60 * 60 * 1000, /* a week of retention is 28 segments, not hundreds for each log */
+      .time_index_bytes = 1 << 20,
+      .write_buffer_bytes = 64 << 20,
+      .cache_bytes = 64 << 20,
+      .wal_bytes_max = 256 << 20,
+      .direct_io = TRUE,
+      .writes_max = 65536,
+      .write_bytes_max = 128 << 20,
+      .group_bytes_max = 4 << 20,
+      .reader_threads = 2,
+      .reads_max = 16384,
+      .read_sessions_max = 256,
+      .read_session_age_ms = 30000,
+  };
+}
+
+/* ---- identity ---- */
+
+static void load_identity(LogStore *store) {
+  GKeyFile *file = rocks_folder_store(store->folder);
+  g_autofree char *cluster_id = g_key_file_get_string(file, IDENTITY_GROUP, "cluster-id", NULL);
+  g_autofree char *incarnation = g_key_file_get_string(file, IDENTITY_GROUP, "incarnation", NULL);
+  g_strlcpy(store->identity.cluster_id, cluster_id ? cluster_id : "", sizeof store->identity.cluster_id);
+  g_strlcpy(store->identity.incarnation, incarnation ? incarnation : "", sizeof store->identity.incarnation);
+  store->identity.node_id = -1;
+  if (g_key_file_has_key(file, IDENTITY_GROUP, "node-id", NULL))
+    store->identity.node_id = g_key_file_get_int64(file, IDENTITY_GROUP, "node-id", NULL);
+}
+
+const LogStoreIdentity *log_store_identity(const LogStore *store) {
+  return &store->identity;
+}
+
+Failure *log_store_set_identity(LogStore *store, const char *cluster_id, gint64 node_id) {
+  const LogStoreIdentity *old = &store->identity;
+  const char *path = rocks_folder_path(store->folder);
+  INVARIANT(cluster_id[0] && strlen(cluster_id) < sizeof old->cluster_id && node_id >= 0, "an identity is complete");
+  if (old->cluster_id[0] && strcmp(old->cluster_id, cluster_id) != 0)
+    return failure_new(FAILURE(CLUSTER_MISMATCH),
+                       "folder %s belongs to cluster %s, not %s: use another folder, or point "
+                       "this node at its own cluster",
+                       path, old->cluster_id, cluster_id);
+  if (old->node_id >= 0 && old->node_id != node_id)
+    return failure_new(FAILURE(CLUSTER_MISMATCH),
+                       "folder %s belongs to node %" G_GINT64_FORMAT ", not %" G_GINT64_FORMAT
+                       ": use another folder, or start this node with its own id",
+                       path, old->node_id, node_id);
+  if (old->node_id == node_id && old->cluster_id[0])
+    return NULL;
+  GKeyFile *file = rocks_folder_store(store->folder);
+  g_key_file_set_string(file, IDENTITY_GROUP, "cluster-id", cluster_id);
+  g_key_file_set_int64(file, IDENTITY_GROUP, "node-id", node_id);
+  Failure *failure = rocks_folder_save(store->folder);
+  if (!failure)
+    load_identity(store);
+  return failure;
+}
+
+/* ---- opening ---- */
+
+/* Whether RocksDB recovered all that was known to be durable. */
+static Failure *check_sequence(LogStore *store, gboolean has_frontier) {
+  const char *path = rocks_folder_path(store->folder);
+  guint64 found = rocksdb_get_latest_sequence_number(store->db->db);
+  if (store->was_created && found != 0)
+    return failure_new(FAILURE(INVALID_FIELD),
+                       "folder %s holds a database with data but its STORE file is missing: "
+                       "restore that file, or name an empty folder",
+                       path);
+  if (!store->was_created && !has_frontier)
+    return failure_new(FAILURE(CORRUPT_LOG),
+                       "folder %s lacks its FRONTIER note: synced data may be missing; move the "
+                       "folder away and let this node fetch its data anew",
+                       path);
+  if (found < store->frontier.sequence)
+    return failure_new(FAILURE(CORRUPT_LOG),
+                       "folder %s has lost synced data: its database ends at sequence %" G_GUINT64_FORMAT
+                       ", but %" G_GUINT64_FORMAT " was synced (a write-ahead log is missing or cut); "
+                       "move the folder away and let this node fetch its data anew",
+                       path, found, store->frontier.sequence);
+  return NULL;
+}
+
+static void verify(LogStore *store) {
+  gint64 start_us = g_get_monotonic_time();
+  guint64 bytes;
+  log_recovery_verify(store->db, store->index, store->frontier.segment, store->damages, &bytes);
+  slog_info("the log store was not closed in order: what was written last was verified", "folder",
+            rocks_folder_path(store->folder), "bytes", SLOG_INT(bytes), "milliseconds",
+            SLOG_INT((g_get_monotonic_time() - start_us) / 1000), "damaged_logs",
+            SLOG_INT(g_hash_table_size(store->damages)), NULL);
+}
+
+/* The first segment of a new store. */
+static void make_first_segment(LogStore *store) {
+  gint64 now_ms = g_get_real_time() / 1000;
+  CatalogBytes bytes;
+  catalog_encode(&(CatalogEntry){.kind = CATALOG_SEGMENT, .segment = FIRST_SEGMENT, .time_ms = now_ms}, &bytes);
+  rocksdb_column_family_handle_t *cf = rocks_db_create_segment(store->db, FIRST_SEGMENT);
+  log_index_add_segment(store->index, log_segment_new(FIRST_SEGMENT, cf, now_ms));
+  char *error = NULL;
+  rocksdb_put_cf(store->db->db, store->db->write_options, store->db->catalog_cf, (const char *)bytes.key, bytes.key_len,
+                 (const char *)bytes.value, bytes.value_len, &error);
+  rocks_check("writing the first segment", error);
+}
+
+/* From here on the store is in use, and not clean. */
+static Failure *mark_in_use(LogStore *store) {
+  gboolean damaged = log_index_damaged_count(store->index) > 0;
+  store->frontier = (RocksFrontier){
+      .sequence = rocksdb_get_latest_sequence_number(store->db->db),
+      .segment = damaged ? store->frontier.segment : log_index_active(store->index)->number,
+  };
+  char *error = NULL;
+  rocksdb_flush_wal(store->db->db, 1, &error); /* or the note would promise what is not durable yet */
+  if (error)
+    return rocks_failure(FAILURE(INTERNAL), error, "the write-ahead log can't be synced");
+  return rocks_frontier_write(store->folder, &store->frontier);
+}
+
+/* A new store is one once its STORE file is there. */
+static Failure *finish_creation(LogStore *store) {
+  g_autofree char *incarnation = g_uuid_string_random();
+  g_key_file_set_string(rocks_folder_store(store->folder), IDENTITY_GROUP, "incarnation", incarnation);
+  return rocks_folder_save(store->folder);
+}
+
+static Failure *open_database(LogStore *store, const LogStoreOptions *options) {
+  g_autofree char *db_path = g_build_filename(options->path, "db", NULL);
+  g_autoptr(GArray) segments = NULL;
+  gboolean direct_io = options->direct_io && rocks_folder_can_direct_io(store->folder);
+  Failure *failure = rocks_db_open(db_path, options, store->was_created, direct_io, &store->db, &segments);
+  if (failure)
+    return failure;
+  return log_recovery_load(store->db, segments, store->index, store->damages);
+}
+
+static Failure *open_store(LogStore *store, const LogStoreOptions *options) {
+  Failure *failure = rocks_folder_open(options->path, ROLE, FORMAT, options->create, &store->folder);
+  if (failure)
+    return failure;
+  store->was_created = rocks_folder_is_new(store->folder);
+  gboolean has_frontier;
+  failure = rocks_frontier_read(store->folder, &store->frontier, &has_frontier);
+  if (failure)
+    return failure;
+  if (store->was_created) /* what an interrupted creation left */
+    store->frontier = (RocksFrontier){0};
+  store->was_clean = store->was_created || store->frontier.clean;
+  failure = open_database(store, options);
+  if (!failure)
+    failure = check_sequence(store, has_frontier);
+  if (failure)
+    return failure;
+  if (!store->was_clean)
+    verify(store);
+  if (log_index_segment_count(store->index) == 0)
+    make_first_segment(store);
+  failure = mark_in_use(store);
+  if (!failure && store->was_created)
+    failure = finish_creation(store);
+  if (!failure)
+    load_identity(store);
+  return failure;
+}
+
+/* Also of a half-opened one. */
+static void free_store(LogStore *store) {
+  log_readers_free(store->readers);
+  log_writer_free(store->writer);
+  log_index_free(store->index); /* with the segments' handles: before the database */
+  rocks_db_close(store->db);
+  rocks_folder_close(store->folder);
+  g_hash_table_unref(store->damages);
+  g_free(store);
+}
+
+Failure *log_store_open(const LogStoreOptions *options, LogStore **ret_store) {
+  INVARIANT(options->segment_bytes_max > 0 && options->write_buffer_bytes > 0 && options->group_bytes_max > 0,
+            "sizes of the log store are positive");
+  LogStore *store = g_new0(LogStore, 1);
+  store->index = log_index_new();
+  store->damages = log_damages_new();
+  Failure *failure = open_store(store, options);
+  if (failure) {
+    free_store(store);
+    return failure;
+  }
+  store->writer = log_writer_new(store->db, store->index, store->folder, options, &store->frontier);
+  store->readers = log_readers_new(store->db, store->index, options);
+  *ret_store = store;
+  return NULL;
+}
+
+gboolean log_store_was_clean(const LogStore *store) {
+  return store->was_clean;
+}
+
+gboolean log_store_was_created(const LogStore *store) {
+  return store->was_created;
+}
+
+Failure *log_store_recover(LogStore *store, LogStoreRecoverFunc func, gpointer data) {
+  return log_recovery_tell(store->db, store->damages, func, data);
+}
+
+/* ---- closing ---- */
+
+/* Put the memtables on disk, so that the next open replays nothing. */
+static void flush_all(LogStore *store) {
+  g_autoptr(GPtrArray) families = g_ptr_array_new();
+  g_ptr_array_add(families, store->db->catalog_cf);
+  g_ptr_array_add(families, store->db->hot_cf);
+  for (guint i = 0; i < log_index_segment_count(store->index); i++)
+    g_ptr_array_add(families, log_index_segment(store->index, i)->cf);
+  for (guint i = 0; i < families->len; i++) {
+    char *error = NULL;
+    rocksdb_flush_cf(store->db->db, store->db->flush_wait, g_ptr_array_index(families, i), &error);
+    rocks_check("flushing at the end", error);
+  }
+}
+
+void log_store_close(LogStore *store) {
+  if (!store)
+    return;
+  log_writer_stop(store->writer);
+  g_clear_pointer(&store->readers, log_readers_free);
+  flush_all(store);
+  RocksFrontier frontier = log_writer_frontier(store->writer);
+  g_autoptr(Failure) failure = rocks_frontier_write(store->folder, &frontier);
+  if (failure)
+    rocks_die("writing the clean marker", failure_message(failure));
+  free_store(store);
+}
+
+/* ---- operations ---- */
+
+gboolean log_store_submit(LogStore *store, LogWrite *write) {
+  return log_writer_submit(store->writer, write);
+}
+
+gboolean log_store_read(LogStore *store, LogRead *read) {
+  return log_readers_read(store->readers, read);
+}
+
+void log_read_clear(LogRead *read) {
+  g_clear_pointer(&read->batches, g_array_unref);
+  g_clear_pointer(&read->failure, failure_free);
+}
+
+gboolean log_store_find(LogStore *store, LogFind *find) {
+  return log_readers_find(store->readers, find);
+}
+
+void log_find_clear(LogFind *find) {
+  log_batch_clear(&find->batch);
+  g_clear_pointer(&find->failure, failure_free);
+  find->found = FALSE;
+}
+
+void log_store_stats(LogStore *store, LogStoreStats *ret_stats) {
+  *ret_stats = (LogStoreStats){0};
+  log_writer_stats(store->writer, ret_stats);
+  log_readers_stats(store->readers, ret_stats);
+  ret_stats->segments = log_index_segment_count(store->index);
+  ret_stats->logs = log_index_count(store->index);
+}

@@ -1,0 +1,23 @@
+/* Cutting a log: what of it goes, in RocksDB, in the index and in its hot record. The writer thread's. */
+#pragma once
+
+#include <glib.h>
+
+#include "storage/rocks/log_index.h"
+#include "storage/rocks/rocks_db.h"
+
+G_BEGIN_DECLS
+
+/* Put into @batch what removes everything of a log at or behind @offset, and the rest of the batch that holds it; cut
+ * it in the index too. All of the log must be in RocksDB already, not in @batch.
+ *
+ * Returns where the log ends now. */
+gint64 log_truncate_put(RocksDb *db, LogIndex *index, LogEntry *entry, gint64 offset, rocksdb_writebatch_t *batch);
+
+/* The hot record of a log that now ends at @end_offset.
+ *
+ * @hot, @len: what it was
+ * @out: replaced */
+void log_truncate_hot(const guint8 *hot, gsize len, guint64 log_id, gint64 end_offset, GByteArray *out);
+
+G_END_DECLS

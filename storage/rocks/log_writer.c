@@ -1,0 +1,524 @@
+/* The two storage threads: see log_writer.h.
+ *
+ *   shard loops ──submitted──► writer ──unsynced──► syncer ──► the loops that the writes name
+ *
+ * A write is in one place: the submitted list, the writer's present group, the unsynced list, a sync under way, or (its
+ * last stage posted) back with its owner.
+ *
+ * Invariants
+ *   1. A stage is posted only after RocksDB accepted the write, and SYNCED only after a sync that began later than
+ * that.
+ *   2. WRITTEN is posted before the write enters the unsynced list, so it arrives before SYNCED.
+ *   3. in_flight and in_flight_bytes count writes from submit to their last stage; both are bounded.
+ *   4. In a group, a log's hot record is put once: the last one, behind all its batches.
+ *   5. A segment rolls between groups; so all of a log's data in a segment is there before its span in the next one is.
+ *   6. No error is survived (rocks_die).
+ *
+ * Threads: the mutex guards what is marked; the rest belongs to the thread that is named. */
+#include "storage/rocks/log_writer.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include "storage/log/key.h"
+#include "storage/rocks/catalog.h"
+#include "storage/rocks/log_truncate.h"
+
+/* What a write costs besides its bytes, in RocksDB's batch and here. */
+#define WRITE_OVERHEAD_BYTES 256
+
+typedef struct {
+  LogWrite *head, **tail;
+} WriteList;
+
+struct LogWriter {
+  RocksDb *db;
+  LogIndex *index;
+  RocksFolder *folder;
+  LogStoreOptions options; /* path is not kept */
+  pthread_t writer_thread, syncer_thread;
+
+  pthread_mutex_t mutex; /* guards all up to the next comment */
+  pthread_cond_t submitted_cond, unsynced_cond;
+  WriteList submitted, unsynced;
+  guint in_flight;
+  gint64 in_flight_bytes;
+  gint64 sync_deadline_us; /* monotonic: sync at the latest then; 0: nothing asks */
+  gboolean frontier_due;
+  RocksFrontier frontier; /* the note to write after the next sync */
+  gboolean stop_writer, stop_syncer;
+
+  /* The writer thread's. */
+  rocksdb_writebatch_t *batch; /* kept, so that its memory is */
+  gsize batch_bytes;
+  WriteList group; /* what is in @batch */
+  LogEntry *dirty; /* logs whose hot record waits */
+  GByteArray *hot; /* room for a cut hot record */
+
+  _Atomic guint64 writes, write_bytes, groups, syncs, sync_us;
+};
+
+static void list_init(WriteList *list) {
+  list->head = NULL;
+  list->tail = &list->head;
+}
+
+static void list_push(WriteList *list, LogWrite *write) {
+  write->next = NULL;
+  *list->tail = write;
+  list->tail = &write->next;
+}
+
+/* Move all to a list of its own. */
+static LogWrite *list_take(WriteList *list) {
+  LogWrite *head = list->head;
+  list_init(list);
+  return head;
+}
+
+/* ---- completions ---- */
+
+static void written_run(LoopTask *task) {
+  LogWrite *write = (LogWrite *)((char *)task - G_STRUCT_OFFSET(LogWrite, written_task));
+  write->done(write, LOG_WRITE_WRITTEN);
+}
+
+static void synced_run(LoopTask *task) {
+  LogWrite *write = (LogWrite *)((char *)task - G_STRUCT_OFFSET(LogWrite, synced_task));
+  write->done(write, LOG_WRITE_SYNCED);
+}
+
+gboolean log_writer_submit(LogWriter *writer, LogWrite *write) {
+  INVARIANT(write->wants & (LOG_WRITE_WRITTEN | LOG_WRITE_SYNCED), "who submits a write wants to hear of it");
+  INVARIANT(write->kind != LOG_WRITE_APPEND || write->batch, "an append needs a batch");
+  INVARIANT(write->kind == LOG_WRITE_DROP || write->hot, "the hot record rides along");
+  write->charged_bytes =
+      WRITE_OVERHEAD_BYTES + write->hot_len + (write->batch ? log_batch_stored_bytes(write->batch) : 0);
+  write->written_task.run = written_run;
+  write->synced_task.run = synced_run;
+  pthread_mutex_lock(&writer->mutex);
+  /* One write of any size fits when nothing else is in flight: the bound is on what waits, not on a batch. */
+  gboolean fits = writer->in_flight == 0 ||
+                  (writer->in_flight < writer->options.writes_max &&
+                   writer->in_flight_bytes + (gint64)write->charged_bytes <= writer->options.write_bytes_max);
+  INVARIANT(!writer->stop_writer, "nothing is submitted to a store that closes");
+  if (fits) {
+    writer->in_flight++;
+    writer->in_flight_bytes += (gint64)write->charged_bytes;
+    gboolean was_empty = writer->submitted.head == NULL;
+    list_push(&writer->submitted, write);
+    if (was_empty)
+      pthread_cond_signal(&writer->submitted_cond);
+  }
+  pthread_mutex_unlock(&writer->mutex);
+  return fits;
+}
+
+/* ---- a group ---- */
+
+static void put(LogWriter *writer, rocksdb_column_family_handle_t *cf, gconstpointer key, gsize key_len,
+                gconstpointer value, gsize value_len) {
+  rocksdb_writebatch_put_cf(writer->batch, cf, key, key_len, value, value_len);
+  writer->batch_bytes += key_len + value_len;
+}
+
+static void put_catalog(LogWriter *writer, const CatalogEntry *entry) {
+  CatalogBytes bytes;
+  catalog_encode(entry, &bytes);
+  put(writer, writer->db->catalog_cf, bytes.key, bytes.key_len, bytes.value, bytes.value_len);
+}
+
+static void put_hot(LogWriter *writer, guint64 log_id, const guint8 *hot, gsize len) {
+  guint8 key[LOG_HOT_KEY_BYTES];
+  log_hot_key_encode(log_id, key);
+  put(writer, writer->db->hot_cf, key, sizeof key, hot, len);
+}
+
+/* Put the hot records that wait: invariant 4. */
+static void put_dirty(LogWriter *writer) {
+  while (writer->dirty) {
+    LogEntry *entry = writer->dirty;
+    writer->dirty = entry->next_dirty;
+    put_hot(writer, entry->log_id, entry->hot->hot, entry->hot->hot_len);
+    entry->hot = NULL;
+    entry->next_dirty = NULL;
+  }
+}
+
+static void note_hot(LogWriter *writer, LogEntry *entry, const LogWrite *write) {
+  if (!entry->hot) {
+    entry->next_dirty = writer->dirty;
+    writer->dirty = entry;
+  }
+  entry->hot = write;
+}
+
+static void release(LogWriter *writer, guint count, gint64 bytes) {
+  pthread_mutex_lock(&writer->mutex);
+  writer->in_flight -= count;
+  writer->in_flight_bytes -= bytes;
+  pthread_mutex_unlock(&writer->mutex);
+}
+
+/* Hand writes on to the syncer, or ask it for a sync until @deadline_us (0: none). */
+static void want_sync(LogWriter *writer, const WriteList *unsynced, gint64 deadline_us) {
+  if (!unsynced->head && !deadline_us)
+    return;
+  pthread_mutex_lock(&writer->mutex);
+  if (unsynced->head) {
+    *writer->unsynced.tail = unsynced->head;
+    writer->unsynced.tail = unsynced->tail;
+  }
+  if (deadline_us && (!writer->sync_deadline_us || deadline_us < writer->sync_deadline_us))
+    writer->sync_deadline_us = deadline_us;
+  pthread_cond_signal(&writer->unsynced_cond);
+  pthread_mutex_unlock(&writer->mutex);
+}
+
+/* Tell the owners of a group that was written, and hand on what waits for a sync. */
+static void complete_group(LogWriter *writer, gint64 written_us) {
+  gint64 deadline_us = 0, finished_bytes = 0;
+  guint finished = 0;
+  for (const LogWrite *write = writer->group.head; write; write = write->next) {
+    if (write->wants & LOG_WRITE_SYNCED)
+      continue;
+    finished++;
+    finished_bytes += (gint64)write->charged_bytes;
+    if (write->sync_within_ms != LOG_SYNC_NEVER) {
+      gint64 at_us = written_us + MAX(write->sync_within_ms, 0) * 1000;
+      deadline_us = deadline_us ? MIN(deadline_us, at_us) : at_us;
+    }
+  }
+  release(writer, finished, finished_bytes); /* before the owners hear of it: they may want the place for the next */
+  WriteList unsynced;
+  list_init(&unsynced);
+  LogWrite *next;
+  for (LogWrite *write = list_take(&writer->group); write; write = next) {
+    next = write->next;
+    gboolean sync_wanted = (write->wants & LOG_WRITE_SYNCED) != 0;
+    if (write->wants & LOG_WRITE_WRITTEN) /* its last stage, unless a sync is wanted: then it is its owner's again */
+      loop_post_completion(write->loop, &write->written_task);
+    if (sync_wanted)
+      list_push(&unsynced, write);
+  }
+  want_sync(writer, &unsynced, deadline_us);
+}
+
+static void commit_group(LogWriter *writer) {
+  put_dirty(writer);
+  if (rocksdb_writebatch_count(writer->batch) > 0) {
+    char *error = NULL;
+    rocksdb_write(writer->db->db, writer->db->write_options, writer->batch, &error);
+    rocks_check("writing", error);
+    rocksdb_writebatch_clear(writer->batch);
+    atomic_fetch_add_explicit(&writer->groups, 1, memory_order_relaxed);
+  }
+  log_index_active(writer->index)->bytes += (gint64)writer->batch_bytes;
+  writer->batch_bytes = 0;
+  complete_group(writer, g_get_monotonic_time());
+}
+
+/* ---- segments ---- */
+
+static void roll(LogWriter *writer) {
+  LogSegment *old = log_index_active(writer->index);
+  INVARIANT(writer->group.head == NULL, "a segment rolls between groups");
+  guint32 number = old->number + 1;
+  gint64 now_ms = g_get_real_time() / 1000;
+  log_index_add_segment(writer->index, log_segment_new(number, rocks_db_create_segment(writer->db, number), now_ms));
+  put_catalog(writer, &(CatalogEntry){.kind = CATALOG_SEGMENT, .segment = number, .time_ms = now_ms});
+  /* Its memtable would hold back write-ahead logs, and memory. */
+  char *error = NULL;
+  rocksdb_flush_cf(writer->db->db, writer->db->flush_no_wait, old->cf, &error);
+  rocks_check("flushing a segment", error);
+  pthread_mutex_lock(&writer->mutex);
+  writer->frontier.sequence = rocksdb_get_latest_sequence_number(writer->db->db);
+  if (log_index_damaged_count(writer->index) == 0)
+    writer->frontier.segment = number;
+  writer->frontier_due = TRUE;
+  pthread_cond_signal(&writer->unsynced_cond);
+  pthread_mutex_unlock(&writer->mutex);
+}
+
+static void roll_if_due(LogWriter *writer) {
+  const LogSegment *active = log_index_active(writer->index);
+  if (active->bytes >= writer->options.segment_bytes_max ||
+      (active->bytes > 0 && g_get_real_time() / 1000 - active->created_ms >= writer->options.segment_age_max_ms))
+    roll(writer);
+}
+
+/* ---- the kinds of writes ---- */
+
+static LogEntry *get_log(LogWriter *writer, const LogWrite *write) {
+  LogEntry *entry = log_index_get(writer->index, write->log_id);
+  INVARIANT(entry, "a log is made before it is written");
+  return entry;
+}
+
+static void add_create(LogWriter *writer, LogWrite *write) {
+  g_auto(LogHot) hot;
+  log_hot_init(&hot);
+  LogHot decoded;
+  Failure *failure = log_hot_decode(write->hot, write->hot_len, write->log_id, &decoded);
+  INVARIANT(!failure, "a new log comes with a hot record that can be read");
+  log_hot_clear(&hot);
+  hot = decoded;
+  log_index_add(writer->index, write->log_id, hot.log_end_offset, hot.max_timestamp_ms);
+  put_hot(writer, write->log_id, write->hot, write->hot_len);
+}
+
+/* The time index: what finds an offset by time without reading the log. */
+static void index_time(LogWriter *writer, LogEntry *entry, const LogSegment *segment, const LogBatch *batch) {
+  entry->unindexed_bytes += (gint64)log_batch_stored_bytes(batch);
+  if (entry->unindexed_bytes < writer->options.time_index_bytes)
+    return;
+  guint8 key[LOG_KEY_BYTES], value[LOG_TIME_VALUE_BYTES];
+  log_key_encode(LOG_KEY_TIME, entry->log_id, batch->base_offset, key);
+  log_time_value_encode(entry->log_id, batch->base_offset, entry->max_timestamp_ms, value);
+  put(writer, segment->cf, key, sizeof key, value, sizeof value);
+  entry->unindexed_bytes = 0;
+}
+
+static void add_append(LogWriter *writer, LogWrite *write) {
+  LogEntry *entry = get_log(writer, write);
+  const LogBatch *batch = write->batch;
+  INVARIANT(batch->base_offset >= entry->end_offset, "a batch goes to the end of its log");
+  INVARIANT(!entry->damaged, "a damaged log is cut before it is written");
+  LogSegment *segment = log_index_active(writer->index);
+  if (entry->span_count == 0 || entry->spans[entry->span_count - 1].segment != segment) {
+    put_catalog(writer, &(CatalogEntry){.kind = CATALOG_SPAN,
+                                        .segment = segment->number,
+                                        .log_id = entry->log_id,
+                                        .first_offset = batch->base_offset,
+                                        .max_timestamp_before = entry->max_timestamp_ms});
+    log_index_add_span(writer->index, entry, segment, batch->base_offset, entry->max_timestamp_ms);
+  }
+  guint8 key[LOG_KEY_BYTES], header[LOG_STORED_HEADER_BYTES];
+  log_key_encode(LOG_KEY_BATCH, entry->log_id, batch->base_offset, key);
+  log_batch_stored_header(batch, entry->log_id, header);
+  gsize payload_len;
+  const char *payload = g_bytes_get_data(batch->records, &payload_len);
+  const char *const keys[] = {(const char *)key}, *const values[] = {(const char *)header, payload};
+  const size_t key_lens[] = {sizeof key}, value_lens[] = {sizeof header, payload_len};
+  rocksdb_writebatch_putv_cf(writer->batch, segment->cf, 1, keys, key_lens, 2, values, value_lens);
+  writer->batch_bytes += sizeof key + sizeof header + payload_len;
+  entry->end_offset = log_batch_next_offset(batch);
+  entry->max_timestamp_ms = MAX(entry->max_timestamp_ms, batch->max_timestamp_ms);
+  index_time(writer, entry, segment, batch);
+  note_hot(writer, entry, write);
+  atomic_fetch_add_explicit(&writer->write_bytes, payload_len, memory_order_relaxed);
+}
+
+/* Looks at what is in RocksDB: so the group before must be. */
+static void add_truncate(LogWriter *writer, LogWrite *write) {
+  LogEntry *entry = get_log(writer, write);
+  write->ret_end_offset = log_truncate_put(writer->db, writer->index, entry, write->truncate_offset, writer->batch);
+  log_truncate_hot(write->hot, write->hot_len, write->log_id, write->ret_end_offset, writer->hot);
+  put_hot(writer, write->log_id, writer->hot->data, writer->hot->len);
+}
+
+static void add_drop(LogWriter *writer, LogWrite *write) {
+  LogEntry *entry = get_log(writer, write);
+  guint8 key[LOG_HOT_KEY_BYTES];
+  log_hot_key_encode(write->log_id, key);
+  rocksdb_writebatch_delete_cf(writer->batch, writer->db->hot_cf, (const char *)key, sizeof key);
+  put_catalog(writer,
+              &(CatalogEntry){.kind = CATALOG_DROPPED, .log_id = write->log_id, .time_ms = g_get_real_time() / 1000});
+  log_index_remove(writer->index, entry);
+}
+
+static void add_write(LogWriter *writer, LogWrite *write) {
+  /* These two need the group's hot records out of the way. */
+  gboolean alone = write->kind == LOG_WRITE_TRUNCATE || write->kind == LOG_WRITE_DROP;
+  if (alone)
+    commit_group(writer);
+  switch (write->kind) {
+  case LOG_WRITE_CREATE:
+    add_create(writer, write);
+    break;
+  case LOG_WRITE_APPEND:
+    add_append(writer, write);
+    break;
+  case LOG_WRITE_TRUNCATE:
+    add_truncate(writer, write);
+    break;
+  case LOG_WRITE_PUT_HOT:
+    note_hot(writer, get_log(writer, write), write);
+    break;
+  case LOG_WRITE_DROP:
+    add_drop(writer, write);
+    break;
+  }
+  atomic_fetch_add_explicit(&writer->writes, 1, memory_order_relaxed);
+  list_push(&writer->group, write);
+  if (alone || writer->batch_bytes >= (gsize)writer->options.group_bytes_max) {
+    commit_group(writer);
+    roll_if_due(writer);
+  }
+}
+
+/* ---- the threads ---- */
+
+static void *writer_main(void *data) {
+  LogWriter *writer = data;
+  pthread_setname_np(pthread_self(), "log-writer");
+  for (;;) {
+    pthread_mutex_lock(&writer->mutex);
+    while (!writer->submitted.head && !writer->stop_writer)
+      pthread_cond_wait(&writer->submitted_cond, &writer->mutex);
+    LogWrite *next = list_take(&writer->submitted);
+    pthread_mutex_unlock(&writer->mutex);
+    if (!next)
+      return NULL;
+    roll_if_due(writer);
+    while (next) {
+      LogWrite *write = next;
+      next = write->next;
+      add_write(writer, write);
+    }
+    if (writer->group.head)
+      commit_group(writer);
+  }
+}
+
+/* Wait until a sync is due. Returns FALSE when there is nothing left to do. The mutex is held. */
+static gboolean wait_for_unsynced(LogWriter *writer) {
+  for (;;) {
+    gint64 deadline_us = writer->sync_deadline_us;
+    if (writer->unsynced.head || writer->frontier_due ||
+        (deadline_us && (writer->stop_syncer || g_get_monotonic_time() >= deadline_us)))
+      return TRUE;
+    if (writer->stop_syncer)
+      return FALSE;
+    if (deadline_us) {
+      struct timespec at = {.tv_sec = deadline_us / G_USEC_PER_SEC, .tv_nsec = deadline_us % G_USEC_PER_SEC * 1000};
+      pthread_cond_timedwait(&writer->unsynced_cond, &writer->mutex, &at);
+    } else {
+      pthread_cond_wait(&writer->unsynced_cond, &writer->mutex);
+    }
+  }
+}
+
+static void complete_synced(LogWriter *writer, LogWrite *head) {
+  guint count = 0;
+  gint64 bytes = 0;
+  for (const LogWrite *write = head; write; write = write->next) {
+    count++;
+    bytes += (gint64)write->charged_bytes;
+  }
+  release(writer, count, bytes);
+  LogWrite *next;
+  for (LogWrite *write = head; write; write = next) {
+    next = write->next;
+    loop_post_completion(write->loop, &write->synced_task);
+  }
+}
+
+static void sync_wal(LogWriter *writer) {
+  gint64 start_us = g_get_monotonic_time();
+  char *error = NULL;
+  rocksdb_flush_wal(writer->db->db, 1, &error);
+  rocks_check("syncing the write-ahead log", error);
+  atomic_fetch_add_explicit(&writer->syncs, 1, memory_order_relaxed);
+  atomic_fetch_add_explicit(&writer->sync_us, (guint64)(g_get_monotonic_time() - start_us), memory_order_relaxed);
+}
+
+static void *syncer_main(void *data) {
+  LogWriter *writer = data;
+  pthread_setname_np(pthread_self(), "log-syncer");
+  pthread_mutex_lock(&writer->mutex);
+  while (wait_for_unsynced(writer)) {
+    LogWrite *head = list_take(&writer->unsynced);
+    gboolean frontier_due = writer->frontier_due;
+    RocksFrontier frontier = writer->frontier;
+    writer->frontier_due = FALSE;
+    writer->sync_deadline_us = 0;
+    pthread_mutex_unlock(&writer->mutex);
+    sync_wal(writer);
+    complete_synced(writer, head);
+    if (frontier_due) {
+      g_autoptr(Failure) failure = rocks_frontier_write(writer->folder, &frontier);
+      if (failure)
+        rocks_die("writing the frontier note", failure_message(failure));
+    }
+    pthread_mutex_lock(&writer->mutex);
+  }
+  pthread_mutex_unlock(&writer->mutex);
+  return NULL;
+}
+
+static void cond_init_monotonic(pthread_cond_t *cond) {
+  pthread_condattr_t attr;
+  pthread_condattr_init(&attr);
+  pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+  pthread_cond_init(cond, &attr);
+  pthread_condattr_destroy(&attr);
+}
+
+LogWriter *log_writer_new(RocksDb *db, LogIndex *index, RocksFolder *folder, const LogStoreOptions *options,
+                          const RocksFrontier *frontier) {
+  LogWriter *writer = g_new0(LogWriter, 1);
+  writer->db = db;
+  writer->index = index;
+  writer->folder = folder;
+  writer->options = *options;
+  writer->options.path = NULL;
+  writer->frontier = *frontier;
+  list_init(&writer->submitted);
+  list_init(&writer->unsynced);
+  list_init(&writer->group);
+  writer->batch = rocksdb_writebatch_create();
+  writer->hot = g_byte_array_new();
+  pthread_mutex_init(&writer->mutex, NULL);
+  cond_init_monotonic(&writer->submitted_cond);
+  cond_init_monotonic(&writer->unsynced_cond);
+  INVARIANT(pthread_create(&writer->writer_thread, NULL, writer_main, writer) == 0, "the storage threads start");
+  INVARIANT(pthread_create(&writer->syncer_thread, NULL, syncer_main, writer) == 0, "the storage threads start");
+  return writer;
+}
+
+static void stop_thread(LogWriter *writer, gboolean *stop, pthread_cond_t *cond, pthread_t thread) {
+  pthread_mutex_lock(&writer->mutex);
+  *stop = TRUE;
+  pthread_cond_signal(cond);
+  pthread_mutex_unlock(&writer->mutex);
+  pthread_join(thread, NULL);
+}
+
+void log_writer_stop(LogWriter *writer) {
+  stop_thread(writer, &writer->stop_writer, &writer->submitted_cond, writer->writer_thread);
+  stop_thread(writer, &writer->stop_syncer, &writer->unsynced_cond, writer->syncer_thread);
+  sync_wal(writer); /* what nobody wanted synced */
+}
+
+RocksFrontier log_writer_frontier(LogWriter *writer) {
+  gboolean damaged = log_index_damaged_count(writer->index) > 0;
+  return (RocksFrontier){.clean = !damaged,
+                         .sequence = rocksdb_get_latest_sequence_number(writer->db->db),
+                         .segment = damaged ? writer->frontier.segment : log_index_active(writer->index)->number};
+}
+
+void log_writer_free(LogWriter *writer) {
+  if (!writer)
+    return;
+  INVARIANT(writer->in_flight == 0, "a store closes when all writes were answered");
+  rocksdb_writebatch_destroy(writer->batch);
+  g_byte_array_unref(writer->hot);
+  pthread_cond_destroy(&writer->submitted_cond);
+  pthread_cond_destroy(&writer->unsynced_cond);
+  pthread_mutex_destroy(&writer->mutex);
+  g_free(writer);
+}
+
+void log_writer_stats(LogWriter *writer, LogStoreStats *stats) {
+  stats->writes = atomic_load_explicit(&writer->writes, memory_order_relaxed);
+  stats->write_bytes = atomic_load_explicit(&writer->write_bytes, memory_order_relaxed);
+  stats->groups = atomic_load_explicit(&writer->groups, memory_order_relaxed);
+  stats->syncs = atomic_load_explicit(&writer->syncs, memory_order_relaxed);
+  stats->sync_us = atomic_load_explicit(&writer->sync_us, memory_order_relaxed);
+  pthread_mutex_lock(&writer->mutex);
+  stats->writes_waiting = writer->in_flight;
+  pthread_mutex_unlock(&writer->mutex);
+}
