@@ -25,7 +25,7 @@ struct Loop {
   GThread *thread;
   int wake_fd;
   guint mailbox_max;
-  _Atomic(GThread *) owner; /* whose thread runs the loop now */
+  _Atomic(GThread *) owner; /* who runs the loop, or took it over when it had ended */
 
   pthread_mutex_t mutex; /* guards what follows */
   LoopTask *head, **tail;
@@ -109,7 +109,6 @@ void loop_run(Loop *loop) {
   g_main_context_push_thread_default(loop->context);
   g_main_loop_run(loop->main_loop);
   g_main_context_pop_thread_default(loop->context);
-  atomic_store(&loop->owner, NULL);
 }
 
 static gpointer loop_thread(gpointer data) {
@@ -132,8 +131,10 @@ void loop_quit(Loop *loop) {
 void loop_stop(Loop *loop) {
   INVARIANT(!loop_is_current(loop), "a loop can't wait for itself");
   loop_quit(loop);
-  if (loop->thread)
-    g_thread_join(g_steal_pointer(&loop->thread));
+  if (!loop->thread)
+    return;
+  g_thread_join(g_steal_pointer(&loop->thread));
+  atomic_store(&loop->owner, g_thread_self());
 }
 
 void loop_free(Loop *loop) {
