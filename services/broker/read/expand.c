@@ -116,12 +116,10 @@ static void damage_set(Expander *expander, const LogBatch *batch, Failure *cause
   g_clear_pointer(&expander->reader, log_records_reader_free);
 }
 
-static Google__Protobuf__Timestamp *timestamp_new(ReadMemory *memory, gint64 timestamp_ms) {
+Google__Protobuf__Timestamp *expand_timestamp_new(ReadMemory *memory, gint64 timestamp_ms) {
   Google__Protobuf__Timestamp *timestamp = read_memory_alloc(memory, sizeof *timestamp);
   google__protobuf__timestamp__init(timestamp);
-  gint64 rest_ms = timestamp_ms % 1000;
-  if (rest_ms < 0)
-    rest_ms += 1000;
+  gint64 rest_ms = ((timestamp_ms % 1000) + 1000) % 1000; /* nanoseconds count forward, before 1970 too */
   timestamp->seconds = (timestamp_ms - rest_ms) / 1000;
   timestamp->nanos = (gint32)rest_ms * 1000000;
   return timestamp;
@@ -194,7 +192,7 @@ static Milena__V1__ConsumedRecord *record_new(const Expander *expander, ReadMemo
   milena__v1__consumed_record__init(record);
   record->offset = from->offset;
   record->leader_epoch = leader_epoch;
-  record->timestamp = timestamp_new(memory, from->timestamp_ms);
+  record->timestamp = expand_timestamp_new(memory, from->timestamp_ms);
   key_fill(expander, memory, from->key, record);
   value_fill(expander, memory, from->value, record);
   headers_fill(expander, memory, from, record);

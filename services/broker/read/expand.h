@@ -72,4 +72,7 @@ gsize expander_bytes(const Expander *expander);
 /* Want less: @stop not above the one before. */
 void expander_set_stop(Expander *expander, gint64 stop);
 
+/* Milliseconds since 1970 as a message in @memory. */
+Google__Protobuf__Timestamp *expand_timestamp_new(ReadMemory *memory, gint64 timestamp_ms);
+
 G_END_DECLS
