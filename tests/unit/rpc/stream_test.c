@@ -225,7 +225,7 @@ TEST(stream, bidirectional_echoes_and_ends_at_the_half_close) {
     const Milena__V1__ProduceStreamResponse *body = recorder_body(recorder, i);
     ASSERT_EQ_INT(1000 + i, body->result->correlation_id);
   }
-  EXPECT_EQ_INT(1, counts.half_closes);
+  EXPECT_EQ_INT(1, g_atomic_int_get(&counts.half_closes));
 }
 
 TEST(stream, the_server_may_fail_it_in_the_middle) {
@@ -324,7 +324,7 @@ TEST(stream, a_slow_reader_holds_back_its_own_stream_alone) {
   ASSERT_TRUE(fixture_wait(&slow->closed, 1));
   EXPECT_NULL(slow->failure);
   EXPECT_EQ_INT(LARGE_COUNT, slow->messages);
-  EXPECT_TRUE(counts.writables > 0);
+  EXPECT_TRUE(g_atomic_int_get(&counts.writables) > 0);
 }
 
 /* ---- Draining ---- */
