@@ -128,9 +128,9 @@ void cli_note(Cli *cli, const char *format, ...) {
 
 int cli_connect(Cli *cli, MilenaClient **ret_client) {
   const char *environment = g_getenv("MILENA_BOOTSTRAP");
-  const char *bootstrap = cli->bootstrap                    ? cli->bootstrap
+  const char *bootstrap = cli->bootstrap                ? cli->bootstrap
                           : environment && *environment ? environment
-                                                            : BOOTSTRAP_DEFAULT;
+                                                        : BOOTSTRAP_DEFAULT;
   MilenaError *error = milena_client_new(bootstrap, NULL, ret_client);
   if (!error)
     return CLI_OK;

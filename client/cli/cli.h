@@ -1,6 +1,7 @@
 /* What the commands of `milena` share: options, connection, errors, output.
  *
- * Exit codes: 0 it went well, 1 it failed, 2 the command line is wrong. One thread, except where a command says more. */
+ * Exit codes: 0 it went well, 1 it failed, 2 the command line is wrong. One thread, except where a command says more.
+ */
 #pragma once
 
 #include <glib.h>

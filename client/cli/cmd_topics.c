@@ -189,10 +189,9 @@ static int alter_topic(Cli *cli, const Alteration *alteration) {
   g_autoptr(MilenaTopic) topic = NULL;
   const GPtrArray *fields = alteration->change.fields;
   if (fields->len > 0) {
-    MilenaError *error =
-        milena_admin_alter_topic(client, alteration->name, &alteration->change.config,
-                                 (const char *const *)fields->pdata, fields->len, alteration->dry_run,
-                                 cli_timeout_ms(cli), &topic);
+    MilenaError *error = milena_admin_alter_topic(client, alteration->name, &alteration->change.config,
+                                                  (const char *const *)fields->pdata, fields->len, alteration->dry_run,
+                                                  cli_timeout_ms(cli), &topic);
     if (error)
       return cli_failed(cli, error);
   }

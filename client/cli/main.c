@@ -10,9 +10,9 @@
 #include "services/base/version.h"
 
 static const Command *const COMMANDS[] = {
-    &CMD_LOCAL_UP,        &CMD_LOCAL_STATUS, &CMD_LOCAL_DOWN,      &CMD_LOCAL_STOP,   &CMD_LOCAL_START,
-    &CMD_TOPICS_CREATE,   &CMD_TOPICS_LIST,  &CMD_TOPICS_DESCRIBE, &CMD_TOPICS_ALTER, &CMD_TOPICS_DELETE,
-    &CMD_PRODUCE,         &CMD_CONSUME,      &CMD_CLUSTER_DESCRIBE,
+    &CMD_LOCAL_UP,      &CMD_LOCAL_STATUS, &CMD_LOCAL_DOWN,       &CMD_LOCAL_STOP,   &CMD_LOCAL_START,
+    &CMD_TOPICS_CREATE, &CMD_TOPICS_LIST,  &CMD_TOPICS_DESCRIBE,  &CMD_TOPICS_ALTER, &CMD_TOPICS_DELETE,
+    &CMD_PRODUCE,       &CMD_CONSUME,      &CMD_CLUSTER_DESCRIBE,
 };
 
 /* The list of commands; of one group when @group is not NULL. */
@@ -57,8 +57,7 @@ static gboolean is_group(const char *word) {
 /* Say that there is no such command, and which is near. */
 static int unknown_command(int argc, char **argv) {
   gboolean group = is_group(argv[0]);
-  g_autofree char *given =
-      group && argc > 1 ? g_strdup_printf("%s %s", argv[0], argv[1]) : g_strdup(argv[0]);
+  g_autofree char *given = group && argc > 1 ? g_strdup_printf("%s %s", argv[0], argv[1]) : g_strdup(argv[0]);
   const char *names[2 * G_N_ELEMENTS(COMMANDS) + 1] = {NULL};
   g_autoptr(GPtrArray) firsts = g_ptr_array_new_with_free_func(g_free);
   for (guint i = 0; i < G_N_ELEMENTS(COMMANDS); i++) {

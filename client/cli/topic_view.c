@@ -9,8 +9,8 @@ gint64 *topic_view_offsets(MilenaClient *client, const MilenaTopic *topic, gint3
   g_autofree MilenaOffsetQuery *queries = g_new(MilenaOffsetQuery, count);
   for (gsize i = 0; i < count; i++) {
     offsets[i] = -1;
-    queries[i] = (MilenaOffsetQuery){topic->name, topic->partitions[i / 2].partition,
-                                     i % 2 ? MILENA_END : MILENA_BEGINNING};
+    queries[i] =
+        (MilenaOffsetQuery){topic->name, topic->partitions[i / 2].partition, i % 2 ? MILENA_END : MILENA_BEGINNING};
   }
   MilenaOffsetResult *results = NULL;
   MilenaError *error = milena_admin_list_offsets(client, queries, count, timeout_ms, &results);
@@ -106,9 +106,9 @@ static void add_offset(Table *table, gint64 offset) {
 }
 
 static Table *partition_table(const MilenaTopic *topic, const gint64 *offsets) {
-  Table *table =
-      offsets ? table_new(">PARTITION", ">LEADER", ">EPOCH", "REPLICAS", "IN SYNC", ">FIRST OFFSET", ">END OFFSET", NULL)
-              : table_new(">PARTITION", ">LEADER", ">EPOCH", "REPLICAS", "IN SYNC", NULL);
+  Table *table = offsets ? table_new(">PARTITION", ">LEADER", ">EPOCH", "REPLICAS", "IN SYNC", ">FIRST OFFSET",
+                                     ">END OFFSET", NULL)
+                         : table_new(">PARTITION", ">LEADER", ">EPOCH", "REPLICAS", "IN SYNC", NULL);
   for (gsize i = 0; i < topic->partition_count; i++) {
     const MilenaPartition *partition = &topic->partitions[i];
     g_autofree char *replicas = join_ids(partition->replicas, partition->replica_count);

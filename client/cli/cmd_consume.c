@@ -1,0 +1,154 @@
+/* `milena consume TOPIC`: options and the summary. The work is in consume_run.c. */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "client/cli/cli.h"
+#include "client/cli/consume_run.h"
+#include "client/cli/interrupt.h"
+#include "client/cli/text.h"
+
+/* The options as they were given. */
+typedef struct {
+  char **partitions;
+  char *from, *format;
+  gint64 count;
+  gboolean follow, print_key, summary;
+} Options;
+
+static void options_clear(Options *options) {
+  g_strfreev(options->partitions);
+  g_free(options->from);
+  g_free(options->format);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Options, options_clear)
+
+static Failure *parse_partitions(char *const *texts, GArray *ret_partitions) {
+  for (; texts && *texts; texts++) {
+    gint64 number = 0;
+    Failure *failure = text_number("--partition", *texts, 0, G_MAXINT32, &number);
+    if (failure)
+      return failure;
+    gint32 partition = (gint32)number;
+    for (guint i = 0; i < ret_partitions->len; i++)
+      if (g_array_index(ret_partitions, gint32, i) == partition)
+        return failure_new(FAILURE(INVALID_FIELD), "--partition %d is given twice.", partition);
+    g_array_append_val(ret_partitions, partition);
+  }
+  return NULL;
+}
+
+static const char *choose_format(const Cli *cli, const Options *options) {
+  if (options->format)
+    return options->format;
+  return cli->json ? "json" : options->print_key ? "key-value" : "value";
+}
+
+/* On standard error: standard output is the records'. */
+static void print_summary(const Cli *cli, const ConsumeTally *tally) {
+  double seconds = MAX((double)tally->elapsed_us / G_USEC_PER_SEC, 1e-6);
+  g_autoptr(GString) out = g_string_new(NULL);
+  if (cli->json) {
+    g_autoptr(Json) json = json_new(out, FALSE);
+    json_open(json, NULL, '{');
+    json_uint(json, "records", tally->records);
+    json_uint(json, "bytes", tally->bytes);
+    json_double(json, "seconds", seconds);
+    json_double(json, "records_per_second", (double)tally->records / seconds);
+    json_double(json, "megabytes_per_second", (double)tally->bytes / seconds / 1e6);
+    json_close(json);
+  } else {
+    g_autofree char *records = text_grouped(tally->records);
+    g_autofree char *bytes = text_bytes((double)tally->bytes);
+    g_autofree char *rate = text_grouped((guint64)((double)tally->records / seconds));
+    g_autofree char *speed = text_bytes((double)tally->bytes / seconds);
+    g_string_append_printf(out, "%s records (%s) in %.2f s: %s records/s, %s/s", records, bytes, seconds, rate, speed);
+  }
+  fprintf(stderr, "%s\n", out->str);
+}
+
+static int consume(Cli *cli, const ConsumeJob *job, gboolean summary) {
+  g_autoptr(MilenaClient) client = NULL;
+  ConsumeTally tally;
+  int code = cli_connect(cli, &client);
+  if (code != CLI_OK)
+    return code;
+  interrupt_catch();
+  code = consume_run(cli, client, job, &tally);
+  if (summary)
+    print_summary(cli, &tally);
+  /* Ctrl-C is how --follow ends. */
+  return code == CLI_OK && interrupt_signal() && !job->follow ? 128 + interrupt_signal() : code;
+}
+
+static int run_with(Cli *cli, const Options *options) {
+  g_autoptr(Template) template = NULL;
+  g_autoptr(GArray) partitions = g_array_new(FALSE, FALSE, sizeof(gint32));
+  g_autoptr(GTimeZone) zone = g_time_zone_new_local();
+  When from = {.kind = options->follow ? WHEN_END : WHEN_BEGINNING};
+  Failure *failure = NULL;
+  if (options->format && options->print_key)
+    failure = failure_new(FAILURE(INVALID_FIELD), "--format and --print-key exclude each other: give one of them.");
+  if (!failure && options->count < 0)
+    failure = failure_new(FAILURE(INVALID_FIELD), "--count is negative; give 1 or more.");
+  if (!failure)
+    failure = template_new(choose_format(cli, options), &template);
+  if (!failure && options->from)
+    failure = when_parse(options->from, g_get_real_time() / 1000, zone, &from);
+  if (!failure)
+    failure = parse_partitions(options->partitions, partitions);
+  if (failure)
+    return cli_usage(cli, failure);
+  ConsumeJob job = {
+      .topic = cli->arguments[0],
+      .partitions = (const gint32 *)(void *)partitions->data,
+      .partition_count = partitions->len,
+      .from = from,
+      .count = (guint64)options->count,
+      .follow = options->follow,
+      .template = template,
+  };
+  return consume(cli, &job, options->summary);
+}
+
+static int run_consume(Cli *cli, int argc, char **argv) {
+  g_auto(Options) options = {0};
+  const GOptionEntry entries[] = {
+      {"partition", 'p', 0, G_OPTION_ARG_FILENAME_ARRAY, &options.partitions,
+       "Read this partition alone; may be repeated (default all)", "N"},
+      {"from", 0, 0, G_OPTION_ARG_FILENAME, &options.from,
+       "beginning (default), end (default with --follow), an offset, a time, or -1h, -90s", "PLACE"},
+      {"count", 'n', 0, G_OPTION_ARG_INT64, &options.count, "End after so many records", "N"},
+      {"follow", 'f', 0, G_OPTION_ARG_NONE, &options.follow, "Go on with what is written from now on", NULL},
+      {"format", 0, 0, G_OPTION_ARG_FILENAME, &options.format, "value (default), key-value, full, json or a template",
+       "FORMAT"},
+      {"print-key", 'k', 0, G_OPTION_ARG_NONE, &options.print_key, "The same as --format key-value", NULL},
+      {"summary", 0, 0, G_OPTION_ARG_NONE, &options.summary, "Records, bytes and seconds on standard error at the end",
+       NULL},
+      G_OPTION_ENTRY_NULL,
+  };
+  int code;
+  if (!cli_parse(cli, entries,
+                 "Without --follow it ends at the end of the topic as it was at the start.\n\n"
+                 "In a template: %t topic, %p partition, %o offset, %T time, %e leader epoch, %k key, %v value,\n"
+                 "%h headers, %K length of the key, %S length of the value (-1: none), %% a percent sign;\n"
+                 "escapes \\n \\r \\t \\0 \\\\ \\xNN. Keys and values are written byte for byte.\n"
+                 "In json, what is not UTF-8 stands as base64 in key_base64 or value_base64.\n\n"
+                 "The exit code is 130 after Ctrl-C, but 0 with --follow.\n",
+                 argc, argv, &code))
+    return code;
+  return run_with(cli, &options);
+}
+
+const Command CMD_CONSUME = {
+    .name = "consume",
+    .arguments = "TOPIC",
+    .summary = "Read records to standard output",
+    .examples = "  milena consume greetings\n"
+                "  milena consume orders --follow --format full\n"
+                "  milena consume orders --from -1h --format '%p %o %k: %v\\n'\n"
+                "  milena consume orders --partition 2 --from 1200 --count 10 --output json\n",
+    .arguments_least = 1,
+    .arguments_most = 1,
+    .run = run_consume,
+};
