@@ -1,0 +1,63 @@
+#include "client/cli/topic_config.h"
+
+#include "tests/shim/shim.h"
+
+TEST(topic_config, takes_what_it_names) {
+  char *settings[] = {(char *)"flush=interval", (char *)"flush.interval.ms=1500", (char *)"max.message.bytes=2048",
+                      (char *)"min.insync.replicas=2", NULL};
+  g_auto(TopicConfigChange) change = {0};
+  ASSERT_NULL(topic_config_parse(settings, &change));
+  EXPECT_EQ_INT(MILENA_FLUSH_INTERVAL, change.config.flush);
+  EXPECT_EQ_INT(1500, change.config.flush_interval_ms);
+  EXPECT_EQ_INT(2048, change.config.max_message_bytes);
+  EXPECT_EQ_INT(2, change.config.min_insync_replicas);
+  ASSERT_EQ_INT(4, change.fields->len);
+  EXPECT_EQ_STR("flush", change.fields->pdata[0]);
+  EXPECT_EQ_STR("flush_interval", change.fields->pdata[1]);
+}
+
+TEST(topic_config, shows_what_it_took) {
+  char *settings[] = {(char *)"flush=os", (char *)"max.message.bytes=2048", NULL};
+  g_auto(TopicConfigChange) change = {0};
+  ASSERT_NULL(topic_config_parse(settings, &change));
+  g_autoptr(GString) got = g_string_new(NULL);
+  for (guint i = 0; i < topic_config_count(); i++) {
+    g_autofree char *value = topic_config_value(&change.config, i);
+    g_string_append_printf(got, "%s=%s;", topic_config_key(i), value ? value : "");
+  }
+  EXPECT_EQ_STR("flush=os;flush.interval.ms=;max.message.bytes=2048;min.insync.replicas=;", got->str);
+}
+
+TEST(topic_config, an_empty_value_goes_back_to_the_default) {
+  char *settings[] = {(char *)"flush=", NULL};
+  g_auto(TopicConfigChange) change = {0};
+  ASSERT_NULL(topic_config_parse(settings, &change));
+  EXPECT_EQ_INT(MILENA_FLUSH_DEFAULT, change.config.flush);
+  ASSERT_EQ_INT(1, change.fields->len);
+}
+
+TEST(topic_config, may_be_missing) {
+  g_auto(TopicConfigChange) change = {0};
+  ASSERT_NULL(topic_config_parse(NULL, &change));
+  EXPECT_EQ_INT(0, change.fields->len);
+}
+
+static const struct {
+  const char *name, *setting, *says;
+} REFUSED[] = {
+    {"unknown_key", "colour=blue", "flush, flush.interval.ms, max.message.bytes, min.insync.replicas"},
+    {"near_key", "flush.intervall.ms=5", "did you mean flush.interval.ms"},
+    {"no_value", "flush", "name=value"},
+    {"bad_word", "flush=never", "always, interval or os"},
+    {"bad_number", "max.message.bytes=big", "'big'"},
+    {"too_small", "max.message.bytes=10", "1024"},
+    {"too_large", "max.message.bytes=99999999999", "67108864"},
+};
+
+TEST_ROWS(topic_config_refuses, REFUSED) {
+  char *settings[] = {(char *)REFUSED[row].setting, NULL};
+  g_auto(TopicConfigChange) change = {0};
+  g_autoptr(Failure) failure = topic_config_parse(settings, &change);
+  ASSERT_TRUE(failure != NULL);
+  EXPECT_CONTAINS(failure_message(failure), REFUSED[row].says);
+}
