@@ -1,7 +1,8 @@
 /* The frontier note: up to where the store was known to be durable, kept outside of RocksDB and synced by itself.
  *
  * RocksDB's recovery opens over a lost write-ahead log as if it had never been; the note is what notices. It is written
- * at open, at each roll of a segment (after a sync) and, with the clean mark, as the very last act of a close. */
+ * at open, after a sync at each roll of a segment and every few seconds, and, with the clean mark, as the very last act
+ * of a close. */
 #pragma once
 
 #include <glib.h>

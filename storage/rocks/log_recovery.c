@@ -63,6 +63,7 @@ static Failure *for_each(RocksDb *db, rocksdb_column_family_handle_t *cf, const 
 typedef struct {
   LogIndex *index;
   GHashTable *damages;
+  GHashTable *dropped; /* set of log ids */
 } Loading;
 
 static Failure *load_hot(const guint8 *key, gsize key_len, const guint8 *value, gsize value_len, gpointer data) {
@@ -85,15 +86,17 @@ static Failure *load_hot(const guint8 *key, gsize key_len, const guint8 *value, 
   return NULL;
 }
 
-/* Spans come in order of their segments, as the index wants them. */
+/* Dropped logs come first, then spans in order of their segments, as the index wants them. */
 static Failure *load_catalog(const guint8 *key, gsize key_len, const guint8 *value, gsize value_len, gpointer data) {
   Loading *loading = data;
   CatalogEntry entry;
   Failure *failure = catalog_decode(key, key_len, value, value_len, &entry);
   if (failure)
     return failure;
-  if (entry.kind == CATALOG_DROPPED)
+  if (entry.kind == CATALOG_DROPPED) {
+    g_hash_table_add(loading->dropped, g_memdup2(&entry.log_id, sizeof entry.log_id));
     return NULL;
+  }
   LogSegment *segment = log_index_segment_by_number(loading->index, entry.segment);
   if (!segment)
     return failure_new(FAILURE(CORRUPT_LOG), "the catalog names segment %u, which is missing", entry.segment);
@@ -102,8 +105,12 @@ static Failure *load_catalog(const guint8 *key, gsize key_len, const guint8 *val
     return NULL;
   }
   LogEntry *log = log_index_get(loading->index, entry.log_id);
+  if (!log && g_hash_table_contains(loading->dropped, &entry.log_id))
+    return NULL; /* goes with its segment */
   if (!log)
-    return NULL; /* of a dropped log: goes with its segment */
+    return failure_new(FAILURE(CORRUPT_LOG),
+                       "log %" G_GUINT64_FORMAT " has data in segment %u, but its hot record is missing", entry.log_id,
+                       entry.segment);
   const LogSpan *last = log->span_count ? &log->spans[log->span_count - 1] : NULL;
   if (last && last->first_offset >= entry.first_offset)
     return failure_new(FAILURE(CORRUPT_LOG),
@@ -129,7 +136,8 @@ Failure *log_recovery_load(RocksDb *db, const GArray *segments, LogIndex *index,
     segment->bytes = segment_bytes(db, found->cf);
     log_index_add_segment(index, segment);
   }
-  Loading loading = {.index = index, .damages = damages};
+  g_autoptr(GHashTable) dropped = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+  Loading loading = {.index = index, .damages = damages, .dropped = dropped};
   Failure *failure = for_each(db, db->hot_cf, "hot records", load_hot, &loading);
   return failure ? failure : for_each(db, db->catalog_cf, "catalog", load_catalog, &loading);
 }

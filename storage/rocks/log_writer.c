@@ -28,6 +28,8 @@
 
 /* What a write costs besides its bytes, in RocksDB's batch and here. */
 #define WRITE_OVERHEAD_BYTES 256
+/* The frontier note is refreshed this often while there are syncs: what a lost write-ahead log can hide. */
+#define FRONTIER_EVERY_US (10 * G_USEC_PER_SEC)
 
 typedef struct {
   LogWrite *head, **tail;
@@ -47,7 +49,7 @@ struct LogWriter {
   gint64 in_flight_bytes;
   gint64 sync_deadline_us; /* monotonic: sync at the latest then; 0: nothing asks */
   gboolean frontier_due;
-  RocksFrontier frontier; /* the note to write after the next sync */
+  RocksFrontier frontier; /* its segment: for the next note */
   gboolean stop_writer, stop_syncer;
 
   /* The writer thread's. */
@@ -234,7 +236,6 @@ static void roll(LogWriter *writer) {
   rocksdb_flush_cf(writer->db->db, writer->db->flush_no_wait, old->cf, &error);
   rocks_check("flushing a segment", error);
   pthread_mutex_lock(&writer->mutex);
-  writer->frontier.sequence = rocksdb_get_latest_sequence_number(writer->db->db);
   if (log_index_damaged_count(writer->index) == 0)
     writer->frontier.segment = number;
   writer->frontier_due = TRUE;
@@ -425,8 +426,16 @@ static void sync_wal(LogWriter *writer) {
   atomic_fetch_add_explicit(&writer->sync_us, (guint64)(g_get_monotonic_time() - start_us), memory_order_relaxed);
 }
 
+/* Note what the sync before made durable. */
+static void write_frontier(LogWriter *writer, const RocksFrontier *frontier) {
+  g_autoptr(Failure) failure = rocks_frontier_write(writer->folder, frontier);
+  if (failure)
+    rocks_die("writing the frontier note", failure_message(failure));
+}
+
 static void *syncer_main(void *data) {
   LogWriter *writer = data;
+  gint64 noted_us = g_get_monotonic_time();
   pthread_setname_np(pthread_self(), "log-syncer");
   pthread_mutex_lock(&writer->mutex);
   while (wait_for_unsynced(writer)) {
@@ -436,12 +445,12 @@ static void *syncer_main(void *data) {
     writer->frontier_due = FALSE;
     writer->sync_deadline_us = 0;
     pthread_mutex_unlock(&writer->mutex);
+    frontier.sequence = rocksdb_get_latest_sequence_number(writer->db->db); /* what the sync will cover */
     sync_wal(writer);
     complete_synced(writer, head);
-    if (frontier_due) {
-      g_autoptr(Failure) failure = rocks_frontier_write(writer->folder, &frontier);
-      if (failure)
-        rocks_die("writing the frontier note", failure_message(failure));
+    if (frontier_due || g_get_monotonic_time() - noted_us >= FRONTIER_EVERY_US) {
+      write_frontier(writer, &frontier);
+      noted_us = g_get_monotonic_time();
     }
     pthread_mutex_lock(&writer->mutex);
   }

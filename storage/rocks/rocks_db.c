@@ -155,13 +155,13 @@ static Failure *list_families(const RocksDb *db, const char *path, gboolean crea
   size_t count = 0;
   char *error = NULL;
   char **names = rocksdb_list_column_families(db->small_options, path, &count, &error);
+  for (size_t i = 0; i < count; i++)
+    g_ptr_array_add(families->names, g_strdup(names[i]));
+  if (names) /* on failure too: an empty list */
+    rocksdb_list_column_families_destroy(names, count);
   if (error && !create)
     return rocks_failure(FAILURE(CORRUPT_LOG), error, "the database in %s can't be opened", path);
   rocksdb_free(error);
-  for (size_t i = 0; i < count; i++)
-    g_ptr_array_add(families->names, g_strdup(names[i]));
-  if (count)
-    rocksdb_list_column_families_destroy(names, count);
   for (guint i = 0; i < G_N_ELEMENTS(SMALL); i++) {
     if (has_name(families, SMALL[i]))
       continue;

@@ -1,0 +1,196 @@
+/* Kill the store at random points of a heavy load, and find every acknowledged batch again.
+ *
+ * Half of the kills are followed by what a power cut would take besides (lose_unsynced.c). That this has teeth is shown
+ * by a driver that acknowledges without waiting for the sync: it must be found out. */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/crash/crash_check.h"
+#include "tests/crash/lose.h"
+#include "tests/shim/shim.h"
+
+#define KILLS 50
+/* With another seed another history: CRASH_SEED=n in the environment. */
+#define SEED 20260101
+
+typedef struct {
+  char *folder, *journal, *errors;
+  GRand *random;
+  CrashCheck *check;
+  guint run;
+} Crash;
+
+static void crash_init(Crash *crash) {
+  const char *dir = shim_temp_dir(), *seed = getenv("CRASH_SEED");
+  *crash = (Crash){.folder = g_build_filename(dir, "store", NULL),
+                   .journal = g_build_filename(dir, "journal", NULL),
+                   .errors = g_build_filename(dir, "errors", NULL),
+                   .random = g_rand_new_with_seed(seed ? (guint32)atol(seed) : SEED),
+                   .check = crash_check_new()};
+}
+
+static void crash_clear(Crash *crash) {
+  g_free(crash->folder);
+  g_free(crash->journal);
+  g_free(crash->errors);
+  g_rand_free(crash->random);
+  crash_check_free(crash->check);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Crash, crash_clear)
+
+typedef struct {
+  const char *ack;
+  gboolean loses;              /* under the preload */
+  const char *fail_sync_after; /* or NULL */
+} RunMode;
+
+/* Start the driver. Returns its pid; *@ret_fd: its events. */
+static pid_t start_driver(Crash *crash, const RunMode *mode, int *ret_fd) {
+  g_autofree char *driver = g_strdup(shim_source_path("tests/crash/crash_driver"));
+  g_autofree char *preload = g_strdup(shim_source_path("tests/crash/liblose_unsynced.so"));
+  g_autofree char *run = g_strdup_printf("%u", ++crash->run);
+  char *argv[] = {driver, crash->folder, run, (char *)mode->ack, NULL};
+  g_auto(GStrv) env = g_get_environ();
+  unlink(crash->journal);
+  if (mode->loses) {
+    env = g_environ_setenv(env, "LD_PRELOAD", preload, TRUE);
+    env = g_environ_setenv(env, "LOSE_FOLDER", crash->folder, TRUE);
+    env = g_environ_setenv(env, "LOSE_JOURNAL", crash->journal, TRUE);
+    env = g_environ_setenv(env, "ASAN_OPTIONS", "verify_asan_link_order=0", TRUE);
+  }
+  if (mode->fail_sync_after)
+    env = g_environ_setenv(env, "LOSE_FAIL_SYNC_AFTER", mode->fail_sync_after, TRUE);
+  int fds[2];
+  if (pipe2(fds, 0) != 0)
+    return -1;
+  FILE *errors = fopen(crash->errors, "w");
+  pid_t pid = fork();
+  if (pid == 0) {
+    dup2(fds[1], STDOUT_FILENO);
+    dup2(fileno(errors), STDERR_FILENO);
+    close(fds[0]);
+    close(fds[1]);
+    execve(driver, argv, env);
+    _exit(127);
+  }
+  fclose(errors);
+  close(fds[1]);
+  *ret_fd = fds[0];
+  return pid;
+}
+
+/* Take in events until there are none for now (@timeout_ms) or ever. Returns FALSE at the end. */
+static gboolean read_events(Crash *crash, int fd, int timeout_ms) {
+  struct pollfd waiting = {.fd = fd, .events = POLLIN};
+  if (poll(&waiting, 1, timeout_ms) <= 0)
+    return TRUE;
+  CrashEvent events[128];
+  ssize_t len = read(fd, events, sizeof events); /* whole events: they are written atomically, and read by multiples */
+  if (len <= 0)
+    return len < 0 && errno == EINTR;
+  for (gsize i = 0; i < (gsize)len / sizeof events[0]; i++)
+    crash_check_event(crash->check, &events[i]);
+  return TRUE;
+}
+
+/* Run the driver for a random while under load, kill it, and take away what it did not sync. */
+static void run_and_kill(Crash *crash, const RunMode *mode, gboolean torn, LoseReport *ret_lost) {
+  int fd;
+  pid_t pid = start_driver(crash, mode, &fd);
+  gboolean goes_on = read_events(crash, fd, 10000); /* its first acknowledgement: it has started */
+  gint64 end_us = g_get_monotonic_time() + g_rand_int_range(crash->random, 1, 500) * 1000;
+  gint64 left_us;
+  while (goes_on && (left_us = end_us - g_get_monotonic_time()) > 0)
+    goes_on = read_events(crash, fd, (int)(left_us / 1000) + 1);
+  kill(pid, SIGKILL);
+  while (read_events(crash, fd, -1))
+    ;
+  close(fd);
+  int status;
+  waitpid(pid, &status, 0);
+  if (!WIFSIGNALED(status)) {
+    g_autofree char *errors = NULL;
+    g_file_get_contents(crash->errors, &errors, NULL, NULL);
+    shim_fail(__FILE__, __LINE__, "the driver ended by itself: %s", errors);
+  }
+  *ret_lost = (LoseReport){0};
+  if (mode->loses)
+    lose_apply(crash->folder, crash->journal, torn, crash->random, ret_lost);
+}
+
+TEST(crash, every_acknowledged_batch_survives_50_kills) {
+  g_auto(Crash) crash;
+  crash_init(&crash);
+  guint64 acked = 0, bytes_lost = 0;
+  guint unclean = 0;
+  CrashReport report = {0};
+  for (guint i = 0; i < KILLS && !shim_test_has_failed(); i++) {
+    RunMode mode = {.ack = "synced", .loses = i % 2 == 1};
+    LoseReport lost;
+    run_and_kill(&crash, &mode, i % 4 == 3, &lost);
+    crash_check_verify(crash.check, crash.folder, i + 1 == KILLS, &report);
+    acked += report.acked;
+    bytes_lost += lost.bytes_lost;
+    unclean += !report.was_clean;
+    if (report.missing || report.faults)
+      shim_fail(__FILE__, __LINE__, "kill %u (%s): %u missing, %u faults: %s", i,
+                mode.loses ? "with what was not synced lost" : "plain", (unsigned)report.missing,
+                (unsigned)report.faults, report.first);
+  }
+  EXPECT_TRUE(acked > KILLS * 100);
+  EXPECT_TRUE(bytes_lost > 0);
+  EXPECT_EQ_INT(KILLS, unclean);
+  printf("%d kills: %lu batches acknowledged, %lu found, %lu bytes lost that were not synced\n", KILLS,
+         (unsigned long)acked, (unsigned long)report.found, (unsigned long)bytes_lost);
+}
+
+TEST(crash, acknowledging_before_the_sync_is_found_out) {
+  g_auto(Crash) crash;
+  crash_init(&crash);
+  RunMode mode = {.ack = "written", .loses = TRUE};
+  CrashReport report = {0};
+  guint kills = 0;
+  while (kills < 10 && report.missing == 0) {
+    LoseReport lost;
+    run_and_kill(&crash, &mode, FALSE, &lost);
+    kills++;
+    crash_check_verify(crash.check, crash.folder, FALSE, &report);
+  }
+  EXPECT_TRUE(report.missing > 0);
+  EXPECT_EQ_INT(0, report.faults); /* lost, but not damaged */
+  printf("found out after %u kills: %lu acknowledged batches missing; %s\n", kills, (unsigned long)report.missing,
+         report.first);
+}
+
+TEST(crash, a_failed_sync_ends_the_process) {
+  g_auto(Crash) crash;
+  crash_init(&crash);
+  RunMode mode = {.ack = "synced", .loses = TRUE, .fail_sync_after = "60"};
+  int fd;
+  pid_t pid = start_driver(&crash, &mode, &fd);
+  while (read_events(&crash, fd, -1))
+    ;
+  close(fd);
+  int status;
+  waitpid(pid, &status, 0);
+  EXPECT_TRUE(WIFEXITED(status));
+  EXPECT_EQ_INT(74, WEXITSTATUS(status));
+  g_autofree char *errors = NULL;
+  g_file_get_contents(crash.errors, &errors, NULL, NULL);
+  EXPECT_CONTAINS(errors, "ending the process; check the disk");
+  EXPECT_CONTAINS(errors, "failed (");
+  /* What was acknowledged before is there, whatever became of the rest. */
+  LoseReport lost;
+  lose_apply(crash.folder, crash.journal, FALSE, crash.random, &lost);
+  CrashReport report;
+  crash_check_verify(crash.check, crash.folder, TRUE, &report);
+  EXPECT_TRUE(report.acked > 0);
+  EXPECT_EQ_STR("", report.first);
+  EXPECT_FALSE(report.was_clean);
+}
