@@ -220,6 +220,15 @@ const char *failure_get(const Failure *failure, const char *key) {
   return NULL;
 }
 
+gboolean failure_get_at(const Failure *failure, guint index, const char **ret_key, const char **ret_value) {
+  if (!failure || index >= failure->metadata->len)
+    return FALSE;
+  Pair *pair = &g_array_index(failure->metadata, Pair, index);
+  *ret_key = pair->key;
+  *ret_value = pair->value;
+  return TRUE;
+}
+
 gint64 failure_retry_delay_ms(const Failure *failure) {
   return failure ? failure->retry_delay_ms : -1;
 }

@@ -50,6 +50,8 @@ Failure *failure_set_resource(Failure *failure, const char *type, const char *na
 Failure *failure_set_retry_delay(Failure *failure, gint64 delay_ms);
 /* What @key holds in the metadata, or NULL; borrowed. */
 const char *failure_get(const Failure *failure, const char *key);
+/* The metadata by index, 0 and up: returns FALSE behind the last. Both borrowed. */
+gboolean failure_get_at(const Failure *failure, guint index, const char **ret_key, const char **ret_value);
 /* The delay that the sender asks for, or -1. */
 gint64 failure_retry_delay_ms(const Failure *failure);
 

@@ -1,0 +1,234 @@
+/* Between protos and the structs of milena.h: see convert.h. Pure; every free function takes NULL. */
+#include "client/libmilena/convert.h"
+
+/* ---- times and positions ---- */
+
+gint64 convert_timestamp_ms(const Google__Protobuf__Timestamp *timestamp) {
+  return timestamp != NULL ? timestamp->seconds * 1000 + timestamp->nanos / 1000000 : 0;
+}
+
+void convert_to_timestamp(gint64 ms, Google__Protobuf__Timestamp *ret_timestamp) {
+  google__protobuf__timestamp__init(ret_timestamp);
+  /* Nanoseconds count forwards, before 1970 too. */
+  gint64 rest = ((ms % 1000) + 1000) % 1000;
+  ret_timestamp->seconds = (ms - rest) / 1000;
+  ret_timestamp->nanos = (gint32)rest * 1000000;
+}
+
+void convert_to_duration(gint64 ms, Google__Protobuf__Duration *ret_duration) {
+  google__protobuf__duration__init(ret_duration);
+  ret_duration->seconds = ms / 1000;
+  ret_duration->nanos = (gint32)(ms % 1000) * 1000000;
+}
+
+gboolean convert_to_position(MilenaPosition position, PositionProto *ret_proto) {
+  Milena__V1__Position *proto = &ret_proto->position;
+  milena__v1__position__init(proto);
+  switch (position.kind) {
+  case MILENA_POSITION_BEGINNING:
+  case MILENA_POSITION_END:
+    proto->kind_case = MILENA__V1__POSITION__KIND_END;
+    proto->end = position.kind == MILENA_POSITION_END ? MILENA__V1__LOG_END__LOG_END_LATEST
+                                                      : MILENA__V1__LOG_END__LOG_END_EARLIEST;
+    return TRUE;
+  case MILENA_POSITION_OFFSET:
+    proto->kind_case = MILENA__V1__POSITION__KIND_OFFSET;
+    proto->offset = position.value;
+    return position.value >= 0;
+  case MILENA_POSITION_TIME:
+    proto->kind_case = MILENA__V1__POSITION__KIND_TIME;
+    convert_to_timestamp(position.value, &ret_proto->time);
+    proto->time = &ret_proto->time;
+    return TRUE;
+  default:
+    return FALSE;
+  }
+}
+
+/* ---- configuration ---- */
+
+void convert_to_config(const MilenaTopicConfig *config, TopicConfigProto *ret_proto) {
+  Milena__V1__TopicConfig *proto = &ret_proto->config;
+  milena__v1__topic_config__init(proto);
+  proto->flush = (Milena__V1__Flush)config->flush;
+  if (config->flush_interval_ms != 0) {
+    convert_to_duration(config->flush_interval_ms, &ret_proto->flush_interval);
+    proto->flush_interval = &ret_proto->flush_interval;
+  }
+  if (config->max_message_bytes != 0) {
+    proto->max_message_bytes_presence_case = MILENA__V1__TOPIC_CONFIG__MAX_MESSAGE_BYTES_PRESENCE_MAX_MESSAGE_BYTES;
+    proto->max_message_bytes = config->max_message_bytes;
+  }
+  if (config->min_insync_replicas != 0) {
+    proto->min_insync_replicas_presence_case =
+        MILENA__V1__TOPIC_CONFIG__MIN_INSYNC_REPLICAS_PRESENCE_MIN_INSYNC_REPLICAS;
+    proto->min_insync_replicas = config->min_insync_replicas;
+  }
+}
+
+static MilenaTopicConfig convert_config(const Milena__V1__TopicConfig *proto) {
+  MilenaTopicConfig config = {0};
+  if (proto == NULL)
+    return config;
+  config.flush = (MilenaFlush)proto->flush;
+  if (proto->flush_interval != NULL)
+    config.flush_interval_ms = proto->flush_interval->seconds * 1000 + proto->flush_interval->nanos / 1000000;
+  if (proto->max_message_bytes_presence_case == MILENA__V1__TOPIC_CONFIG__MAX_MESSAGE_BYTES_PRESENCE_MAX_MESSAGE_BYTES)
+    config.max_message_bytes = proto->max_message_bytes;
+  if (proto->min_insync_replicas_presence_case ==
+      MILENA__V1__TOPIC_CONFIG__MIN_INSYNC_REPLICAS_PRESENCE_MIN_INSYNC_REPLICAS)
+    config.min_insync_replicas = proto->min_insync_replicas;
+  return config;
+}
+
+/* ---- topics ---- */
+
+static void convert_partition_into(const Milena__V1__Partition *proto, MilenaPartition *ret_partition) {
+  *ret_partition = (MilenaPartition){
+      .partition = proto->partition,
+      .leader_id = proto->leader_id,
+      .leader_epoch = proto->leader_epoch,
+      .replicas = g_memdup2(proto->replicas, proto->n_replicas * sizeof(gint32)),
+      .replica_count = proto->n_replicas,
+      .in_sync_replicas = g_memdup2(proto->in_sync_replicas, proto->n_in_sync_replicas * sizeof(gint32)),
+      .in_sync_replica_count = proto->n_in_sync_replicas,
+      .log_id = proto->log_id,
+  };
+}
+
+void convert_topic_into(const Milena__V1__Topic *proto, MilenaTopic *ret_topic) {
+  *ret_topic = (MilenaTopic){
+      .name = g_strdup(proto->name),
+      .id = g_strdup(proto->id),
+      .replication_factor = proto->replication_factor,
+      .config = convert_config(proto->config),
+      .effective_config = convert_config(proto->effective_config),
+      .partitions = g_new0(MilenaPartition, proto->n_partitions),
+      .partition_count = proto->n_partitions,
+  };
+  for (gsize i = 0; i < proto->n_partitions; i++)
+    convert_partition_into(proto->partitions[i], &ret_topic->partitions[i]);
+}
+
+MilenaTopic *convert_topic(const Milena__V1__Topic *proto) {
+  MilenaTopic *topic = g_new0(MilenaTopic, 1);
+  convert_topic_into(proto, topic);
+  return topic;
+}
+
+static void topic_clear(MilenaTopic *topic) {
+  for (size_t i = 0; i < topic->partition_count; i++) {
+    g_free(topic->partitions[i].replicas);
+    g_free(topic->partitions[i].in_sync_replicas);
+  }
+  g_free(topic->partitions);
+  g_free(topic->name);
+  g_free(topic->id);
+}
+
+void milena_topic_free(MilenaTopic *topic) {
+  if (topic == NULL)
+    return;
+  topic_clear(topic);
+  g_free(topic);
+}
+
+static void topics_clear(MilenaTopicList *list) {
+  for (size_t i = 0; i < list->count; i++)
+    topic_clear(&list->topics[i]);
+  g_free(list->topics);
+}
+
+void milena_topic_list_free(MilenaTopicList *list) {
+  if (list == NULL)
+    return;
+  topics_clear(list);
+  g_free(list);
+}
+
+/* ---- brokers, the cluster ---- */
+
+void convert_broker_into(const Milena__V1__Broker *proto, MilenaBroker *ret_broker) {
+  *ret_broker = (MilenaBroker){
+      .id = proto->id,
+      .rack = g_strdup(proto->rack),
+      .address = g_strdup(proto->address),
+      .epoch = proto->epoch,
+      .fenced = proto->fenced,
+      .leader_count = proto->leader_count,
+      .replica_count = proto->replica_count,
+  };
+}
+
+MilenaBroker *convert_broker(const Milena__V1__Broker *proto) {
+  MilenaBroker *broker = g_new0(MilenaBroker, 1);
+  convert_broker_into(proto, broker);
+  return broker;
+}
+
+static void broker_clear(MilenaBroker *broker) {
+  g_free(broker->rack);
+  g_free(broker->address);
+}
+
+void milena_broker_free(MilenaBroker *broker) {
+  if (broker == NULL)
+    return;
+  broker_clear(broker);
+  g_free(broker);
+}
+
+static void brokers_clear(MilenaBrokerList *list) {
+  for (size_t i = 0; i < list->count; i++)
+    broker_clear(&list->brokers[i]);
+  g_free(list->brokers);
+}
+
+void milena_broker_list_free(MilenaBrokerList *list) {
+  if (list == NULL)
+    return;
+  brokers_clear(list);
+  g_free(list);
+}
+
+MilenaCluster *convert_cluster(const Milena__V1__ClusterMetadata *proto) {
+  MilenaCluster *cluster = g_new0(MilenaCluster, 1);
+  *cluster = (MilenaCluster){
+      .cluster_id = g_strdup(proto->cluster_id),
+      .version = proto->version,
+      .brokers = {g_new0(MilenaBroker, proto->n_brokers), proto->n_brokers},
+      .controllers = g_new0(MilenaNode, proto->n_controllers),
+      .controller_count = proto->n_controllers,
+      .active_controller_id = proto->active_controller_id,
+      .coordinators = g_new0(MilenaNode, proto->n_coordinators),
+      .coordinator_count = proto->n_coordinators,
+      .topics = {g_new0(MilenaTopic, proto->n_topics), proto->n_topics},
+  };
+  for (gsize i = 0; i < proto->n_brokers; i++)
+    convert_broker_into(proto->brokers[i], &cluster->brokers.brokers[i]);
+  for (gsize i = 0; i < proto->n_controllers; i++)
+    cluster->controllers[i] = (MilenaNode){proto->controllers[i]->id, g_strdup(proto->controllers[i]->address), false};
+  for (gsize i = 0; i < proto->n_coordinators; i++)
+    cluster->coordinators[i] = (MilenaNode){proto->coordinators[i]->id, g_strdup(proto->coordinators[i]->address),
+                                            proto->coordinators[i]->fenced};
+  for (gsize i = 0; i < proto->n_topics; i++)
+    convert_topic_into(proto->topics[i], &cluster->topics.topics[i]);
+  return cluster;
+}
+
+static void nodes_free(MilenaNode *nodes, size_t count) {
+  for (size_t i = 0; i < count; i++)
+    g_free(nodes[i].address);
+  g_free(nodes);
+}
+
+void milena_cluster_free(MilenaCluster *cluster) {
+  if (cluster == NULL)
+    return;
+  g_free(cluster->cluster_id);
+  brokers_clear(&cluster->brokers);
+  nodes_free(cluster->controllers, cluster->controller_count);
+  nodes_free(cluster->coordinators, cluster->coordinator_count);
+  topics_clear(&cluster->topics);
+  g_free(cluster);
+}

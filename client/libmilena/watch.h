@@ -1,0 +1,21 @@
+/* Follows the cluster's metadata on one broker's WatchMetadata stream, and goes on at another when that one fails.
+ * Belongs to the client's loop. */
+#pragma once
+
+#include "client/libmilena/client.h"
+
+G_BEGIN_DECLS
+
+typedef struct Watch Watch;
+
+Watch *watch_new(MilenaClient *client);
+/* Begin; more than once is fine. */
+void watch_start(Watch *watch);
+/* Go on at @address, unless the stream is already there or was moved a moment ago. */
+void watch_move(Watch *watch, const char *address);
+/* End the stream: nothing is published any more. */
+void watch_stop(Watch *watch);
+/* After watch_stop. NULL is fine. */
+void watch_free(Watch *watch);
+
+G_END_DECLS
