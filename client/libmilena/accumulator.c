@@ -275,7 +275,7 @@ static Failure *append_locked(Accumulator *accumulator, const char *topic_name, 
   TopicLanes *topic = find_topic(accumulator, topic_name);
   if (topic == NULL)
     return failure_new(FAILURE(UNKNOWN_TOPIC), "topic %s is not known", topic_name);
-  Lane *lane;
+  Lane *lane = NULL;
   Failure *failure = choose_lane(accumulator, topic, record, bytes, &lane);
   return failure != NULL ? failure : append_to_lane(accumulator, lane, record, bytes);
 }

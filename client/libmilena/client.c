@@ -87,7 +87,7 @@ static MilenaError *parse_bootstrap(const char *bootstrap, GPtrArray *addresses)
     const char *part = g_strstrip(parts[i]);
     if (part[0] == '\0')
       continue;
-    char *address;
+    char *address = NULL;
     MilenaError *error = parse_address(part, &address);
     if (error != NULL)
       return error;

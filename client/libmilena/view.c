@@ -106,7 +106,7 @@ static void view_put_topic(View *view, ViewTopic *topic) {
 
 static Failure *view_put_topics(View *view, Milena__V1__Topic *const *topics, gsize count) {
   for (gsize i = 0; i < count; i++) {
-    ViewTopic *topic;
+    ViewTopic *topic = NULL;
     Failure *failure = topic_new(topics[i], &topic);
     if (failure != NULL)
       return failure;

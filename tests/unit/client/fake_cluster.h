@@ -1,0 +1,64 @@
+/* A cluster in one process, for tests of the client library: real servers of services/rpc over loopback, the protos'
+ * services, partition logs in memory, and faults to order.
+ *
+ * One loop owns all of it. The functions here may be called from the test's thread. */
+#pragma once
+
+#include <glib.h>
+
+#include "services/base/failure.h"
+
+G_BEGIN_DECLS
+
+typedef struct FakeCluster FakeCluster;
+
+/* @broker_count: brokers 1 to that, all started */
+FakeCluster *fake_cluster_new(guint broker_count);
+void fake_cluster_free(FakeCluster *cluster); /* NULL is fine */
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(FakeCluster, fake_cluster_free)
+
+/* "127.0.0.1:1234,..." of all brokers; owned by the caller. */
+char *fake_cluster_bootstrap(FakeCluster *cluster);
+/* Partitions are led by the brokers in turn, from broker 1 on. */
+void fake_cluster_add_topic(FakeCluster *cluster, const char *name, guint partition_count);
+void fake_cluster_set_max_message_bytes(FakeCluster *cluster, const char *name, guint32 bytes);
+void fake_cluster_remove_topic(FakeCluster *cluster, const char *name);
+/* @told: brokers tell the watchers. Otherwise clients find out by NOT_LEADER. -1: no leader. */
+void fake_cluster_set_leader(FakeCluster *cluster, const char *name, guint partition, gint32 broker_id, gboolean told);
+/* Cut off the log's start. */
+void fake_cluster_set_log_start(FakeCluster *cluster, const char *name, guint partition, gint64 offset);
+/* Flip a bit in every stored batch of the partition. */
+void fake_cluster_corrupt(FakeCluster *cluster, const char *name, guint partition);
+
+/* Stop a broker: connections break; it keeps what it has. Start it again at the same address. */
+void fake_cluster_stop_broker(FakeCluster *cluster, gint32 broker_id);
+void fake_cluster_start_broker(FakeCluster *cluster, gint32 broker_id);
+
+typedef enum {
+  FAULT_NONE,
+  FAULT_REFUSE,            /* answer with `reason`; nothing is written */
+  FAULT_WRITE_AND_REFUSE,  /* answer with `reason`; it is written */
+  FAULT_WRITE_AND_BREAK,   /* write it, then break the stream without an answer */
+  FAULT_BREAK,             /* break the stream without writing or answering */
+  FAULT_DRAIN,             /* say Draining, do not take the item, end the stream with OK */
+  FAULT_SILENCE,           /* never answer; nothing is written */
+} FaultKind;
+/* The next @count produced items of any partition meet this. */
+void fake_cluster_fault(FakeCluster *cluster, FaultKind kind, FailureReason reason, guint count);
+/* Keep back the answers (and the writes) of all produced items until it is released. */
+void fake_cluster_hold(FakeCluster *cluster, gboolean hold);
+
+typedef struct {
+  guint items;         /* produced items that arrived */
+  guint held;          /* now kept back */
+  guint held_max;      /* of one partition, ever */
+  guint64 records;     /* written */
+  guint64 fetches;     /* calls */
+  guint watches;       /* streams that were opened */
+} FakeCounters;
+FakeCounters fake_cluster_counters(FakeCluster *cluster);
+gint64 fake_cluster_log_end(FakeCluster *cluster, const char *name, guint partition);
+/* Values of a partition's records, as strings, in order. */
+GPtrArray *fake_cluster_values(FakeCluster *cluster, const char *name, guint partition);
+
+G_END_DECLS

@@ -1,0 +1,72 @@
+/* The fake cluster from the inside; all of it belongs to its loop. */
+#pragma once
+
+#include "milena/v1/admin_service.pb-c.h"
+#include "milena/v1/consumer_service.pb-c.h"
+#include "milena/v1/metadata_service.pb-c.h"
+#include "milena/v1/producer_service.pb-c.h"
+#include "services/rpc/server.h"
+#include "storage/log/records.h"
+#include "tests/unit/client/fake_cluster.h"
+
+G_BEGIN_DECLS
+
+typedef struct {
+  gint32 leader_id;
+  gint32 leader_epoch;
+  gint64 log_start, log_end;
+  GArray *batches; /* of LogBatch */
+  guint held;
+} FakePartition;
+
+typedef struct {
+  char *name, *id;
+  guint32 max_message_bytes;
+  GArray *partitions; /* of FakePartition */
+} FakeTopic;
+
+typedef struct {
+  FakeCluster *cluster;
+  gint32 id;
+  guint16 port;
+  char *address;
+  RpcServer *server; /* NULL when stopped; the test's thread */
+} FakeBroker;
+
+struct FakeCluster {
+  Loop *loop;
+  GPtrArray *brokers; /* of FakeBroker, owned */
+  GPtrArray *topics;  /* of FakeTopic, owned */
+  guint64 version;
+  guint next_topic_id;
+  FaultKind fault;
+  FailureReason fault_reason;
+  guint fault_count;
+  gboolean hold;
+  FakeCounters counters;
+  GPtrArray *watches; /* of RpcCall */
+  GPtrArray *held;    /* of HeldItem */
+  GPtrArray *pending; /* of PendingFetch */
+};
+
+#define FAKE_PARTITION(topic, i) (&g_array_index((topic)->partitions, FakePartition, (i)))
+
+FakeTopic *fake_find_topic(FakeCluster *cluster, const char *name);
+/* NULL with the failure: unknown, or not led by @broker. */
+FakePartition *fake_find_partition(FakeBroker *broker, const char *topic, gint32 partition, FakeTopic **ret_topic,
+                                   Failure **ret_failure);
+/* Tell all watchers the whole cluster anew. */
+void fake_tell_watches(FakeCluster *cluster);
+/* Look at the fetches that wait: something was appended. */
+void fake_serve_pending(FakeCluster *cluster);
+/* Answer what was held. */
+void fake_release_held(FakeCluster *cluster);
+/* Drop every call of a broker that goes away. */
+void fake_forget_calls(FakeBroker *broker);
+
+extern const RpcMethodHandler FAKE_METADATA_HANDLERS[];
+extern const RpcMethodHandler FAKE_ADMIN_HANDLERS[];
+extern const RpcMethodHandler FAKE_PRODUCER_HANDLERS[];
+extern const RpcMethodHandler FAKE_CONSUMER_HANDLERS[];
+
+G_END_DECLS
