@@ -5,6 +5,8 @@
  * until the deadline, and then tells the last cause. */
 #include "services/broker/read/routed.h"
 
+#include "services/base/invariant.h"
+
 #define BACKOFF_MIN_MS 20
 #define BACKOFF_MAX_MS 500
 
@@ -33,14 +35,18 @@ static void routed_unref(Routed *routed) {
   routed->ops->destroy(routed);
 }
 
+void routed_drop(Routed *routed) {
+  INVARIANT(routed->abandoned && routed->references > 1, "the caller still holds its reference");
+  routed_unref(routed);
+}
+
 void routed_abandon(Routed *routed) {
   routed->abandoned = TRUE;
   if (routed->front != NULL) {
     timer_clear(front_timers(routed->front), &routed->timer);
     if (routed->refresh != NULL)
       front_refresh_cancel(g_steal_pointer(&routed->refresh));
-    if (routed->ops->cancel != NULL)
-      routed->ops->cancel(routed);
+    routed->ops->cancel(routed);
   }
   routed_unref(routed);
 }

@@ -22,7 +22,7 @@ typedef struct {
   void (*local)(Routed *routed);
   /* Ask routed->route.leader; likewise. */
   void (*remote)(Routed *routed);
-  /* Give up what was asked; its answer still comes. NULL: can't. */
+  /* Give up what was asked; its answer still comes, or routed_drop is called. */
   void (*cancel)(Routed *routed);
   /* It ended. @failure: taken; NULL on success. */
   void (*over)(Routed *routed, Failure *failure);
@@ -53,6 +53,8 @@ void routed_start(Routed *routed, Front *front, const SourceTarget *target);
 Routed *routed_ref(Routed *routed);
 /* What was asked has answered: takes @failure and the reference. */
 void routed_answer(Routed *routed, Failure *failure);
+/* What was asked will not answer: takes its reference. Only from RoutedOps.cancel. */
+void routed_drop(Routed *routed);
 /* The caller is not interested any more: takes its reference. */
 void routed_abandon(Routed *routed);
 /* Where it went; overwrites @ret_origin. */

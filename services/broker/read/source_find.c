@@ -86,11 +86,8 @@ static Failure *take_answer(SourceFindState *state, RpcMessage *message) {
 static void remote_done(RpcMessage *response, const Failure *failure, gpointer data) {
   SourceFindState *state = data;
   g_clear_pointer(&state->remote, rpc_client_call_unref);
-  if (state->routed.abandoned)
-    routed_answer(&state->routed, NULL);
-  else
-    routed_answer(&state->routed,
-                  failure != NULL ? routed_remote_failure(&state->routed, failure) : take_answer(state, response));
+  routed_answer(&state->routed,
+                failure != NULL ? routed_remote_failure(&state->routed, failure) : take_answer(state, response));
 }
 
 /* @time: room for a place that is a time */
@@ -148,8 +145,11 @@ static void ask_remote(Routed *routed) {
 static void cancel(Routed *routed) {
   SourceFindState *state = (SourceFindState *)routed;
   state->find = NULL;
-  if (state->remote != NULL)
-    rpc_client_call_cancel(state->remote);
+  if (state->remote != NULL) {
+    rpc_client_call_abandon(state->remote);
+    g_clear_pointer(&state->remote, rpc_client_call_unref);
+    routed_drop(routed);
+  }
 }
 
 static void over(Routed *routed, Failure *failure) {

@@ -101,11 +101,8 @@ static Failure *take_answer(SourceReadState *state, RpcMessage *message) {
 static void remote_done(RpcMessage *response, const Failure *failure, gpointer data) {
   SourceReadState *state = data;
   g_clear_pointer(&state->remote, rpc_client_call_unref);
-  if (state->routed.abandoned)
-    routed_answer(&state->routed, NULL);
-  else
-    routed_answer(&state->routed,
-                  failure != NULL ? routed_remote_failure(&state->routed, failure) : take_answer(state, response));
+  routed_answer(&state->routed,
+                failure != NULL ? routed_remote_failure(&state->routed, failure) : take_answer(state, response));
 }
 
 static void ask_remote(Routed *routed) {
@@ -144,8 +141,11 @@ static void cancel(Routed *routed) {
   state->read = NULL;
   if (state->local != NULL)
     partition_read_cancel(state->local);
-  if (state->remote != NULL)
-    rpc_client_call_cancel(state->remote);
+  if (state->remote != NULL) {
+    rpc_client_call_abandon(state->remote);
+    g_clear_pointer(&state->remote, rpc_client_call_unref);
+    routed_drop(routed);
+  }
 }
 
 static void over(Routed *routed, Failure *failure) {
