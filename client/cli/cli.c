@@ -18,6 +18,7 @@ void cli_init(Cli *cli, const Command *command) {
 void cli_clear(Cli *cli) {
   g_clear_pointer(&cli->bootstrap, g_free);
   g_clear_pointer(&cli->output, g_free);
+  g_clear_pointer(&cli->timeout_help, g_free);
   g_clear_pointer(&cli->arguments, g_strfreev);
 }
 
@@ -26,11 +27,12 @@ void cli_clear(Cli *cli) {
 static GOptionContext *make_context(Cli *cli, const GOptionEntry *entries, const char *notes) {
   const Command *command = cli->command;
   GOptionContext *context = g_option_context_new(command->arguments);
+  cli->timeout_help = g_strdup_printf("Give up after so many seconds (default %d)", cli->timeout_s);
   const GOptionEntry common[] = {
-      {"bootstrap", 'b', 0, G_OPTION_ARG_FILENAME, &cli->bootstrap,
+      {"bootstrap", 'b', command->local ? G_OPTION_FLAG_HIDDEN : 0, G_OPTION_ARG_FILENAME, &cli->bootstrap,
        "A broker or some, host:port,host:port (default MILENA_BOOTSTRAP, else " BOOTSTRAP_DEFAULT ")", "ADDRESSES"},
       {"output", 'O', 0, G_OPTION_ARG_FILENAME, &cli->output, "table or json (default table)", "FORM"},
-      {"timeout", 0, 0, G_OPTION_ARG_INT, &cli->timeout_s, "Give up after so many seconds (default 30)", "SECONDS"},
+      {"timeout", 0, 0, G_OPTION_ARG_INT, &cli->timeout_s, cli->timeout_help, "SECONDS"},
       G_OPTION_ENTRY_NULL,
   };
   g_option_context_set_summary(context, command->summary);

@@ -31,6 +31,7 @@ typedef struct {
   const char *summary;   /* one line, for the list of commands */
   const char *examples;  /* lines, each with an example */
   guint arguments_least, arguments_most;
+  gboolean local;                              /* it needs no --bootstrap */
   int (*run)(Cli *cli, int argc, char **argv); /* returns the exit code */
 } Command;
 
@@ -39,6 +40,7 @@ struct Cli {
   const Command *command;
   char *bootstrap; /* owned, as all below */
   char *output;
+  char *timeout_help; /* the option parser borrows it */
   gint timeout_s;
   gboolean json;    /* --output json */
   char **arguments; /* what is no option; ends with NULL */

@@ -54,6 +54,7 @@ const Command CMD_LOCAL_STATUS = {
     .summary = "Show the processes of the cluster on this machine",
     .examples = "  milena local status\n"
                 "  milena local status --data /tmp/small --output json\n",
+    .local = TRUE,
     .run = run_status,
 };
 
@@ -93,8 +94,8 @@ static int run_down(Cli *cli, int argc, char **argv) {
     cli_note(cli, "%u of %u processes did not end in %d s and were killed; their next start checks their data.", killed,
              running, grace_s);
   else
-    cli_note(cli, running ? "%u processes ended; their data stays in '%s'." : "nothing ran (%u processes) in '%s'.",
-             running, cluster.folder);
+    cli_note(cli, "%u %s ended; the data stays in '%s'.", running, running == 1 ? "process" : "processes",
+             cluster.folder);
   return CLI_OK;
 }
 
@@ -104,6 +105,7 @@ const Command CMD_LOCAL_DOWN = {
     .summary = "End the cluster on this machine; its data stays",
     .examples = "  milena local down\n"
                 "  milena local down --data /tmp/small --grace 5\n",
+    .local = TRUE,
     .run = run_down,
 };
 
@@ -173,6 +175,7 @@ const Command CMD_LOCAL_STOP = {
                 "  milena local stop broker-2 --kill\n",
     .arguments_least = 1,
     .arguments_most = 1,
+    .local = TRUE,
     .run = run_stop,
 };
 
@@ -200,5 +203,6 @@ const Command CMD_LOCAL_START = {
     .examples = "  milena local start broker-2\n",
     .arguments_least = 1,
     .arguments_most = 1,
+    .local = TRUE,
     .run = run_start,
 };

@@ -68,7 +68,11 @@ static int watch(Cli *cli, const LocalPlan *plan, const sigset_t *signals) {
 static int bring_up(Cli *cli, const char *data, const LocalWish *wish, gboolean foreground) {
   g_auto(LocalCluster) cluster = {.lock_fd = -1};
   sigset_t signals;
-  Failure *failure = local_cluster_open(cli, data, TRUE, &cluster);
+  /* What no folder can do is refused before one is made. */
+  g_autoptr(LocalPlan) alone = NULL;
+  Failure *failure = local_plan_make("", NULL, wish, FALSE, &alone);
+  if (!failure)
+    failure = local_cluster_open(cli, data, TRUE, &cluster);
   if (!failure)
     failure = make_plan(&cluster, wish);
   if (failure)
@@ -87,7 +91,7 @@ static int bring_up(Cli *cli, const char *data, const LocalWish *wish, gboolean 
 }
 
 static int run_up(Cli *cli, int argc, char **argv) {
-  LocalWish wish = {0};
+  LocalWish wish = LOCAL_WISH_NOTHING;
   gboolean foreground = FALSE;
   g_autofree char *data = NULL;
   const GOptionEntry entries[] = {
@@ -121,5 +125,6 @@ const Command CMD_LOCAL_UP = {
     .examples = "  milena local up\n"
                 "  milena local up --brokers 1 --data /tmp/small --base-port 8600\n"
                 "  milena local up --foreground\n",
+    .local = TRUE,
     .run = run_up,
 };

@@ -182,6 +182,13 @@ static int bring_up_stage(Cli *cli, LocalCluster *cluster, GPtrArray *nodes, Loc
 int local_cluster_bring_up(Cli *cli, LocalCluster *cluster, GPtrArray *nodes) {
   static const LocalKind ORDER[] = {LOCAL_CONTROLLER, LOCAL_BROKER, LOCAL_COORDINATOR};
   int code = CLI_OK;
+  /* All programs are there before the first is started. */
+  for (guint i = 0; i < nodes->len; i++) {
+    g_autofree char *program = NULL;
+    g_autoptr(Failure) failure = local_process_find_program(nodes->pdata[i], &program);
+    if (failure)
+      return cli_failed_text(cli, "%s", failure_message(failure));
+  }
   for (guint i = 0; code == CLI_OK && i < G_N_ELEMENTS(ORDER); i++)
     code = bring_up_stage(cli, cluster, nodes, ORDER[i]);
   return code;

@@ -70,8 +70,8 @@ static Failure *check_plan(guint controllers, guint brokers, guint coordinators,
                        controllers);
   if (brokers < 1 || brokers > LOCAL_NODES_MAX)
     return failure_new(FAILURE(INVALID_FIELD), "--brokers is %u, but must be from 1 to %d.", brokers, LOCAL_NODES_MAX);
-  if (coordinators < 1 || coordinators > LOCAL_NODES_MAX)
-    return failure_new(FAILURE(INVALID_FIELD), "--coordinators is %u, but must be from 1 to %d.", coordinators,
+  if (coordinators > LOCAL_NODES_MAX)
+    return failure_new(FAILURE(INVALID_FIELD), "--coordinators is %u, but must be from 0 to %d.", coordinators,
                        LOCAL_NODES_MAX);
   if (base_port < 1024 || base_port > 65536 - PORTS_USED)
     return failure_new(FAILURE(INVALID_FIELD), "--base-port is %u, but must be from 1024 to %d.", base_port,
@@ -80,12 +80,12 @@ static Failure *check_plan(guint controllers, guint brokers, guint coordinators,
 }
 
 static guint wished(gint wish, guint otherwise) {
-  return wish ? (guint)wish : otherwise;
+  return wish >= 0 ? (guint)wish : otherwise;
 }
 
 Failure *local_plan_make(const char *folder, const LocalPlan *kept, const LocalWish *wish, gboolean running,
                          LocalPlan **ret_plan) {
-  if (wish->controllers < 0 || wish->brokers < 0 || wish->coordinators < 0 || wish->base_port < 0)
+  if (wish->controllers < -1 || wish->brokers < -1 || wish->coordinators < -1 || wish->base_port < -1)
     return failure_new(FAILURE(INVALID_FIELD), "numbers of processes and ports must not be negative.");
   guint controllers = wished(wish->controllers, kept ? kept->controllers : 1);
   guint brokers = wished(wish->brokers, kept ? kept->brokers : 3);

@@ -32,10 +32,12 @@ typedef struct {
   GPtrArray *nodes;      /* LocalNode *, in the order in which they start */
 } LocalPlan;
 
-/* What the user asks for; 0 where nothing is said. */
+/* What the user asks for; -1 where nothing is said. */
 typedef struct {
   gint controllers, brokers, coordinators, base_port;
 } LocalWish;
+#define LOCAL_WISH_NOTHING                                                                                             \
+  { -1, -1, -1, -1 }
 
 /* The folder when --data names none: XDG_DATA_HOME/milena/local; owned by the caller. */
 char *local_plan_default_folder(void);

@@ -57,7 +57,8 @@ static gboolean is_group(const char *word) {
 /* Say that there is no such command, and which is near. */
 static int unknown_command(int argc, char **argv) {
   gboolean group = is_group(argv[0]);
-  g_autofree char *given = group && argc > 1 ? g_strdup_printf("%s %s", argv[0], argv[1]) : g_strdup(argv[0]);
+  g_autofree char *both = argc > 1 ? g_strdup_printf("%s %s", argv[0], argv[1]) : g_strdup(argv[0]);
+  const char *given = group ? both : argv[0];
   const char *names[2 * G_N_ELEMENTS(COMMANDS) + 1] = {NULL};
   g_autoptr(GPtrArray) firsts = g_ptr_array_new_with_free_func(g_free);
   for (guint i = 0; i < G_N_ELEMENTS(COMMANDS); i++) {
@@ -65,7 +66,9 @@ static int unknown_command(int argc, char **argv) {
     names[2 * i] = COMMANDS[i]->name;
     names[2 * i + 1] = firsts->pdata[i];
   }
-  const char *nearest = text_nearest(given, names);
+  const char *nearest = text_nearest(both, names);
+  if (!nearest)
+    nearest = text_nearest(argv[0], names);
   fprintf(stderr, "milena: there is no command '%s'", given);
   if (nearest && strcmp(nearest, argv[0]) != 0)
     fprintf(stderr, "; did you mean 'milena %s'?\n", nearest);

@@ -5,7 +5,7 @@
 #include "tests/shim/shim.h"
 
 TEST(local_plan, has_a_controller_three_brokers_and_a_coordinator_by_default) {
-  LocalWish wish = {0};
+  LocalWish wish = LOCAL_WISH_NOTHING;
   g_autoptr(LocalPlan) plan = NULL;
   ASSERT_NULL(local_plan_make("/data", NULL, &wish, FALSE, &plan));
   g_autoptr(GString) got = g_string_new(NULL);
@@ -23,7 +23,7 @@ static char *command_of(const LocalPlan *plan, const char *name) {
 }
 
 TEST(local_plan, makes_command_lines) {
-  LocalWish wish = {.brokers = 2, .base_port = 9000};
+  LocalWish wish = {-1, 2, -1, 9000};
   g_autoptr(LocalPlan) plan = NULL;
   ASSERT_NULL(local_plan_make("/data", NULL, &wish, FALSE, &plan));
   g_autofree char *controller = command_of(plan, "controller-1");
@@ -40,7 +40,7 @@ TEST(local_plan, makes_command_lines) {
 }
 
 TEST(local_plan, is_kept_in_its_folder_and_bootstraps_once) {
-  LocalWish wish = {.brokers = 2, .coordinators = 2, .base_port = 9000}, nothing = {0};
+  LocalWish wish = {-1, 2, 2, 9000}, nothing = LOCAL_WISH_NOTHING;
   g_autoptr(LocalPlan) made = NULL;
   g_autoptr(LocalPlan) kept = NULL;
   g_autoptr(LocalPlan) again = NULL;
@@ -65,19 +65,21 @@ static const struct {
   gboolean running;
   const char *says; /* NULL: it is allowed */
 } CHANGES[] = {
-    {"more_brokers", {.brokers = 5}, TRUE, NULL},
-    {"fewer_brokers", {.brokers = 2}, FALSE, "3 brokers"},
-    {"other_port_while_it_runs", {.base_port = 9000}, TRUE, "local down"},
-    {"other_port", {.base_port = 9000}, FALSE, NULL},
-    {"several_controllers", {.controllers = 3}, FALSE, "quorum"},
-    {"negative", {.brokers = -1}, FALSE, "negative"},
-    {"too_many", {.brokers = 51}, FALSE, "--brokers"},
-    {"low_port", {.base_port = 80}, FALSE, "--base-port"},
-    {"high_port", {.base_port = 65400}, FALSE, "--base-port"},
+    {"more_brokers", {-1, 5, -1, -1}, TRUE, NULL},
+    {"fewer_brokers", {-1, 2, -1, -1}, FALSE, "3 brokers"},
+    {"other_port_while_it_runs", {-1, -1, -1, 9000}, TRUE, "local down"},
+    {"other_port", {-1, -1, -1, 9000}, FALSE, NULL},
+    {"several_controllers", {3, -1, -1, -1}, FALSE, "quorum"},
+    {"no_brokers", {-1, 0, -1, -1}, FALSE, "--brokers"},
+    {"no_coordinators", {-1, -1, 0, -1}, FALSE, NULL},
+    {"negative", {-1, -5, -1, -1}, FALSE, "negative"},
+    {"too_many", {-1, 51, -1, -1}, FALSE, "--brokers"},
+    {"low_port", {-1, -1, -1, 80}, FALSE, "--base-port"},
+    {"high_port", {-1, -1, -1, 65400}, FALSE, "--base-port"},
 };
 
 TEST_ROWS(local_plan_change, CHANGES) {
-  LocalWish nothing = {0};
+  LocalWish nothing = LOCAL_WISH_NOTHING;
   g_autoptr(LocalPlan) kept = NULL;
   g_autoptr(LocalPlan) plan = NULL;
   ASSERT_NULL(local_plan_make("/data", NULL, &nothing, FALSE, &kept));

@@ -11,7 +11,7 @@
 /* A plan in a folder of this test, whose broker program is this script. */
 static LocalPlan *plan_with(const char *script) {
   g_autofree char *program = g_build_filename(shim_temp_dir(), "milena-broker", NULL);
-  LocalWish wish = {.brokers = 2};
+  LocalWish wish = {-1, 2, -1, -1};
   LocalPlan *plan = NULL;
   if (!g_file_set_contents(program, script, -1, NULL) || chmod(program, 0755) != 0 ||
       local_plan_make(shim_temp_dir(), NULL, &wish, FALSE, &plan))
