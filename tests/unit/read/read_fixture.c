@@ -46,6 +46,10 @@ gboolean read_fixture_wait_most(const gint *value, gint most) {
   return TRUE;
 }
 
+void read_fixture_look(Recorder *recorder, void (*func)(gpointer data), gpointer data) {
+  loop_call_and_wait(recorder->fixture->client_loop, func, data);
+}
+
 char *read_fixture_records(const Milena__V1__FetchedPartition *fetched) {
   GString *text = g_string_new(NULL);
   for (gsize i = 0; i < fetched->n_records; i++)

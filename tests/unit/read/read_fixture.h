@@ -29,6 +29,9 @@ Recorder *read_fixture_open(ReadFixture *fixture, const char *method, const Prot
 /* Wait until *@value (atomic) is at most @most; FALSE after 10 s. */
 gboolean read_fixture_wait_most(const gint *value, gint most);
 
+/* Run @func where the recorder's messages arrive, while more may come, and wait. */
+void read_fixture_look(Recorder *recorder, void (*func)(gpointer data), gpointer data);
+
 /* "0:0 0:1 2:5": partition and offset of each record, or batch, in order. Owned by the caller. */
 char *read_fixture_records(const Milena__V1__FetchedPartition *fetched);
 
