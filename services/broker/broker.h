@@ -1,0 +1,29 @@
+/* The broker of this process: what all its shards share. Made before the shards' loops start, constant while they run.
+ */
+#pragma once
+
+#include "services/broker/shard.h"
+#include "storage/rocks/log_store.h"
+
+G_BEGIN_DECLS
+
+#define BROKER_ROTATIONS 256
+
+struct Broker {
+  gint32 id;
+  gint64 orphan_grace_ms; /* data that the metadata does not know is dropped after so long */
+  LogStore *store;
+  RpcClient *client;
+  struct Node *node; /* asked for refreshes, by way of the main loop */
+  guint shard_count;
+  Shard **shards;
+  gint draining;                  /* atomic flag */
+  gint rotations[BROKER_ROTATIONS]; /* atomic: next partition for records without a key, by hash of the topic's id */
+};
+
+/* The shard that owns a log. */
+static inline Shard *broker_owner(const Broker *broker, guint64 log_id) {
+  return broker->shards[log_id % broker->shard_count];
+}
+
+G_END_DECLS

@@ -1,0 +1,182 @@
+/* The host of a partition's replica: between the metadata, the store and those who ask. See partition.h.
+ *
+ * States:
+ *
+ *   new ──assign──► assigned (leads or not, as its replica says) ──doom──► doomed ──grace time──► dropping ──► freed
+ *                      ▲                                                     │
+ *                      └───────────────────── assign ────────────────────────┘
+ *
+ * Invariants: a log is created in the store in front of its first append, by the same thread, so in that order; a log
+ * is dropped only when none of its writes is in flight.
+ *
+ * Thread: the shard's loop. Failure modes: a store that takes no more writes makes an append OVERLOADED, and a drop
+ * wait; a write that the disk refuses ends the process in the store. */
+#include "services/broker/partition.h"
+
+#include "services/base/slog.h"
+#include "services/broker/partition_internal.h"
+#include "controller/metadata/view.h"
+
+#define DROP_RETRY_MS 1000
+
+Partition *partition_new(Shard *shard, guint64 log_id, const LogHot *recovered, const Failure *damage) {
+  Partition *partition = g_new0(Partition, 1);
+  partition->log_id = log_id;
+  partition->shard = shard;
+  partition->name = g_strdup_printf("log %" G_GUINT64_FORMAT, log_id);
+  partition->replica = replica_new(recovered, damage);
+  partition->exists = recovered != NULL;
+  g_queue_init(&partition->waiting);
+  return partition;
+}
+
+void partition_free(gpointer data) {
+  Partition *partition = data;
+  INVARIANT(g_queue_is_empty(&partition->waiting), "nobody waits for a partition that goes");
+  INVARIANT(partition->writes_in_flight == 0, "the storage is done with a partition that goes");
+  timer_clear(partition->shard->timers, &partition->drop_timer);
+  replica_free(partition->replica);
+  g_free(partition->name);
+  g_free(partition);
+}
+
+Partition *partition_lookup(Shard *shard, guint64 log_id) {
+  return g_hash_table_lookup(shard->partitions, &log_id);
+}
+
+Partition *partition_find_led(Shard *shard, guint64 log_id, gint32 leader_epoch) {
+  Partition *partition = partition_lookup(shard, log_id);
+  if (!partition || !replica_leads(partition->replica) || replica_leader_epoch(partition->replica) != leader_epoch)
+    return NULL;
+  return partition;
+}
+
+Failure *partition_not_leader(guint64 log_id, gint32 leader_epoch) {
+  Failure *failure = failure_new(FAILURE(NOT_LEADER),
+                                 "this broker does not lead the partition with leader epoch %d (any more): look up its "
+                                 "leader and go there",
+                                 leader_epoch);
+  return failure_add(failure, "log_id", "%" G_GUINT64_FORMAT, log_id);
+}
+
+PartitionBounds partition_bounds(const Partition *partition) {
+  gint64 high_watermark = replica_high_watermark(partition->replica);
+  return (PartitionBounds){.high_watermark = high_watermark,
+                           .log_start_offset = replica_log_start(partition->replica),
+                           .last_stable_offset = high_watermark};
+}
+
+void partition_settle(Partition *partition, ReplicaOut *out) {
+  for (GList *link; (link = g_queue_pop_head_link(&out->answers));)
+    partition_answer_append(link->data);
+  for (GList *link; (link = g_queue_pop_head_link(&out->released));)
+    partition_release_append(link->data);
+  if (out->high_watermark_moved || out->leadership_changed)
+    partition_wake_reads(partition);
+}
+
+/* ---- the metadata ---- */
+
+static gint64 sync_within_ms(const MetadataTopic *topic) {
+  return metadata_topic_flush(topic) == MILENA__V1__FLUSH__FLUSH_INTERVAL ? metadata_topic_flush_interval_ms(topic)
+                                                                          : LOG_SYNC_NEVER;
+}
+
+void partition_assign(Partition *partition, const MetadataTopic *topic, const MetadataPartition *metadata,
+                      gboolean may_lead) {
+  /* Too late: once it is dropped, the next change of its topic makes it anew. */
+  if (partition->dropping)
+    return;
+  if (partition->doomed) {
+    partition->doomed = FALSE;
+    timer_clear(partition->shard->timers, &partition->drop_timer);
+  }
+  g_free(partition->name);
+  partition->name = g_strdup_printf("%s/%d", topic->name, metadata->partition);
+  partition->sync_within_ms = sync_within_ms(topic);
+  gint32 self = partition->shard->broker->id;
+  gboolean led_here = metadata->leader_id == self;
+  const ReplicaAssignment assignment = {.broker_id = self,
+                                        .leader_id = led_here && !may_lead ? -1 : metadata->leader_id,
+                                        .leader_epoch = metadata->leader_epoch,
+                                        .partition_epoch = metadata->partition_epoch,
+                                        .isr = metadata->isr,
+                                        .isr_count = metadata->isr_count,
+                                        .min_insync_replicas = metadata_topic_min_insync_replicas(topic),
+                                        .flush = metadata_topic_flush(topic)};
+  ReplicaOut out = REPLICA_OUT_INIT;
+  replica_assign(partition->replica, &assignment, &out);
+  if (out.leadership_changed && replica_leads(partition->replica) && replica_damage(partition->replica))
+    slog_error("a partition was found damaged: what is good of it is served, nothing is appended", "partition",
+               partition->name, "error", failure_message(replica_damage(partition->replica)), NULL);
+  partition_settle(partition, &out);
+}
+
+/* ---- dropping ---- */
+
+/* A drop on its way. */
+typedef struct {
+  LogWrite write; /* first: on_dropped gets it back */
+  Shard *shard;
+} Drop;
+
+static void try_drop(Timer *timer, gpointer data);
+
+static void on_dropped(LogWrite *write, LogWriteStage stage) {
+  (void)stage;
+  g_autofree Drop *drop = (Drop *)write;
+  Shard *shard = drop->shard;
+  Partition *partition = partition_lookup(shard, write->log_id);
+  INVARIANT(partition, "a partition stays until its log is dropped");
+  partition->writes_in_flight--;
+  slog_info("log dropped", "partition", partition->name, NULL);
+  g_hash_table_remove(shard->partitions, &partition->log_id);
+}
+
+static void retry_drop(Partition *partition, gint64 delay_ms) {
+  timer_set(partition->shard->timers, &partition->drop_timer, g_get_monotonic_time() + delay_ms * 1000, try_drop,
+            partition);
+}
+
+static void try_drop(Timer *timer, gpointer data) {
+  (void)timer;
+  Partition *partition = data;
+  Shard *shard = partition->shard;
+  if (!partition->exists && partition->writes_in_flight == 0) {
+    g_hash_table_remove(shard->partitions, &partition->log_id);
+    return;
+  }
+  if (partition->writes_in_flight > 0) {
+    retry_drop(partition, DROP_RETRY_MS);
+    return;
+  }
+  Drop *drop = g_new0(Drop, 1);
+  drop->shard = shard;
+  drop->write = (LogWrite){.kind = LOG_WRITE_DROP,
+                           .log_id = partition->log_id,
+                           .wants = LOG_WRITE_WRITTEN,
+                           .sync_within_ms = LOG_SYNC_NEVER,
+                           .loop = shard->loop,
+                           .done = on_dropped};
+  if (!log_store_submit(shard->broker->store, &drop->write)) {
+    g_free(drop);
+    retry_drop(partition, DROP_RETRY_MS);
+    return;
+  }
+  partition->writes_in_flight++;
+  partition->dropping = TRUE;
+}
+
+void partition_doom(Partition *partition) {
+  if (partition->doomed)
+    return;
+  Shard *shard = partition->shard;
+  partition->doomed = TRUE;
+  ReplicaOut out = REPLICA_OUT_INIT;
+  replica_retire(partition->replica, &out);
+  partition_settle(partition, &out);
+  log_tail_cache_drop(shard->cache, partition->log_id);
+  slog_info("log is in no topic any more", "partition", partition->name, "dropped_in_ms",
+            SLOG_INT(shard->broker->orphan_grace_ms), NULL);
+  retry_drop(partition, shard->broker->orphan_grace_ms);
+}

@@ -1,0 +1,49 @@
+/* A partition on its shard: the host of its replica state machine. All of it belongs to the shard's loop. */
+#pragma once
+
+#include "services/broker/partition.h"
+#include "services/broker/replica/replica.h"
+#include "services/broker/shard_internal.h"
+
+G_BEGIN_DECLS
+
+typedef struct {
+  guint64 log_id;
+  Shard *shard;
+  char *name; /* "orders/3", or the log's id while it is in no topic: for sentences */
+  Replica *replica;
+  GQueue waiting; /* of PartitionReadState, by wait_link: until the high watermark moves */
+  gboolean exists; /* in the store */
+  gint64 sync_within_ms; /* of writes that nobody waits to be synced: LogWrite */
+  guint writes_in_flight;
+  gboolean doomed; /* in no topic any more: dropped when drop_timer fires */
+  gboolean dropping; /* the drop is on its way to the store */
+  Timer drop_timer;
+} Partition;
+
+/* @recovered, @damage: as the storage found it; NULL: a log that is not in the store */
+Partition *partition_new(Shard *shard, guint64 log_id, const LogHot *recovered, const Failure *damage);
+void partition_free(gpointer partition);
+Partition *partition_lookup(Shard *shard, guint64 log_id);
+
+/* The metadata gives the partition to this broker. @may_lead: this broker is registered and not fenced. */
+void partition_assign(Partition *partition, const MetadataTopic *topic, const MetadataPartition *metadata,
+                      gboolean may_lead);
+/* It is in no topic, or not on this broker: dropped after the broker's grace time. */
+void partition_doom(Partition *partition);
+
+/* Act on what an event of the replica came to: answers, waiting reads. */
+void partition_settle(Partition *partition, ReplicaOut *out);
+PartitionBounds partition_bounds(const Partition *partition);
+/* Try again (or give up on) all reads that wait. partition_read.c. */
+void partition_wake_reads(Partition *partition);
+/* Answer an append; @append is the ReplicaAppend inside. partition_append.c. */
+void partition_answer_append(ReplicaAppend *append);
+/* The replica lets go of an append that was answered before. */
+void partition_release_append(ReplicaAppend *append);
+/* NOT_LEADER, for whoever asks with @leader_epoch. */
+Failure *partition_not_leader(guint64 log_id, gint32 leader_epoch);
+/* The partition, when it is led here with that epoch. */
+Partition *partition_find_led(Shard *shard, guint64 log_id, gint32 leader_epoch);
+
+G_END_DECLS

@@ -1,0 +1,247 @@
+/* Reads: the tail cache first, else the store; with nothing to give, wait for the high watermark without any thread.
+ *
+ *   started ──► cache hit ───────────────────────────────┐
+ *      │  ▲                                              ▼
+ *      │  └── high watermark moved ── waiting ──time──► done ──► asker
+ *      └────► store ─────────────────────────────────────┘
+ *
+ * Two holders as with appends: the asker until it frees the read, the shard until it is done; a cancellation on its way
+ * holds it too. Thread: begins and ends on the asker's loop, the rest on the shard's. */
+#include "services/broker/partition_internal.h"
+
+struct PartitionReadState {
+  PartitionRead read; /* first */
+  gint holders;       /* atomic */
+  Shard *shard;
+  Loop *asker;
+  LoopTask task, cancel_task;
+  gboolean cancelling; /* the asker's */
+
+  /* The shard's. */
+  Partition *partition; /* while waiting */
+  GList wait_link;
+  Timer timer;
+  LogRead store_read;
+  gboolean finished;
+};
+typedef struct PartitionReadState ReadState;
+
+PartitionRead *partition_read_new(void) {
+  ReadState *state = g_new0(ReadState, 1);
+  state->read.batches = log_batch_array_new();
+  state->read.state = state;
+  state->holders = 1;
+  return &state->read;
+}
+
+static void release(ReadState *state) {
+  if (!g_atomic_int_dec_and_test(&state->holders))
+    return;
+  if (state->read.batches)
+    g_array_unref(state->read.batches);
+  failure_free(state->read.failure);
+  g_free(state);
+}
+
+void partition_read_free(PartitionRead *read) {
+  if (read)
+    release(read->state);
+}
+
+/* ---- ending ---- */
+
+static void run_done(LoopTask *task) {
+  ReadState *state = (ReadState *)((char *)task - G_STRUCT_OFFSET(ReadState, task));
+  state->read.done(&state->read, state->read.user_data);
+}
+
+static void stop_waiting(ReadState *state) {
+  if (!state->partition)
+    return;
+  g_queue_unlink(&state->partition->waiting, &state->wait_link);
+  timer_clear(state->shard->timers, &state->timer);
+  state->partition = NULL;
+}
+
+/* @failure: taken; NULL for success */
+static void finish(ReadState *state, Failure *failure) {
+  stop_waiting(state);
+  state->finished = TRUE;
+  state->read.failure = failure;
+  state->task.run = run_done;
+  loop_post_completion(state->asker, &state->task);
+  release(state);
+}
+
+/* ---- waiting ---- */
+
+static gboolean may_wait(const ReadState *state) {
+  return state->read.wait_until_us > g_get_monotonic_time();
+}
+
+static void on_wait_over(Timer *timer, gpointer data);
+
+static void wait_for_more(ReadState *state, Partition *partition) {
+  if (state->partition)
+    return; /* waits already */
+  state->partition = partition;
+  state->wait_link.data = state;
+  g_queue_push_tail_link(&partition->waiting, &state->wait_link);
+  timer_set(state->shard->timers, &state->timer, state->read.wait_until_us, on_wait_over, state);
+}
+
+/* ---- reading ---- */
+
+static Failure *out_of_range(const ReadState *state, const Partition *partition) {
+  PartitionBounds bounds = partition_bounds(partition);
+  Failure *failure = failure_new(FAILURE(OFFSET_OUT_OF_RANGE),
+                                 "offset %" G_GINT64_FORMAT " of %s is out of range: the log holds %" G_GINT64_FORMAT
+                                 " to %" G_GINT64_FORMAT,
+                                 state->read.from_offset, partition->name, bounds.log_start_offset,
+                                 bounds.high_watermark);
+  failure_add(failure, "earliest", "%" G_GINT64_FORMAT, bounds.log_start_offset);
+  return failure_add(failure, "latest", "%" G_GINT64_FORMAT, bounds.high_watermark);
+}
+
+static void on_store_read(LogRead *store_read) {
+  ReadState *state = (ReadState *)((char *)store_read - G_STRUCT_OFFSET(ReadState, store_read));
+  PartitionRead *read = &state->read;
+  g_array_unref(read->batches);
+  read->batches = g_steal_pointer(&store_read->batches);
+  Failure *failure = g_steal_pointer(&store_read->failure);
+  log_read_clear(store_read);
+  /* Damage behind good batches shows when the reader comes to it. */
+  if (failure && read->batches->len > 0) {
+    failure_free(failure);
+    failure = NULL;
+  }
+  Partition *partition = partition_lookup(state->shard, read->log_id);
+  if (partition)
+    read->bounds = partition_bounds(partition);
+  finish(state, failure);
+}
+
+static void read_store(ReadState *state, const Partition *partition) {
+  state->store_read = (LogRead){.log_id = state->read.log_id,
+                                .from_offset = state->read.from_offset,
+                                .end_offset = replica_high_watermark(partition->replica),
+                                .max_bytes = state->read.max_bytes,
+                                .loop = state->shard->loop,
+                                .done = on_store_read};
+  stop_waiting(state);
+  if (!log_store_read(state->shard->broker->store, &state->store_read))
+    finish(state, failure_new(FAILURE(OVERLOADED), "too many reads wait for the disk: try again soon"));
+}
+
+static gsize payload_bytes(GArray *batches) {
+  gsize bytes = 0;
+  for (guint i = 0; i < batches->len; i++)
+    bytes += log_batch_payload_bytes(LOG_BATCH_AT(batches, i));
+  return bytes;
+}
+
+/* @last: what is there must do */
+static void read_on(ReadState *state, Partition *partition, gboolean last) {
+  PartitionRead *read = &state->read;
+  read->bounds = partition_bounds(partition);
+  if (read->from_offset < read->bounds.log_start_offset || read->from_offset > replica_log_end(partition->replica)) {
+    finish(state, out_of_range(state, partition));
+    return;
+  }
+  gboolean wait = !last && may_wait(state);
+  if (read->from_offset >= read->bounds.high_watermark) {
+    if (wait)
+      wait_for_more(state, partition);
+    else
+      finish(state, NULL);
+    return;
+  }
+  if (!log_tail_cache_lookup(partition->shard->cache, read->log_id, read->from_offset, read->bounds.high_watermark,
+                             read->max_bytes, read->batches)) {
+    read_store(state, partition);
+    return;
+  }
+  gsize wanted = MIN(read->min_bytes, read->max_bytes);
+  if (wait && payload_bytes(read->batches) < wanted &&
+      log_batch_next_offset(LOG_BATCH_AT(read->batches, read->batches->len - 1)) >= read->bounds.high_watermark) {
+    g_array_set_size(read->batches, 0);
+    wait_for_more(state, partition);
+    return;
+  }
+  finish(state, NULL);
+}
+
+static void on_wait_over(Timer *timer, gpointer data) {
+  (void)timer;
+  ReadState *state = data;
+  read_on(state, state->partition, TRUE);
+}
+
+void partition_wake_reads(Partition *partition) {
+  /* Those that go on waiting stay in the queue: look at each that is there now, once. */
+  guint count = g_queue_get_length(&partition->waiting);
+  GList *next;
+  for (GList *link = partition->waiting.head; link && count > 0; link = next, count--) {
+    next = link->next;
+    ReadState *state = link->data;
+    if (!partition_find_led(partition->shard, partition->log_id, state->read.leader_epoch))
+      finish(state, partition_not_leader(partition->log_id, state->read.leader_epoch));
+    else
+      read_on(state, partition, FALSE);
+  }
+}
+
+/* ---- starting ---- */
+
+static void read_run(ReadState *state) {
+  Partition *partition = partition_find_led(state->shard, state->read.log_id, state->read.leader_epoch);
+  if (!partition)
+    finish(state, partition_not_leader(state->read.log_id, state->read.leader_epoch));
+  else
+    read_on(state, partition, FALSE);
+}
+
+static void run_read(LoopTask *task) {
+  read_run((ReadState *)((char *)task - G_STRUCT_OFFSET(ReadState, task)));
+}
+
+void partition_read_start(PartitionRead *read, Shard *shard, Loop *asker) {
+  ReadState *state = read->state;
+  state->shard = shard;
+  state->asker = asker;
+  g_atomic_int_inc(&state->holders);
+  if (asker == shard->loop) {
+    read_run(state);
+    return;
+  }
+  state->task.run = run_read;
+  if (!loop_post(shard->loop, &state->task))
+    finish(state, failure_new(FAILURE(OVERLOADED), "the partition's queue is full: try again soon"));
+}
+
+/* ---- cancelling ---- */
+
+static void cancel_run(ReadState *state) {
+  /* A read that is at the disk comes back soon by itself. */
+  if (state->partition && !state->finished)
+    finish(state, failure_new(FAILURE(CANCELLED), "the read was cancelled"));
+  release(state);
+}
+
+static void run_cancel(LoopTask *task) {
+  cancel_run((ReadState *)((char *)task - G_STRUCT_OFFSET(ReadState, cancel_task)));
+}
+
+void partition_read_cancel(PartitionRead *read) {
+  ReadState *state = read->state;
+  if (state->cancelling)
+    return;
+  state->cancelling = TRUE;
+  g_atomic_int_inc(&state->holders);
+  if (state->asker == state->shard->loop) {
+    cancel_run(state);
+    return;
+  }
+  state->cancel_task.run = run_cancel;
+  loop_post_completion(state->shard->loop, &state->cancel_task);
+}

@@ -1,0 +1,352 @@
+/* The partition's state machine. See replica.h.
+ *
+ * Terms: the *local end* is the offset below which this broker has everything as durable as each append asked for; the
+ * high watermark is the lowest such end over all in-sync replicas, and never goes back.
+ *
+ * Invariants, checked at run time:
+ *   1. log start <= high watermark <= local end (while leading) <= log end
+ *   2. the high watermark and the local end never go back
+ *   3. appends in `local` are in the order of their offsets and adjoin: each begins where the one before ends
+ *   4. an append is answered at most once
+ *
+ * States: idle (no leadership), leading (epoch e). Only replica_assign and replica_retire move between them.
+ * Thread: the owner's. Failure modes: all by Failure, to the asker; a broken invariant ends the process. */
+#include "services/broker/replica/replica.h"
+
+#include "services/base/invariant.h"
+
+/* How far another in-sync replica has come. */
+typedef struct {
+  gint32 broker_id;
+  gint64 written_end, synced_end;
+} Peer;
+
+struct Replica {
+  LogHot hot; /* log_end_offset is behind what was accepted */
+  Failure *damage;
+  gint64 local_end;
+  gint64 epoch_start; /* log end when this leadership began */
+
+  gboolean leads;
+  gint32 leader_epoch;
+  guint isr_count, min_insync_replicas;
+  Milena__V1__Flush flush;
+  GArray *peers; /* of Peer: in sync, besides this broker; NULL while there are none */
+
+  GQueue local;  /* of ReplicaAppend: accepted, waiting for the storage */
+  GQueue commit; /* of ReplicaAppend: here, waiting for the high watermark */
+};
+
+static void check(const Replica *replica) {
+  const LogHot *hot = &replica->hot;
+  INVARIANT(hot->log_start_offset <= hot->high_watermark, "the high watermark is at or behind the log's start");
+  INVARIANT(hot->high_watermark <= replica->local_end, "readers see only what this replica has");
+  INVARIANT(replica->local_end <= hot->log_end_offset, "the local end is within the log");
+}
+
+Replica *replica_new(const LogHot *recovered, const Failure *damage) {
+  Replica *replica = g_new0(Replica, 1);
+  log_hot_init(&replica->hot);
+  if (recovered) {
+    LogEpochs *epochs = log_epochs_copy(recovered->epochs);
+    log_hot_clear(&replica->hot);
+    replica->hot = *recovered;
+    replica->hot.epochs = epochs;
+  }
+  replica->damage = failure_copy(damage);
+  replica->local_end = replica->hot.log_end_offset;
+  replica->leader_epoch = LOG_EPOCH_NONE;
+  replica->flush = MILENA__V1__FLUSH__FLUSH_ALWAYS;
+  g_queue_init(&replica->local);
+  g_queue_init(&replica->commit);
+  check(replica);
+  return replica;
+}
+
+void replica_free(Replica *replica) {
+  if (!replica)
+    return;
+  INVARIANT(g_queue_is_empty(&replica->local) && g_queue_is_empty(&replica->commit), "nothing waits any more");
+  log_hot_clear(&replica->hot);
+  failure_free(replica->damage);
+  g_clear_pointer(&replica->peers, g_array_unref);
+  g_free(replica);
+}
+
+/* ---- answering ---- */
+
+static ReplicaCopies count_copies(const Replica *replica, const ReplicaAppend *append) {
+  ReplicaCopies copies = {.replicas = 1, .synced_replicas = append->synced ? 1 : 0};
+  for (guint i = 0; replica->peers && i < replica->peers->len; i++) {
+    const Peer *peer = &g_array_index(replica->peers, Peer, i);
+    copies.replicas += peer->written_end >= append->end_offset;
+    copies.synced_replicas += peer->synced_end >= append->end_offset;
+  }
+  return copies;
+}
+
+/* @failure: taken; NULL for success */
+static void answer(Replica *replica, ReplicaAppend *append, Failure *failure, ReplicaOut *out) {
+  INVARIANT(!append->answered, "an append is answered once");
+  append->answered = TRUE;
+  append->failure = failure;
+  if (!failure)
+    append->copies = count_copies(replica, append);
+  append->answer_link.data = append;
+  g_queue_push_tail_link(&out->answers, &append->answer_link);
+}
+
+static ReplicaAppend *queue_head(GQueue *queue) {
+  return queue->head ? queue->head->data : NULL;
+}
+
+static void queue_push(GQueue *queue, ReplicaAppend *append) {
+  INVARIANT(!append->queued, "an append waits in one queue");
+  append->queued = TRUE;
+  append->queue_link.data = append;
+  g_queue_push_tail_link(queue, &append->queue_link);
+}
+
+static void queue_remove(GQueue *queue, ReplicaAppend *append) {
+  g_queue_unlink(queue, &append->queue_link);
+  append->queued = FALSE;
+}
+
+/* Everything that waits was appended, and who leads next decides what becomes of it. */
+static void answer_all_unknown(Replica *replica, ReplicaOut *out) {
+  static const char SENTENCE[] = "the records were appended, but this broker lost the partition's leadership before it "
+                                 "could confirm them: they may or may not be kept";
+  for (ReplicaAppend *append; (append = queue_head(&replica->commit));) {
+    queue_remove(&replica->commit, append);
+    answer(replica, append, failure_new(FAILURE(UNKNOWN_OUTCOME), SENTENCE), out);
+  }
+  /* These stay queued: their writes are on the way to the disk, and count when they arrive. */
+  for (GList *link = replica->local.head; link; link = link->next) {
+    ReplicaAppend *append = link->data;
+    if (!append->answered)
+      answer(replica, append, failure_new(FAILURE(UNKNOWN_OUTCOME), SENTENCE), out);
+  }
+}
+
+/* ---- the high watermark ---- */
+
+/* REPLICATION.md, rules 4 and 11: what every in-sync replica has, and nothing new below the minimum. */
+static void advance_high_watermark(Replica *replica, ReplicaOut *out) {
+  if (!replica->leads || replica->isr_count < replica->min_insync_replicas)
+    return;
+  gint64 end = replica->local_end;
+  for (guint i = 0; replica->peers && i < replica->peers->len; i++) {
+    const Peer *peer = &g_array_index(replica->peers, Peer, i);
+    end = MIN(end, replica->flush == MILENA__V1__FLUSH__FLUSH_ALWAYS ? peer->synced_end : peer->written_end);
+  }
+  if (end <= replica->hot.high_watermark)
+    return;
+  replica->hot.high_watermark = end;
+  out->high_watermark_moved = TRUE;
+  for (ReplicaAppend *append; (append = queue_head(&replica->commit)) && append->end_offset <= end;) {
+    queue_remove(&replica->commit, append);
+    answer(replica, append, NULL, out);
+  }
+  check(replica);
+}
+
+/* ---- leadership ---- */
+
+/* Keep what is known of peers that stay in sync; new ones begin at nothing. */
+static void set_peers(Replica *replica, const ReplicaAssignment *assignment) {
+  GArray *before = g_steal_pointer(&replica->peers);
+  for (guint i = 0; i < assignment->isr_count; i++) {
+    Peer peer = {.broker_id = assignment->isr[i]};
+    if (peer.broker_id == assignment->broker_id)
+      continue;
+    for (guint j = 0; before && j < before->len; j++) {
+      if (g_array_index(before, Peer, j).broker_id == peer.broker_id)
+        peer = g_array_index(before, Peer, j);
+    }
+    if (!replica->peers)
+      replica->peers = g_array_new(FALSE, FALSE, sizeof(Peer));
+    g_array_append_val(replica->peers, peer);
+  }
+  if (before)
+    g_array_unref(before);
+}
+
+/* A log that has seen a later epoch than the metadata knows belongs to another history. */
+static void begin_epoch(Replica *replica, gint32 epoch) {
+  LogHot *hot = &replica->hot;
+  if (!log_epochs_accepts(hot->epochs, epoch, hot->log_end_offset)) {
+    if (!replica->damage)
+      replica->damage = failure_new(FAILURE(CORRUPT_LOG),
+                                    "the log has records of leader epoch %d, but the controller made this broker "
+                                    "leader with epoch %d: the metadata is older than the log, so nothing is appended",
+                                    log_epochs_latest(hot->epochs), epoch);
+    return;
+  }
+  log_epochs_append(hot->epochs, epoch, hot->log_end_offset);
+}
+
+void replica_assign(Replica *replica, const ReplicaAssignment *assignment, ReplicaOut *out) {
+  INVARIANT(assignment->flush != MILENA__V1__FLUSH__FLUSH_UNSPECIFIED, "the flush mode is the effective one");
+  gboolean leads = assignment->leader_id == assignment->broker_id;
+  gboolean same = leads == replica->leads && assignment->leader_epoch == replica->leader_epoch;
+  if (!same) {
+    answer_all_unknown(replica, out);
+    g_clear_pointer(&replica->peers, g_array_unref);
+    out->leadership_changed = TRUE;
+  }
+  replica->leads = leads;
+  replica->leader_epoch = assignment->leader_epoch;
+  replica->isr_count = assignment->isr_count;
+  replica->min_insync_replicas = assignment->min_insync_replicas;
+  replica->flush = assignment->flush;
+  if (!leads)
+    return;
+  set_peers(replica, assignment);
+  if (!same) {
+    replica->epoch_start = replica->hot.log_end_offset;
+    begin_epoch(replica, assignment->leader_epoch);
+  }
+  advance_high_watermark(replica, out);
+}
+
+void replica_retire(Replica *replica, ReplicaOut *out) {
+  out->leadership_changed = replica->leads;
+  answer_all_unknown(replica, out);
+  g_clear_pointer(&replica->peers, g_array_unref);
+  replica->leads = FALSE;
+}
+
+/* ---- appending ---- */
+
+static Failure *refuse_append(const Replica *replica, gint32 leader_epoch, const LogBatch *batch,
+                              Milena__V1__Acks acks) {
+  const LogHot *hot = &replica->hot;
+  if (!replica->leads || leader_epoch != replica->leader_epoch)
+    return failure_new(FAILURE(NOT_LEADER), "this broker does not lead the partition with leader epoch %d",
+                       leader_epoch);
+  if (replica->damage)
+    return failure_prefix(failure_copy(replica->damage), "the partition takes no records");
+  if (acks == MILENA__V1__ACKS__ACKS_ALL && replica->isr_count < replica->min_insync_replicas)
+    return failure_new(FAILURE(NOT_ENOUGH_REPLICAS),
+                       "%u replicas are in sync, but the topic's min.insync.replicas is %u: nothing was written, try "
+                       "again when more brokers are up",
+                       replica->isr_count, replica->min_insync_replicas);
+  if (batch->expected_offset != LOG_OFFSET_NONE && batch->expected_offset != hot->log_end_offset) {
+    Failure *failure = failure_new(FAILURE(EXPECTED_OFFSET_MISMATCH),
+                                   "the batch expects offset %" G_GINT64_FORMAT ", but the log ends at %" G_GINT64_FORMAT
+                                   ": nothing was written",
+                                   batch->expected_offset, hot->log_end_offset);
+    failure_add(failure, "expected", "%" G_GINT64_FORMAT, batch->expected_offset);
+    return failure_add(failure, "actual", "%" G_GINT64_FORMAT, hot->log_end_offset);
+  }
+  if (hot->log_end_offset > G_MAXINT64 - batch->record_count)
+    return failure_new(FAILURE(LIMIT_EXCEEDED), "the log has no offsets left");
+  return NULL;
+}
+
+Failure *replica_prepare(Replica *replica, gint32 leader_epoch, LogBatch *batch, Milena__V1__Acks acks, gint64 now_ms,
+                         ReplicaAppend *append) {
+  Failure *failure = refuse_append(replica, leader_epoch, batch, acks);
+  if (failure)
+    return failure;
+  const LogHot *hot = &replica->hot;
+  /* Append times never go back within a log, whatever the clock does: finding by time relies on it. */
+  gint64 append_ms = MAX(now_ms, hot->last_append_timestamp_ms);
+  append->base_offset = hot->log_end_offset;
+  append->end_offset = hot->log_end_offset + batch->record_count;
+  append->leader_epoch = leader_epoch;
+  append->append_timestamp_ms = append_ms;
+  append->max_timestamp_ms = batch->max_timestamp_ms;
+  append->acks = acks;
+  append->stage = replica->flush == MILENA__V1__FLUSH__FLUSH_ALWAYS ? REPLICA_SYNCED : REPLICA_WRITTEN;
+  batch->base_offset = append->base_offset;
+  batch->leader_epoch = leader_epoch;
+  batch->append_timestamp_ms = append_ms;
+  return NULL;
+}
+
+/* The hot record as it is once @append is part of the log; shares the epochs. */
+static LogHot hot_with(const Replica *replica, const ReplicaAppend *append) {
+  LogHot hot = replica->hot;
+  if (!append)
+    return hot;
+  hot.log_end_offset = append->end_offset;
+  hot.last_append_timestamp_ms = append->append_timestamp_ms;
+  hot.max_timestamp_ms = MAX(hot.max_timestamp_ms, append->max_timestamp_ms);
+  return hot;
+}
+
+void replica_encode_hot(const Replica *replica, guint64 log_id, const ReplicaAppend *append, GByteArray *out) {
+  LogHot hot = hot_with(replica, append);
+  log_hot_encode(&hot, log_id, out);
+}
+
+void replica_accept(Replica *replica, ReplicaAppend *append) {
+  INVARIANT(append->base_offset == replica->hot.log_end_offset, "nothing came between prepare and accept");
+  replica->hot = hot_with(replica, append);
+  queue_push(&replica->local, append);
+}
+
+void replica_local_progress(Replica *replica, ReplicaAppend *append, ReplicaStage stage, ReplicaOut *out) {
+  if (stage == REPLICA_SYNCED)
+    append->synced = TRUE;
+  if (stage != append->stage)
+    return;
+  INVARIANT(append->queued && !append->local, "the stage that counts is reported once");
+  append->local = TRUE;
+  /* Stages differ where the topic's flush mode was changed: an append may arrive before those in front of it. */
+  for (ReplicaAppend *head; (head = queue_head(&replica->local)) && head->local;) {
+    INVARIANT(head->base_offset == replica->local_end, "appends adjoin");
+    replica->local_end = head->end_offset;
+    queue_remove(&replica->local, head);
+    if (head->answered)
+      g_queue_push_tail_link(&out->released, &head->answer_link);
+    else if (head->acks == MILENA__V1__ACKS__ACKS_ALL)
+      queue_push(&replica->commit, head);
+    else
+      answer(replica, head, NULL, out);
+  }
+  advance_high_watermark(replica, out);
+  check(replica);
+}
+
+void replica_peer_progress(Replica *replica, gint32 broker_id, gint64 written_end, gint64 synced_end, ReplicaOut *out) {
+  for (guint i = 0; replica->peers && i < replica->peers->len; i++) {
+    Peer *peer = &g_array_index(replica->peers, Peer, i);
+    if (peer->broker_id != broker_id)
+      continue;
+    peer->written_end = MAX(peer->written_end, written_end);
+    peer->synced_end = MAX(peer->synced_end, synced_end);
+  }
+  advance_high_watermark(replica, out);
+}
+
+/* ---- state ---- */
+
+gboolean replica_leads(const Replica *replica) {
+  return replica->leads;
+}
+
+gint32 replica_leader_epoch(const Replica *replica) {
+  return replica->leader_epoch;
+}
+
+gint64 replica_log_start(const Replica *replica) {
+  return replica->hot.log_start_offset;
+}
+
+gint64 replica_log_end(const Replica *replica) {
+  return replica->hot.log_end_offset;
+}
+
+gint64 replica_high_watermark(const Replica *replica) {
+  return replica->hot.high_watermark;
+}
+
+gboolean replica_knows_high_watermark(const Replica *replica) {
+  return replica->leads && replica->hot.high_watermark >= replica->epoch_start;
+}
+
+const Failure *replica_damage(const Replica *replica) {
+  return replica->damage;
+}

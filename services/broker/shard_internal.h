@@ -1,0 +1,31 @@
+/* A shard's inside: for the files of the broker's core. Everything but the constants belongs to the shard's loop. */
+#pragma once
+
+#include "services/broker/broker.h"
+#include "services/broker/shard.h"
+#include "storage/log/tail_cache.h"
+
+G_BEGIN_DECLS
+
+struct Shard {
+  /* Constant. */
+  Broker *broker;
+  guint index;
+  Loop *loop;
+
+  Timers *timers;
+  GHashTable *partitions; /* guint64 * in the Partition → Partition, owned */
+  LogTailCache *cache;
+  MetadataImage *image; /* that the partitions follow: a reference; NULL before the first */
+  guint64 broker_epoch; /* of this process's registration, that came with the image */
+  Front *front;
+};
+
+/* @mailbox_max, @cache_bytes: of this shard. Its loop is not started yet. */
+Shard *shard_new(Broker *broker, guint index, guint mailbox_max, gsize cache_bytes);
+/* After its loop has stopped. NULL is fine. */
+void shard_free(Shard *shard);
+/* Make, change and doom partitions after @image. @broker_epoch: epoch of this process's registration; 0: none yet. */
+void shard_apply_image(Shard *shard, MetadataImage *image, guint64 broker_epoch);
+
+G_END_DECLS

@@ -1,0 +1,91 @@
+/* Deadlines of one loop, in a sequence sorted by due time, behind one glib source whose ready time is the first.
+ *
+ * Invariant: the source is ready at the due time of the first timer, or never when there is none.
+ * Thread: the loop's. Fails never. */
+#include "services/broker/timers.h"
+
+struct Timers {
+  Loop *loop;
+  GSequence *by_due; /* of Timer *, borrowed */
+  GSource *source;
+};
+
+static gint compare_due(gconstpointer a, gconstpointer b, gpointer data) {
+  (void)data;
+  gint64 left = ((const Timer *)a)->due_us, right = ((const Timer *)b)->due_us;
+  return left < right ? -1 : left > right;
+}
+
+static Timer *first_timer(Timers *timers) {
+  GSequenceIter *first = g_sequence_get_begin_iter(timers->by_due);
+  return g_sequence_iter_is_end(first) ? NULL : g_sequence_get(first);
+}
+
+static void timers_arm(Timers *timers) {
+  Timer *first = first_timer(timers);
+  g_source_set_ready_time(timers->source, first ? first->due_us : -1);
+}
+
+static gboolean on_due(gpointer data) {
+  Timers *timers = data;
+  gint64 now_us = g_get_monotonic_time();
+  for (Timer *timer; (timer = first_timer(timers)) && timer->due_us <= now_us;) {
+    timer_clear(timers, timer);
+    timer->fire(timer, timer->data);
+  }
+  timers_arm(timers);
+  return G_SOURCE_CONTINUE;
+}
+
+static gboolean source_dispatch(GSource *source, GSourceFunc callback, gpointer data) {
+  (void)source;
+  return callback(data);
+}
+
+static GSourceFuncs SOURCE_FUNCS = {.dispatch = source_dispatch};
+
+Timers *timers_new(Loop *loop) {
+  Timers *timers = g_new0(Timers, 1);
+  timers->loop = loop;
+  timers->by_due = g_sequence_new(NULL);
+  timers->source = g_source_new(&SOURCE_FUNCS, sizeof(GSource));
+  g_source_set_name(timers->source, "timers");
+  g_source_set_callback(timers->source, on_due, timers, NULL);
+  g_source_attach(timers->source, loop_context(loop));
+  return timers;
+}
+
+void timers_free(Timers *timers) {
+  if (!timers)
+    return;
+  INVARIANT(g_sequence_is_empty(timers->by_due), "who waits clears its timer before the timers go");
+  g_source_destroy(timers->source);
+  g_source_unref(timers->source);
+  g_sequence_free(timers->by_due);
+  g_free(timers);
+}
+
+void timer_set(Timers *timers, Timer *timer, gint64 due_us, void (*fire)(Timer *timer, gpointer data), gpointer data) {
+  LOOP_ASSERT_CURRENT(timers->loop);
+  timer_clear(timers, timer);
+  if (due_us == G_MAXINT64)
+    return;
+  timer->due_us = due_us;
+  timer->fire = fire;
+  timer->data = data;
+  timer->place = g_sequence_insert_sorted(timers->by_due, timer, compare_due, NULL);
+  if (first_timer(timers) == timer)
+    timers_arm(timers);
+}
+
+void timer_clear(Timers *timers, Timer *timer) {
+  if (!timer->place)
+    return;
+  LOOP_ASSERT_CURRENT(timers->loop); /* an early wake-up for a cleared timer does no harm: it re-arms */
+  g_sequence_remove(timer->place);
+  timer->place = NULL;
+}
+
+gboolean timer_is_set(const Timer *timer) {
+  return timer->place != NULL;
+}
