@@ -198,6 +198,16 @@ Failure *failure_add_violation(Failure *failure, const char *field_path, const c
   return failure;
 }
 
+Failure *failure_prefix_violations(Failure *failure, const char *path) {
+  for (guint i = 0; i < failure->violations->len; i++) {
+    Pair *pair = &g_array_index(failure->violations, Pair, i);
+    char *key = *pair->key ? g_strdup_printf("%s.%s", path, pair->key) : g_strdup(path);
+    g_free(pair->key);
+    pair->key = key;
+  }
+  return failure;
+}
+
 Failure *failure_set_resource(Failure *failure, const char *type, const char *name) {
   g_free(failure->resource_type);
   g_free(failure->resource_name);

@@ -7,6 +7,8 @@
  * Waiting for the image, instead of using the controller's answer, keeps one source of truth: the committed metadata in
  * its order. Thread: the front's loop. Failure modes: no controller, or too late, is told to who asked. */
 #include "services/broker/front.h"
+
+#include "milena/v1/admin_service.pb-c.h"
 #include "services/broker/front_internal.h"
 
 struct FrontRefresh {
@@ -14,14 +16,13 @@ struct FrontRefresh {
   FrontRefreshDone done;
   gpointer user_data;
   GList link; /* in the front's refreshes */
-  gint64 deadline_us;
   Timer timer;
   FrontWatch watch;
-  guint64 version;                  /* wait for this version, if not 0 */
-  Milena__V1__GetTopicResponse *told; /* or until the image shows this; borrowed from message */
-  RpcMessage *message;
+
+  guint64 version; /* wait for this version, if not 0 ... */
+  RpcMessage *told; /* ... or until the image shows this GetTopicResponse; NULL while it is not there */
   RpcClientCall *call;
-  Failure *failure; /* to be told by the timer */
+  gboolean no_controller;
 };
 
 static void refresh_free(FrontRefresh *refresh) {
@@ -29,22 +30,135 @@ static void refresh_free(FrontRefresh *refresh) {
   timer_clear(front->timers, &refresh->timer);
   front_watch_remove(front, &refresh->watch);
   g_queue_unlink(&front->refreshes, &refresh->link);
-  rpc_message_unref(refresh->message);
-  failure_free(refresh->failure);
+  if (refresh->call) {
+    rpc_client_call_abandon(refresh->call);
+    rpc_client_call_unref(refresh->call);
+  }
+  rpc_message_unref(refresh->told);
   g_free(refresh);
 }
 
-/* An abandoned call still reports; it then finds that nobody asks any more. */
-typedef struct {
-  FrontRefresh *refresh; /* NULL once it ended */
-} Asked;
+void front_refresh_cancel(FrontRefresh *refresh) {
+  refresh_free(refresh);
+}
 
-static void finish(FrontRefresh *refresh, Failure *failure) {
+static void finish(FrontRefresh *refresh, const Failure *failure) {
   FrontRefreshDone done = refresh->done;
   gpointer user_data = refresh->user_data;
-  if (refresh->call)
-    rpc_client_call_cancel(refresh->call);
   refresh_free(refresh);
   done(failure, user_data);
-  failure_free(failure);
+}
+
+/* ---- waiting for the image ---- */
+
+/* The front's image shows at least what the controller told. */
+static gboolean image_shows(MetadataImage *image, const Milena__V1__Topic *topic) {
+  const MetadataTopic *known = metadata_image_topic_by_id(image, topic->id);
+  if (!known || known->partition_count < topic->n_partitions)
+    return FALSE;
+  for (size_t i = 0; i < topic->n_partitions; i++) {
+    const Milena__V1__Partition *told = topic->partitions[i];
+    const MetadataPartition *partition = metadata_topic_partition(known, told->partition);
+    if (!partition || partition->leader_epoch < told->leader_epoch)
+      return FALSE;
+  }
+  return TRUE;
+}
+
+static gboolean is_up_to_date(const FrontRefresh *refresh) {
+  MetadataImage *image = refresh->front->image;
+  if (!refresh->told)
+    return refresh->version > 0 && metadata_image_version(image) >= refresh->version;
+  const Milena__V1__GetTopicResponse *response = rpc_message_body(refresh->told);
+  return !response->topic || image_shows(image, response->topic);
+}
+
+static void on_image(FrontWatch *watch, MetadataImage *before, MetadataImage *now) {
+  (void)before;
+  (void)now;
+  FrontRefresh *refresh = (FrontRefresh *)((char *)watch - G_STRUCT_OFFSET(FrontRefresh, watch));
+  if (is_up_to_date(refresh))
+    finish(refresh, NULL);
+}
+
+static void on_told(RpcMessage *response, const Failure *failure, gpointer user_data) {
+  FrontRefresh *refresh = user_data;
+  g_clear_pointer(&refresh->call, rpc_client_call_unref);
+  if (failure) {
+    finish(refresh, failure);
+    return;
+  }
+  refresh->told = rpc_message_ref(response);
+  if (is_up_to_date(refresh))
+    finish(refresh, NULL);
+}
+
+static Failure *no_controller(void) {
+  return failure_set_retry_delay(
+      failure_new(FAILURE(CONTROLLER_NOT_AVAILABLE),
+                  "this broker reaches no active controller now, so it can't tell whether its metadata is current: try "
+                  "again soon"),
+      500);
+}
+
+static void on_timer(Timer *timer, gpointer data) {
+  (void)timer;
+  FrontRefresh *refresh = data;
+  g_autoptr(Failure) failure = NULL;
+  if (refresh->no_controller)
+    failure = no_controller();
+  else if (is_up_to_date(refresh))
+    failure = NULL;
+  else
+    failure = failure_new(FAILURE(CONTROLLER_NOT_AVAILABLE),
+                          "this broker's metadata did not catch up with the controller's in time: nothing was done, "
+                          "try again soon");
+  finish(refresh, failure);
+}
+
+/* ---- starting ---- */
+
+static FrontRefresh *refresh_new(Front *front, FrontRefreshDone done, gpointer user_data) {
+  LOOP_ASSERT_CURRENT(front->shard->loop);
+  FrontRefresh *refresh = g_new0(FrontRefresh, 1);
+  *refresh = (FrontRefresh){.front = front, .done = done, .user_data = user_data};
+  refresh->link.data = refresh;
+  g_queue_push_tail_link(&front->refreshes, &refresh->link);
+  refresh->watch.changed = on_image;
+  return refresh;
+}
+
+static gint64 bounded(gint64 deadline_us) {
+  return MIN(deadline_us, g_get_monotonic_time() + FRONT_REFRESH_MAX_MS * G_GINT64_CONSTANT(1000));
+}
+
+FrontRefresh *front_refresh_topic(Front *front, const char *topic_name, const char *topic_id, gint64 deadline_us,
+                                  FrontRefreshDone done, gpointer user_data) {
+  FrontRefresh *refresh = refresh_new(front, done, user_data);
+  if (!front->controller) {
+    refresh->no_controller = TRUE;
+    timer_set(front->timers, &refresh->timer, 0, on_timer, refresh);
+    return refresh;
+  }
+  gint64 until_us = bounded(deadline_us);
+  timer_set(front->timers, &refresh->timer, until_us, on_timer, refresh);
+  front_watch_add(front, &refresh->watch);
+  Milena__V1__GetTopicRequest request = MILENA__V1__GET_TOPIC_REQUEST__INIT;
+  request.name = (char *)(topic_name ? topic_name : "");
+  request.id = (char *)(topic_id ? topic_id : "");
+  g_autoptr(RpcMessage) message = rpc_message_pack(&request.base, NULL, 0);
+  refresh->call = rpc_client_unary(front_client(front), front->controller, &milena__v1__admin_service__descriptor,
+                                   "GetTopic", message, until_us, front_loop(front), on_told, refresh);
+  return refresh;
+}
+
+FrontRefresh *front_refresh_version(Front *front, guint64 version, gint64 deadline_us, FrontRefreshDone done,
+                                    gpointer user_data) {
+  FrontRefresh *refresh = refresh_new(front, done, user_data);
+  refresh->version = version;
+  gboolean now = metadata_image_version(front->image) >= version;
+  timer_set(front->timers, &refresh->timer, now ? 0 : bounded(deadline_us), on_timer, refresh);
+  if (!now)
+    front_watch_add(front, &refresh->watch);
+  return refresh;
 }
