@@ -14,10 +14,9 @@ struct Broker {
   gint64 orphan_grace_ms; /* data that the metadata does not know is dropped after so long */
   LogStore *store;
   RpcClient *client;
-  struct Node *node; /* asked for refreshes, by way of the main loop */
   guint shard_count;
   Shard **shards;
-  gint draining;                  /* atomic flag */
+  gint draining;                    /* atomic flag */
   gint rotations[BROKER_ROTATIONS]; /* atomic: next partition for records without a key, by hash of the topic's id */
 };
 

@@ -20,8 +20,7 @@ Front *front_new(Shard *shard) {
 void front_free(Front *front) {
   if (!front)
     return;
-  while (front->refreshes.head)
-    front_refresh_cancel(front->refreshes.head->data);
+  INVARIANT(g_queue_is_empty(&front->refreshes), "nobody waits for a front that goes");
   metadata_image_unref(front->image);
   g_free(front->controller);
   g_free(front);

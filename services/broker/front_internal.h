@@ -24,4 +24,7 @@ void front_set_image(Front *front, MetadataImage *image);
 /* @address: NULL when none is known */
 void front_set_controller(Front *front, const char *address, gint32 id);
 
+/* The broker stops: tell all who wait for a refresh. */
+void front_end_refreshes(Front *front);
+
 G_END_DECLS

@@ -19,7 +19,7 @@ struct FrontRefresh {
   Timer timer;
   FrontWatch watch;
 
-  guint64 version; /* wait for this version, if not 0 ... */
+  guint64 version;  /* wait for this version, if not 0 ... */
   RpcMessage *told; /* ... or until the image shows this GetTopicResponse; NULL while it is not there */
   RpcClientCall *call;
   gboolean no_controller;
@@ -161,4 +161,10 @@ FrontRefresh *front_refresh_version(Front *front, guint64 version, gint64 deadli
   if (!now)
     front_watch_add(front, &refresh->watch);
   return refresh;
+}
+
+void front_end_refreshes(Front *front) {
+  g_autoptr(Failure) failure = failure_new(FAILURE(DRAINING), "this broker is stopping: go to another one");
+  while (front->refreshes.head)
+    finish(front->refreshes.head->data, failure);
 }

@@ -13,9 +13,9 @@
  * wait; a write that the disk refuses ends the process in the store. */
 #include "services/broker/partition.h"
 
+#include "controller/metadata/view.h"
 #include "services/base/slog.h"
 #include "services/broker/partition_internal.h"
-#include "controller/metadata/view.h"
 
 #define DROP_RETRY_MS 1000
 
@@ -112,6 +112,12 @@ void partition_assign(Partition *partition, const MetadataTopic *topic, const Me
   partition_settle(partition, &out);
 }
 
+void partition_retire(Partition *partition) {
+  ReplicaOut out = REPLICA_OUT_INIT;
+  replica_retire(partition->replica, &out);
+  partition_settle(partition, &out);
+}
+
 /* ---- dropping ---- */
 
 /* A drop on its way. */
@@ -172,9 +178,7 @@ void partition_doom(Partition *partition) {
     return;
   Shard *shard = partition->shard;
   partition->doomed = TRUE;
-  ReplicaOut out = REPLICA_OUT_INIT;
-  replica_retire(partition->replica, &out);
-  partition_settle(partition, &out);
+  partition_retire(partition);
   log_tail_cache_drop(shard->cache, partition->log_id);
   slog_info("log is in no topic any more", "partition", partition->name, "dropped_in_ms",
             SLOG_INT(shard->broker->orphan_grace_ms), NULL);

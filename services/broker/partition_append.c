@@ -197,5 +197,6 @@ void partition_append_start(PartitionAppend *append, Shard *shard, Loop *asker) 
   }
   state->task.run = run_append;
   if (!loop_post(shard->loop, &state->task))
-    refuse(state, failure_new(FAILURE(OVERLOADED), "the partition's queue is full: nothing was written, try again soon"));
+    refuse(state,
+           failure_new(FAILURE(OVERLOADED), "the partition's queue is full: nothing was written, try again soon"));
 }

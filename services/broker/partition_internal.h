@@ -12,11 +12,11 @@ typedef struct {
   Shard *shard;
   char *name; /* "orders/3", or the log's id while it is in no topic: for sentences */
   Replica *replica;
-  GQueue waiting; /* of PartitionReadState, by wait_link: until the high watermark moves */
-  gboolean exists; /* in the store */
+  GQueue waiting;        /* of PartitionReadState, by wait_link: until the high watermark moves */
+  gboolean exists;       /* in the store */
   gint64 sync_within_ms; /* of writes that nobody waits to be synced: LogWrite */
   guint writes_in_flight;
-  gboolean doomed; /* in no topic any more: dropped when drop_timer fires */
+  gboolean doomed;   /* in no topic any more: dropped when drop_timer fires */
   gboolean dropping; /* the drop is on its way to the store */
   Timer drop_timer;
 } Partition;
@@ -31,6 +31,8 @@ void partition_assign(Partition *partition, const MetadataTopic *topic, const Me
                       gboolean may_lead);
 /* It is in no topic, or not on this broker: dropped after the broker's grace time. */
 void partition_doom(Partition *partition);
+/* Lead no more: whoever waits is told. */
+void partition_retire(Partition *partition);
 
 /* Act on what an event of the replica came to: answers, waiting reads. */
 void partition_settle(Partition *partition, ReplicaOut *out);

@@ -94,11 +94,10 @@ static void wait_for_more(ReadState *state, Partition *partition) {
 
 static Failure *out_of_range(const ReadState *state, const Partition *partition) {
   PartitionBounds bounds = partition_bounds(partition);
-  Failure *failure = failure_new(FAILURE(OFFSET_OUT_OF_RANGE),
-                                 "offset %" G_GINT64_FORMAT " of %s is out of range: the log holds %" G_GINT64_FORMAT
-                                 " to %" G_GINT64_FORMAT,
-                                 state->read.from_offset, partition->name, bounds.log_start_offset,
-                                 bounds.high_watermark);
+  Failure *failure = failure_new(
+      FAILURE(OFFSET_OUT_OF_RANGE),
+      "offset %" G_GINT64_FORMAT " of %s is out of range: the log holds %" G_GINT64_FORMAT " to %" G_GINT64_FORMAT,
+      state->read.from_offset, partition->name, bounds.log_start_offset, bounds.high_watermark);
   failure_add(failure, "earliest", "%" G_GINT64_FORMAT, bounds.log_start_offset);
   return failure_add(failure, "latest", "%" G_GINT64_FORMAT, bounds.high_watermark);
 }

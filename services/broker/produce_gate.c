@@ -29,8 +29,8 @@ static char *gate_key(const char *topic_name, const char *topic_id, gint32 parti
 }
 
 static void gate_ask(ProduceGate *gate) {
-  gate->refresh = front_refresh_topic(gate->producer->front, gate->topic_name, gate->topic_id, G_MAXINT64, on_refreshed,
-                                      gate);
+  gate->refresh =
+      front_refresh_topic(gate->producer->front, gate->topic_name, gate->topic_id, G_MAXINT64, on_refreshed, gate);
 }
 
 static void on_retry(Timer *timer, gpointer data) {

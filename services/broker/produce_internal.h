@@ -18,10 +18,10 @@ typedef struct ProduceLink ProduceLink;
 
 struct Producer {
   Front *front;
-  GHashTable *gates; /* key → ProduceGate, owned: those that are shut now */
-  GHashTable *links; /* key → ProduceLink, owned */
+  GHashTable *gates;     /* key → ProduceGate, owned: those that are shut now */
+  GHashTable *links;     /* key → ProduceLink, owned */
   GHashTable *old_links; /* set of ProduceLink, owned: to brokers that stop, until they have answered all */
-  GQueue jobs;       /* of ProduceJob, by link: not done yet */
+  GQueue jobs;           /* of ProduceJob, by link: not done yet */
   LogRecordsBuilder *builder;
   guint64 next_sequence; /* of what may wait at a gate */
 };
@@ -107,8 +107,8 @@ struct ProduceJob {
   GList link;       /* in the producer's jobs */
   Timer timer;
   MetadataImage *planned_by; /* that the plain records' partitions were chosen by: a reference */
-  GPtrArray *items; /* of ProduceItem, owned */
-  guint undone;     /* items that are not DONE, and the plain records while they are not items */
+  GPtrArray *items;          /* of ProduceItem, owned */
+  guint undone;              /* items that are not DONE, and the plain records while they are not items */
   gboolean is_done;
   Failure *failure; /* of the whole */
 };

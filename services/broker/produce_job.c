@@ -139,8 +139,8 @@ static Failure *item_go(ProduceTurn *turn) {
   Producer *producer = job->producer;
   gboolean no_proxy = job->input.no_proxy;
   route_clear(&item->route);
-  Failure *failure = front_route(producer->front, item->topic_name, item->topic_id, item->partition, no_proxy,
-                                 &item->route);
+  Failure *failure =
+      front_route(producer->front, item->topic_name, item->topic_id, item->partition, no_proxy, &item->route);
   if (failure && front_failure_may_be_stale(failure) && !(no_proxy && is_not_written(failure)))
     return failure;
   if (!failure)

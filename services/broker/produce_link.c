@@ -21,7 +21,7 @@ struct ProduceLink {
   Milena__V1__Acks acks;
   RpcClientCall *call;
   gboolean ready, busy, half_closed;
-  GQueue waiting;   /* of ProduceItem */
+  GQueue waiting; /* of ProduceItem */
   gsize waiting_bytes;
   GHashTable *sent; /* correlation id → ProduceItem */
   guint64 next_correlation_id;
@@ -162,8 +162,8 @@ static void take_result(ProduceLink *link, const Milena__V1__ProduceStreamResult
   if (!failure && told)
     failure = failure_from_status(told->status);
   if (!failure && !told)
-    failure = failure_new(FAILURE(UNKNOWN_OUTCOME), "the leader at %s did not say what became of the records",
-                          link->address);
+    failure =
+        failure_new(FAILURE(UNKNOWN_OUTCOME), "the leader at %s did not say what became of the records", link->address);
   if (failure) {
     give_back(item, NULL, failure);
     return;

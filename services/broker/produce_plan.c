@@ -16,10 +16,10 @@ typedef struct {
   const MetadataTopic *topic;
   gint64 now_ms;
   gsize max_bytes;
-  gint32 rotated;         /* partition of the records without a key; -1: not chosen yet */
+  gint32 rotated;           /* partition of the records without a key; -1: not chosen yet */
   GHashTable *by_partition; /* partition → GArray of guint32 */
-  GPtrArray *groups;      /* the same arrays, in the order of their first records; owned */
-  GArray *partitions;     /* of gint32: of each group */
+  GPtrArray *groups;        /* the same arrays, in the order of their first records; owned */
+  GArray *partitions;       /* of gint32: of each group */
 } Plan;
 
 /* ---- choosing partitions ---- */
@@ -151,8 +151,8 @@ static Failure *plan_close_batch(Plan *plan, gint32 partition, const GArray *ind
   if (bytes > plan->max_bytes) {
     log_batch_clear(&batch);
     return failure_new(FAILURE(RECORD_TOO_LARGE),
-                       "records[%u] makes a batch of %" G_GSIZE_FORMAT " bytes, but topic '%s' takes at most %"
-                       G_GSIZE_FORMAT " (max_message_bytes)",
+                       "records[%u] makes a batch of %" G_GSIZE_FORMAT
+                       " bytes, but topic '%s' takes at most %" G_GSIZE_FORMAT " (max_message_bytes)",
                        g_array_index(indexes, guint32, from), bytes, plan->topic->name, plan->max_bytes);
   }
   ProduceItem *item = produce_job_add_item(plan->job);

@@ -36,6 +36,7 @@ Shard *shard_new(Broker *broker, guint index, guint mailbox_max, gsize cache_byt
 void shard_free(Shard *shard) {
   if (!shard)
     return;
+  loop_stop(shard->loop);
   front_free(shard->front);
   g_hash_table_unref(shard->partitions);
   timers_free(shard->timers);
@@ -43,6 +44,20 @@ void shard_free(Shard *shard) {
   metadata_image_unref(shard->image);
   loop_free(shard->loop);
   g_free(shard);
+}
+
+void shard_recover(Shard *shard, guint64 log_id, const LogHot *hot, const Failure *damage) {
+  Partition *partition = partition_new(shard, log_id, hot, damage);
+  g_hash_table_insert(shard->partitions, &partition->log_id, partition);
+}
+
+void shard_retire(Shard *shard) {
+  LOOP_ASSERT_CURRENT(shard->loop);
+  GHashTableIter iter;
+  gpointer partition;
+  g_hash_table_iter_init(&iter, shard->partitions);
+  while (g_hash_table_iter_next(&iter, NULL, &partition))
+    partition_retire(partition);
 }
 
 /* ---- following the metadata ---- */
@@ -76,8 +91,8 @@ static void take_topic(const Pass *pass, const MetadataTopic *topic) {
 static void leave_topic(const Pass *pass, const MetadataTopic *before, const MetadataTopic *now) {
   for (guint i = 0; i < before->partition_count; i++) {
     const MetadataPartition *old = before->partitions[i];
-    const MetadataPartition *new = now && i < now->partition_count ? now->partitions[i] : NULL;
-    if (!is_ours(pass->shard, old) || (new && new->log_id == old->log_id && is_ours(pass->shard, new)))
+    const MetadataPartition *new = now &&i < now->partition_count ? now->partitions[i] : NULL;
+    if (!is_ours(pass->shard, old) || (new &&new->log_id == old->log_id &&is_ours(pass->shard, new)))
       continue;
     Partition *partition = partition_lookup(pass->shard, old->log_id);
     if (partition)

@@ -27,5 +27,9 @@ Shard *shard_new(Broker *broker, guint index, guint mailbox_max, gsize cache_byt
 void shard_free(Shard *shard);
 /* Make, change and doom partitions after @image. @broker_epoch: epoch of this process's registration; 0: none yet. */
 void shard_apply_image(Shard *shard, MetadataImage *image, guint64 broker_epoch);
+/* Take a log over that the store has; before the loop starts. @damage: NULL, or why it can't be written */
+void shard_recover(Shard *shard, guint64 log_id, const LogHot *hot, const Failure *damage);
+/* Lead nothing any more: whoever waits is told. */
+void shard_retire(Shard *shard);
 
 G_END_DECLS

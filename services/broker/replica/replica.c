@@ -233,8 +233,8 @@ static Failure *refuse_append(const Replica *replica, gint32 leader_epoch, const
                        replica->isr_count, replica->min_insync_replicas);
   if (batch->expected_offset != LOG_OFFSET_NONE && batch->expected_offset != hot->log_end_offset) {
     Failure *failure = failure_new(FAILURE(EXPECTED_OFFSET_MISMATCH),
-                                   "the batch expects offset %" G_GINT64_FORMAT ", but the log ends at %" G_GINT64_FORMAT
-                                   ": nothing was written",
+                                   "the batch expects offset %" G_GINT64_FORMAT
+                                   ", but the log ends at %" G_GINT64_FORMAT ": nothing was written",
                                    batch->expected_offset, hot->log_end_offset);
     failure_add(failure, "expected", "%" G_GINT64_FORMAT, batch->expected_offset);
     return failure_add(failure, "actual", "%" G_GINT64_FORMAT, hot->log_end_offset);

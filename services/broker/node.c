@@ -1,0 +1,220 @@
+/* The node: see node.h.
+ *
+ * A new image goes out in two steps, so that no call is routed to a shard that does not know the partition yet:
+ *
+ *   membership ──image──► every shard applies it ──all have──► every front routes by it
+ *
+ * One image is on its way at a time; of those that come meanwhile only the latest follows. The answer of the last shard
+ * to each step is what starts the next.
+ *
+ * Owner: the main loop. Failure modes: a folder of another cluster, or of another broker, is refused for good; an
+ * identity that can't be written likewise. */
+#include "services/broker/node.h"
+
+#include "services/base/slog.h"
+#include "services/broker/front_internal.h"
+
+/* How often the fronts learn where the active controller is, when it changed without a change of the metadata. */
+#define CONTROLLER_CHECK_MS 250
+
+struct Node {
+  Broker *broker;
+  Loop *loop;
+  Membership *membership;
+  NodeEvents events;
+  gpointer data;
+  guint64 epoch; /* of our registration; 0: none yet */
+
+  MetadataImage *next; /* to be published: a reference, or NULL */
+  guint publishing;    /* shards that have not answered the step that is under way */
+  char *controller;    /* as the fronts know it */
+  GSource *controller_check;
+};
+
+/* ---- publishing ---- */
+
+/* One shard's part of publishing one image, or of telling where the controller is. */
+typedef struct {
+  Node *node;
+  Shard *shard;
+  MetadataImage *image; /* a reference */
+  guint64 epoch;
+  char *controller;
+  gint32 controller_id;
+} Step;
+
+static void publish_next(Node *node);
+
+static void step_free(Step *step) {
+  metadata_image_unref(step->image);
+  g_free(step->controller);
+  g_free(step);
+}
+
+/* Run @func, with a step of its own, on each shard's loop. */
+static void on_each_shard(Node *node, MetadataImage *image, void (*func)(gpointer step)) {
+  for (guint i = 0; i < node->broker->shard_count; i++) {
+    Step *step = g_new0(Step, 1);
+    *step = (Step){.node = node, .shard = node->broker->shards[i], .epoch = node->epoch};
+    step->image = image ? metadata_image_ref(image) : NULL;
+    loop_call(step->shard->loop, func, step);
+  }
+}
+
+static void on_routed(gpointer data) {
+  Step *step = data;
+  front_set_image(step->shard->front, step->image);
+  step_free(step);
+}
+
+/* Main loop: one shard has applied the image. */
+static void on_applied(gpointer data) {
+  Step *step = data;
+  Node *node = step->node;
+  if (--node->publishing == 0) {
+    on_each_shard(node, step->image, on_routed);
+    publish_next(node);
+  }
+  step_free(step);
+}
+
+/* Shard's loop. */
+static void on_apply(gpointer data) {
+  Step *step = data;
+  shard_apply_image(step->shard, step->image, step->epoch);
+  loop_call(step->node->loop, on_applied, step);
+}
+
+static void publish_next(Node *node) {
+  if (node->publishing > 0 || !node->next)
+    return;
+  g_autoptr(MetadataImage) image = g_steal_pointer(&node->next);
+  node->publishing = node->broker->shard_count;
+  on_each_shard(node, image, on_apply);
+}
+
+static void publish(Node *node, MetadataImage *image) {
+  if (image)
+    metadata_image_ref(image);
+  metadata_image_unref(node->next);
+  node->next = image;
+  publish_next(node);
+}
+
+/* ---- the controller ---- */
+
+static gint32 controller_id(Node *node, const char *address) {
+  MetadataImage *image = membership_image(node->membership);
+  if (!image || !address)
+    return -1;
+  MetadataIter iter;
+  metadata_iter_controllers(&iter, image);
+  for (const MetadataController *controller; (controller = metadata_iter_next_controller(&iter));) {
+    if (!strcmp(controller->peer_address, address))
+      return controller->id;
+  }
+  return -1;
+}
+
+static void on_controller(gpointer data) {
+  Step *step = data;
+  front_set_controller(step->shard->front, step->controller, step->controller_id);
+  step_free(step);
+}
+
+/* Tell the fronts. They hear of it again with each image, since an image may say which id the address has. */
+static void tell_controller(Node *node) {
+  const char *address = membership_controller(node->membership);
+  g_free(node->controller);
+  node->controller = g_strdup(address);
+  gint32 id = controller_id(node, address);
+  for (guint i = 0; i < node->broker->shard_count; i++) {
+    Step *step = g_new0(Step, 1);
+    *step = (Step){.shard = node->broker->shards[i], .controller = g_strdup(address), .controller_id = id};
+    loop_call(step->shard->loop, on_controller, step);
+  }
+}
+
+static gboolean on_controller_check(gpointer data) {
+  Node *node = data;
+  if (g_strcmp0(node->controller, membership_controller(node->membership)) != 0)
+    tell_controller(node);
+  return G_SOURCE_CONTINUE;
+}
+
+/* ---- what the membership says ---- */
+
+static void on_registered(const char *cluster_id, guint64 epoch, gpointer data) {
+  Node *node = data;
+  LogStore *store = node->broker->store;
+  const LogStoreIdentity *identity = log_store_identity(store);
+  if (strcmp(identity->cluster_id, cluster_id) != 0 || identity->node_id != node->broker->id) {
+    g_autoptr(Failure) failure = log_store_set_identity(store, cluster_id, node->broker->id);
+    if (failure) {
+      node->events.refused(failure, node->data);
+      return;
+    }
+  }
+  slog_info("registered", "cluster", cluster_id, "epoch", SLOG_INT(epoch), NULL);
+  node->epoch = epoch;
+  tell_controller(node);
+  publish(node, membership_image(node->membership));
+}
+
+static void on_image(MetadataImage *image, gpointer data) {
+  Node *node = data;
+  tell_controller(node);
+  publish(node, image);
+}
+
+static void on_fenced(gboolean fenced, gpointer data) {
+  Node *node = data;
+  slog_info(fenced ? "fenced: leads nothing now" : "unfenced: may lead partitions", NULL);
+  node->events.fenced(fenced, node->data);
+}
+
+static void on_refused(const Failure *failure, gpointer data) {
+  Node *node = data;
+  node->events.refused(failure, node->data);
+}
+
+/* ---- life ---- */
+
+Node *node_new(Broker *broker, Loop *loop, const NodeOptions *options, const NodeEvents *events, gpointer data) {
+  static const MembershipEvents EVENTS = {on_registered, on_image, on_fenced, on_refused};
+  Node *node = g_new0(Node, 1);
+  *node = (Node){.broker = broker, .loop = loop, .events = *events, .data = data};
+  const LogStoreIdentity *identity = log_store_identity(broker->store);
+  const MembershipOptions membership = {.kind = MILENA__INTERNAL__V1__NODE_KIND__NODE_KIND_BROKER,
+                                        .id = broker->id,
+                                        .rack = options->rack,
+                                        .address = options->address,
+                                        .peer_address = options->peer_address,
+                                        .incarnation = identity->incarnation,
+                                        .cluster_id = identity->cluster_id,
+                                        .controllers = options->controllers};
+  node->membership = membership_new(broker->client, loop, &membership, &EVENTS, node);
+  return node;
+}
+
+void node_start(Node *node) {
+  membership_start(node->membership);
+  node->controller_check = loop_add_timeout(node->loop, CONTROLLER_CHECK_MS, on_controller_check, node);
+}
+
+void node_leave(Node *node, guint timeout_ms, void (*left)(gpointer data), gpointer data) {
+  membership_leave(node->membership, timeout_ms, left, data);
+}
+
+void node_free(Node *node) {
+  if (!node)
+    return;
+  if (node->controller_check) {
+    g_source_destroy(node->controller_check);
+    g_source_unref(node->controller_check);
+  }
+  membership_free(node->membership);
+  metadata_image_unref(node->next);
+  g_free(node->controller);
+  g_free(node);
+}

@@ -1,0 +1,168 @@
+/* What the broker serves, and to whom: clients get everything; brokers what one asks of another. Every service runs on
+ * all shards' loops. Owner: the main thread. */
+#include "services/broker/server.h"
+
+#include "milena/v1/admin_service.pb-c.h"
+#include "milena/v1/consumer_service.pb-c.h"
+#include "milena/v1/metadata_service.pb-c.h"
+#include "milena/v1/producer_service.pb-c.h"
+#include "services/broker/front_internal.h"
+#include "services/broker/metadata_service.h"
+#include "services/broker/produce.h"
+#include "services/broker/read/read_service.h"
+#include "services/rpc/forward.h"
+
+struct BrokerServer {
+  Broker *broker;
+  RpcServer *clients, *peers;
+  gboolean started;
+  /* One for each shard. */
+  Loop **loops;
+  gpointer *fronts, *producers, *readers, *forwards;
+};
+
+/* AdminService is the active controller's. */
+static const RpcMethodHandler ADMIN_HANDLERS[] = {
+    {.name = "CreateTopic", .unary = rpc_forward_unary},
+    {.name = "GetTopic", .unary = rpc_forward_unary},
+    {.name = "ListTopics", .unary = rpc_forward_unary},
+    {.name = "UpdateTopic", .unary = rpc_forward_unary},
+    {.name = "DeleteTopic", .unary = rpc_forward_unary},
+    {.name = "AddPartitions", .unary = rpc_forward_unary},
+    {.name = "ListBrokers", .unary = rpc_forward_unary},
+    {.name = "GetBroker", .unary = rpc_forward_unary},
+    {NULL},
+};
+
+static char *route_to_controller(gpointer data, Failure **ret_failure) {
+  Front *front = data;
+  if (front->controller)
+    return g_strdup(front->controller);
+  *ret_failure = failure_set_retry_delay(
+      failure_new(FAILURE(CONTROLLER_NOT_AVAILABLE),
+                  "this broker reaches no active controller now: nothing was changed, try again soon"),
+      500);
+  return NULL;
+}
+
+static void add_services(BrokerServer *server) {
+  guint count = server->broker->shard_count;
+  RpcServer *both[] = {server->clients, server->peers};
+  for (guint i = 0; i < G_N_ELEMENTS(both); i++) {
+    rpc_server_add_sharded_service(both[i], &milena__v1__producer_service__descriptor, PRODUCER_SERVICE_HANDLERS,
+                                   server->loops, server->producers, count);
+    rpc_server_add_sharded_service(both[i], &milena__v1__consumer_service__descriptor, READ_SERVICE_HANDLERS,
+                                   server->loops, server->readers, count);
+    rpc_server_add_sharded_service(both[i], &milena__v1__metadata_service__descriptor, METADATA_SERVICE_HANDLERS,
+                                   server->loops, server->fronts, count);
+  }
+  rpc_server_add_sharded_service(server->clients, &milena__v1__admin_service__descriptor, ADMIN_HANDLERS, server->loops,
+                                 server->forwards, count);
+}
+
+static void make_states(BrokerServer *server) {
+  Broker *broker = server->broker;
+  guint count = broker->shard_count;
+  server->loops = g_new0(Loop *, count);
+  server->fronts = g_new0(gpointer, count);
+  server->producers = g_new0(gpointer, count);
+  server->readers = g_new0(gpointer, count);
+  server->forwards = g_new0(gpointer, count);
+  for (guint i = 0; i < count; i++) {
+    Front *front = broker->shards[i]->front;
+    RpcForward *forward = g_new0(RpcForward, 1);
+    *forward = (RpcForward){.client = broker->client, .route = route_to_controller, .route_data = front};
+    server->loops[i] = broker->shards[i]->loop;
+    server->fronts[i] = front;
+    server->producers[i] = producer_new(front);
+    server->readers[i] = read_service_new(front);
+    server->forwards[i] = forward;
+  }
+}
+
+Failure *broker_server_open(Broker *broker, const char *listen, const char *peer_listen, BrokerServer **ret_server,
+                            guint16 *ret_port, guint16 *ret_peer_port) {
+  BrokerServer *server = g_new0(BrokerServer, 1);
+  server->broker = broker;
+  server->clients = rpc_server_new(NULL);
+  server->peers = rpc_server_new(NULL);
+  make_states(server);
+  Failure *failure = rpc_server_add_listener(server->clients, listen, ret_port);
+  if (!failure)
+    failure = rpc_server_add_listener(server->peers, peer_listen, ret_peer_port);
+  if (failure) {
+    broker_server_free(server);
+    return failure;
+  }
+  add_services(server);
+  *ret_server = server;
+  return NULL;
+}
+
+void broker_server_start(BrokerServer *server) {
+  server->started = TRUE;
+  rpc_server_start(server->clients);
+  rpc_server_start(server->peers);
+  broker_server_set_health(server, FALSE);
+}
+
+void broker_server_set_health(BrokerServer *server, gboolean serving) {
+  rpc_server_set_health(server->clients, "", serving);
+  rpc_server_set_health(server->peers, "", serving);
+}
+
+/* ---- the end ---- */
+
+typedef struct {
+  Shard *shard;
+  Producer *producer;
+} Ending;
+
+static void end_on_loop(gpointer data) {
+  Ending *ending = data;
+  producer_free(ending->producer);
+  front_end_refreshes(ending->shard->front);
+  shard_retire(ending->shard);
+}
+
+static void nothing(gpointer data) {
+  (void)data;
+}
+
+/* What was posted before this has run when it returns; twice, for what that posted to each other. */
+static void flush_loops(Broker *broker) {
+  for (guint i = 0; i < 2 * broker->shard_count; i++)
+    loop_call_and_wait(broker->shards[i % broker->shard_count]->loop, nothing, NULL);
+}
+
+void broker_server_drain(BrokerServer *server, guint grace_ms) {
+  Broker *broker = server->broker;
+  g_atomic_int_set(&broker->draining, 1);
+  broker_server_set_health(server, FALSE);
+  rpc_server_drain(server->clients, grace_ms);
+  rpc_server_drain(server->peers, grace_ms);
+  for (guint i = 0; i < broker->shard_count; i++) {
+    Ending ending = {.shard = broker->shards[i], .producer = server->producers[i]};
+    server->producers[i] = NULL;
+    loop_call_and_wait(broker->shards[i]->loop, end_on_loop, &ending);
+  }
+  flush_loops(broker);
+}
+
+void broker_server_free(BrokerServer *server) {
+  if (!server)
+    return;
+  rpc_server_free(server->clients);
+  rpc_server_free(server->peers);
+  for (guint i = 0; i < server->broker->shard_count; i++) {
+    producer_free(server->producers[i]);
+    read_service_free(server->readers[i]);
+    g_free(server->forwards[i]);
+  }
+  g_free(server->loops);
+  g_free(server->fronts);
+  g_free(server->producers);
+  g_free(server->readers);
+  g_free(server->forwards);
+  g_free(server);
+}
