@@ -90,9 +90,8 @@ static void finish_pending(Host *host, guint64 index) {
 
 /* ---- Applying ---- */
 
-G_NORETURN static void end_corrupt(const Failure *failure, guint64 index) {
-  slog_error("the log can't be applied; this controller ends", "index", SLOG_INT(index), "error",
-             failure_message(failure), NULL);
+G_NORETURN static void end_corrupt(const Failure *failure) {
+  slog_error("the log can't be applied; this controller ends", "error", failure_message(failure), NULL);
   exit(EXIT_CORRUPT);
 }
 
@@ -116,13 +115,13 @@ static Failure *open_entry(Host *host, const RaftEntry *entry, GPtrArray **ret_r
   return failure;
 }
 
-static void apply_entry(Host *host, const RaftEntry *entry) {
+static Failure *apply_entry(Host *host, const RaftEntry *entry) {
   if (entry->kind == RAFT_ENTRY_KIND(METADATA)) {
     g_autoptr(GPtrArray) records = NULL;
     g_autoptr(MetadataImage) image = NULL;
-    g_autoptr(Failure) failure = open_entry(host, entry, &records, &image);
+    Failure *failure = open_entry(host, entry, &records, &image);
     if (failure)
-      end_corrupt(failure, entry->index);
+      return failure;
     set_image(&host->image, image);
     if (g_queue_is_empty(&host->pending))
       set_image(&host->tip, image);
@@ -132,6 +131,15 @@ static void apply_entry(Host *host, const RaftEntry *entry) {
     }
   }
   finish_pending(host, entry->index);
+  return NULL;
+}
+
+/* In order, up to the first that fails. */
+static Failure *apply_entries(Host *host, const GPtrArray *entries) {
+  Failure *failure = NULL;
+  for (guint i = 0; i < entries->len && !failure; i++)
+    failure = apply_entry(host, entries->pdata[i]);
+  return failure;
 }
 
 /* ---- The disk's thread ---- */
@@ -201,7 +209,7 @@ static void maybe_snapshot(Host *host) {
   DiskJob *job = g_new0(DiskJob, 1);
   Failure *failure = raft_core_snapshot_meta(host->core, applied, &job->meta);
   if (failure)
-    end_corrupt(failure, applied);
+    end_corrupt(failure);
   job->snapshot = metadata_image_ref(host->image);
   host->snapshotting = TRUE;
   job_start(host, job, snapshot_run);
@@ -233,8 +241,9 @@ static void pump(Host *host) {
     return;
   host->pumping = TRUE;
   while (!host->writing && raft_core_ready(host->core, &ready)) {
-    for (guint i = 0; i < ready.committed->len; i++)
-      apply_entry(host, ready.committed->pdata[i]);
+    g_autoptr(Failure) failure = apply_entries(host, ready.committed);
+    if (failure)
+      end_corrupt(failure);
     if (!ready.write_id) {
       raft_ready_clear(&ready);
       continue;
@@ -393,6 +402,17 @@ Failure *host_bootstrap(RaftLogStore *store, const HostOptions *options, const c
   return NULL;
 }
 
+/* Apply what is known to be committed, so that the image is whole from the start. */
+static Failure *apply_loaded(Host *host) {
+  RaftReady ready;
+  if (!raft_core_ready(host->core, &ready))
+    return NULL;
+  INVARIANT(ready.write_id == 0, "a core that heard of no event has nothing to write");
+  Failure *failure = apply_entries(host, ready.committed);
+  raft_ready_clear(&ready);
+  return failure;
+}
+
 static Failure *load(Host *host) {
   RaftStart start = {0};
   g_autoptr(GBytes) snapshot = NULL;
@@ -412,7 +432,7 @@ static Failure *load(Host *host) {
   if (!failure)
     failure = raft_core_new(&options, &start, &host->core);
   raft_log_start_clear(&start);
-  return failure;
+  return failure ? failure : apply_loaded(host);
 }
 
 Failure *host_new(Loop *loop, RaftLogStore *store, const HostOptions *options, Host **ret_host) {
@@ -425,6 +445,7 @@ Failure *host_new(Loop *loop, RaftLogStore *store, const HostOptions *options, H
   host->options.peer_address = host->peer_address;
   host->store = store;
   host->image = metadata_image_new();
+  host->tip = metadata_image_ref(host->image);
   host->listeners = g_array_new(FALSE, FALSE, sizeof(HostListener));
   g_queue_init(&host->pending);
   Failure *failure = load(host);
@@ -432,7 +453,7 @@ Failure *host_new(Loop *loop, RaftLogStore *store, const HostOptions *options, H
     host->store = NULL; /* stays the caller's */
     return failure;
   }
-  host->tip = metadata_image_ref(host->image);
+  set_image(&host->tip, host->image);
   host->disk = loop_new("raft-disk", DISK_MAILBOX_MAX);
   *ret_host = g_steal_pointer(&host);
   return NULL;

@@ -47,7 +47,7 @@ struct RaftLogStore {
   rocksdb_options_t *options;
   rocksdb_readoptions_t *read;
   rocksdb_writeoptions_t *write; /* synced */
-  guint64 first, next;           /* entries in [first, next); both 0 before load */
+  guint64 first, next;           /* entries in [first, next), as of load; of an empty log before it */
 };
 
 /* ---- Keys and values ---- */
@@ -126,6 +126,14 @@ static Failure *get(const RaftLogStore *store, const char *key, GBytes **ret_val
   failure = check_value(store, key, key, strlen(key), data, size, &checked);
   if (!failure)
     *ret_value = g_bytes_new_from_bytes(raw, 0, checked);
+  return failure;
+}
+
+Failure *raft_log_store_is_empty(RaftLogStore *store, gboolean *ret_empty) {
+  g_autoptr(GBytes) state = NULL;
+  Failure *failure = get(store, KEY_STATE, &state);
+  if (!failure)
+    *ret_empty = state == NULL;
   return failure;
 }
 
@@ -378,6 +386,7 @@ Failure *raft_log_store_open(const char *path, gboolean create, guint64 node_id,
     return failure_new(FAILURE(INVALID_FIELD), "The folder %s can't be made: %s.", path, g_strerror(errno));
   g_autoptr(RaftLogStore) store = g_new0(RaftLogStore, 1);
   store->path = g_strdup(path);
+  store->first = store->next = 1;
   store->options = options_new(create);
   store->read = rocksdb_readoptions_create();
   store->write = rocksdb_writeoptions_create();

@@ -32,6 +32,8 @@ Failure *raft_log_store_open(const char *path, gboolean create, guint64 node_id,
 void raft_log_store_close(RaftLogStore *store); /* NULL is fine */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(RaftLogStore, raft_log_store_close)
 
+/* Nothing was ever written to it: it waits for a bootstrap. */
+Failure *raft_log_store_is_empty(RaftLogStore *store, gboolean *ret_empty);
 /* Read everything back, each value checked against its CRC-32C.
  *
  * @ret_start: entries are owned by the caller: raft_log_start_clear

@@ -1,0 +1,346 @@
+#include "controller/metadata/image.h"
+#include "tests/shim/shim.h"
+#include "tests/unit/controller/fixture.h"
+
+#define LONG_SESSION_MS 20000
+#define SHORT_SESSION_MS 400
+
+/* ---- Topics ---- */
+
+TEST(controller, creates_topics_and_keeps_them_over_a_restart) {
+  Fixture fixture;
+  fixture_init(&fixture, LONG_SESSION_MS);
+  fixture_start(&fixture);
+  guint64 epoch = fixture_add_broker(&fixture, 1);
+  fixture_add_broker(&fixture, 2);
+  for (guint i = 0; i < 30; i++) { /* past a snapshot */
+    g_autofree char *name = g_strdup_printf("topic-%u", i);
+    EXPECT_NULL(fixture_create_topic(&fixture, name, 2));
+  }
+  EXPECT_EQ_INT(1, fixture_leader(&fixture, "topic-0", 0));
+  EXPECT_EQ_INT(2, fixture_leader(&fixture, "topic-0", 1));
+  fixture_stop(&fixture);
+  fixture.options.bootstrap = FALSE;
+  fixture_start(&fixture);
+  for (guint i = 0; i < 30; i++) {
+    g_autofree char *name = g_strdup_printf("topic-%u", i);
+    EXPECT_EQ_INT(1, fixture_leader(&fixture, name, 0));
+  }
+  /* The registration is still good, and the session is a full one again. */
+  gboolean fenced = TRUE, may_stop = FALSE;
+  EXPECT_NULL(fixture_heartbeat(&fixture, 1, epoch, FALSE, &fenced, &may_stop));
+  EXPECT_FALSE(fenced);
+  g_autoptr(Failure) failure = fixture_create_topic(&fixture, "topic-7", 1);
+  EXPECT_EQ_INT(FAILURE(TOPIC_EXISTS), failure_reason(failure));
+  fixture_clear(&fixture);
+}
+
+TEST(controller, checks_without_changing_when_asked_to) {
+  Fixture fixture;
+  fixture_init(&fixture, LONG_SESSION_MS);
+  fixture_start(&fixture);
+  fixture_add_broker(&fixture, 1);
+  Milena__V1__CreateTopicRequest request = MILENA__V1__CREATE_TOPIC_REQUEST__INIT;
+  request.name = (char *)"maybe";
+  request.partitions = 3;
+  request.validate_only = TRUE;
+  g_autoptr(RpcMessage) message = NULL;
+  EXPECT_NULL(
+      fixture_call(&fixture, FALSE, &milena__v1__admin_service__descriptor, "CreateTopic", &request.base, &message));
+  const Milena__V1__CreateTopicResponse *response = rpc_message_body(message);
+  EXPECT_EQ_INT(3, response->topic->n_partitions);
+  EXPECT_EQ_INT(-2, fixture_leader(&fixture, "maybe", 0));
+  fixture_clear(&fixture);
+}
+
+TEST(controller, works_on_topics_on_the_peers_listener_too) {
+  Fixture fixture;
+  fixture_init(&fixture, LONG_SESSION_MS);
+  fixture_start(&fixture);
+  fixture_add_broker(&fixture, 1);
+  const ProtobufCServiceDescriptor *admin = &milena__v1__admin_service__descriptor;
+  EXPECT_NULL(fixture_create_topic(&fixture, "a", 1));
+  Milena__V1__AddPartitionsRequest add = MILENA__V1__ADD_PARTITIONS_REQUEST__INIT;
+  add.name = (char *)"a";
+  add.total_partitions = 4;
+  g_autoptr(RpcMessage) added = NULL;
+  EXPECT_NULL(fixture_call(&fixture, TRUE, admin, "AddPartitions", &add.base, &added));
+  EXPECT_CONTAINS(((const Milena__V1__AddPartitionsResponse *)rpc_message_body(added))->warning, "Keys move");
+  Milena__V1__UpdateTopicRequest update = MILENA__V1__UPDATE_TOPIC_REQUEST__INIT;
+  Google__Protobuf__FieldMask mask = GOOGLE__PROTOBUF__FIELD_MASK__INIT;
+  char *paths[] = {(char *)"flush"};
+  Milena__V1__TopicConfig config = MILENA__V1__TOPIC_CONFIG__INIT;
+  config.flush = MILENA__V1__FLUSH__FLUSH_OS;
+  mask.n_paths = 1;
+  mask.paths = paths;
+  update.name = (char *)"a";
+  update.config = &config;
+  update.update_mask = &mask;
+  g_autoptr(RpcMessage) updated = NULL;
+  EXPECT_NULL(fixture_call(&fixture, TRUE, admin, "UpdateTopic", &update.base, &updated));
+  const Milena__V1__UpdateTopicResponse *response = rpc_message_body(updated);
+  EXPECT_EQ_INT(MILENA__V1__FLUSH__FLUSH_OS, response->topic->effective_config->flush);
+  EXPECT_EQ_INT(4, response->topic->n_partitions);
+  Milena__V1__DeleteTopicRequest remove = MILENA__V1__DELETE_TOPIC_REQUEST__INIT;
+  remove.name = (char *)"a";
+  EXPECT_NULL(fixture_call(&fixture, TRUE, admin, "DeleteTopic", &remove.base, NULL));
+  EXPECT_EQ_INT(-2, fixture_leader(&fixture, "a", 0));
+  fixture_clear(&fixture);
+}
+
+/* ---- Sessions ---- */
+
+TEST(controller, fences_a_broker_that_falls_silent_and_takes_it_back) {
+  Fixture fixture;
+  fixture_init(&fixture, SHORT_SESSION_MS);
+  fixture_start(&fixture);
+  guint64 epoch = fixture_add_broker(&fixture, 1);
+  EXPECT_NULL(fixture_create_topic(&fixture, "a", 1));
+  gint32 leader = 1;
+  for (guint i = 0; i < 200 && leader == 1; i++) {
+    g_usleep(20000);
+    leader = fixture_leader(&fixture, "a", 0);
+  }
+  EXPECT_EQ_INT(-1, leader);
+  gboolean fenced = TRUE, may_stop = FALSE;
+  EXPECT_NULL(fixture_heartbeat(&fixture, 1, epoch, FALSE, &fenced, &may_stop));
+  EXPECT_FALSE(fenced);
+  EXPECT_EQ_INT(1, fixture_leader(&fixture, "a", 0));
+  fixture_clear(&fixture);
+}
+
+TEST(controller, lets_a_broker_stop_at_once) {
+  Fixture fixture;
+  fixture_init(&fixture, LONG_SESSION_MS);
+  fixture_start(&fixture);
+  guint64 epoch = fixture_add_broker(&fixture, 1);
+  EXPECT_NULL(fixture_create_topic(&fixture, "a", 1));
+  gboolean fenced = FALSE, may_stop = FALSE;
+  EXPECT_NULL(fixture_heartbeat(&fixture, 1, epoch, TRUE, &fenced, &may_stop));
+  EXPECT_TRUE(fenced);
+  EXPECT_TRUE(may_stop);
+  EXPECT_EQ_INT(-1, fixture_leader(&fixture, "a", 0));
+  /* A heartbeat that was on its way does not bring it back. */
+  EXPECT_NULL(fixture_heartbeat(&fixture, 1, epoch, FALSE, &fenced, &may_stop));
+  EXPECT_TRUE(fenced);
+  /* Its id is free at once, also for another folder. */
+  Milena__Internal__V1__RegisterNodeRequest request = fixture_registration(1, 50, 51);
+  guint64 next = 0;
+  EXPECT_NULL(fixture_register(&fixture, &request, &next));
+  EXPECT_TRUE(next > epoch);
+  g_autoptr(Failure) stale = fixture_heartbeat(&fixture, 1, epoch, FALSE, &fenced, &may_stop);
+  EXPECT_EQ_INT(FAILURE(FENCED), failure_reason(stale));
+  fixture_clear(&fixture);
+}
+
+TEST(controller, refuses_a_second_process_of_an_id_until_the_session_ends) {
+  Fixture fixture;
+  fixture_init(&fixture, SHORT_SESSION_MS);
+  fixture_start(&fixture);
+  fixture_add_broker(&fixture, 1);
+  Milena__Internal__V1__RegisterNodeRequest request = fixture_registration(1, 50, 51);
+  guint64 epoch = 0;
+  g_autoptr(Failure) failure = fixture_register(&fixture, &request, &epoch);
+  EXPECT_EQ_INT(FAILURE(DUPLICATE_ID), failure_reason(failure));
+  for (guint i = 0; i < 200 && failure; i++) {
+    g_usleep(20000);
+    g_clear_pointer(&failure, failure_free);
+    failure = fixture_register(&fixture, &request, &epoch);
+  }
+  EXPECT_NULL(failure);
+  fixture_clear(&fixture);
+}
+
+/* ---- Streams ---- */
+
+/* A follower of the metadata: what brokers do. */
+typedef struct {
+  GMutex mutex;
+  GCond cond;
+  MetadataImage *image;   /* NULL before the first snapshot */
+  MetadataImage *partial; /* a snapshot that is not complete */
+  guint snapshots, deltas, idles;
+  gboolean closed;
+} Observer;
+
+static void observer_apply(MetadataImage **place, MetadataRecord **records, gsize count, guint64 version) {
+  MetadataImage *next = NULL;
+  g_autoptr(Failure) failure = metadata_image_apply(*place, records, count, version, &next);
+  EXPECT_NULL(failure);
+  metadata_image_unref(*place);
+  *place = next;
+}
+
+static void observer_take(Observer *observer, const Milena__Internal__V1__FollowMetadataResponse *frame) {
+  if (frame->frame_case == MILENA__INTERNAL__V1__FOLLOW_METADATA_RESPONSE__FRAME_SNAPSHOT_PART) {
+    const Milena__Internal__V1__MetadataSnapshotPart *part = frame->snapshot_part;
+    if (!observer->partial)
+      observer->partial = metadata_image_new();
+    observer_apply(&observer->partial, part->records, part->n_records, part->version);
+    if (!part->last)
+      return;
+    observer->snapshots++;
+    metadata_image_unref(observer->image);
+    observer->image = g_steal_pointer(&observer->partial);
+  } else if (frame->frame_case == MILENA__INTERNAL__V1__FOLLOW_METADATA_RESPONSE__FRAME_DELTA) {
+    observer->deltas++;
+    observer_apply(&observer->image, frame->delta->records, frame->delta->n_records, frame->delta->version);
+  } else {
+    observer->idles++;
+  }
+}
+
+static void observer_message(RpcClientCall *call, RpcMessage *message, gpointer state) {
+  Observer *observer = state;
+  if (!message)
+    return;
+  g_mutex_lock(&observer->mutex);
+  observer_take(observer, rpc_message_body(message));
+  g_cond_signal(&observer->cond);
+  g_mutex_unlock(&observer->mutex);
+  rpc_client_call_read(call);
+}
+
+static void observer_closed(RpcClientCall *call, const Failure *failure, gpointer state) {
+  (void)call;
+  (void)failure;
+  Observer *observer = state;
+  g_mutex_lock(&observer->mutex);
+  observer->closed = TRUE;
+  g_cond_signal(&observer->cond);
+  g_mutex_unlock(&observer->mutex);
+}
+
+typedef struct {
+  Fixture *fixture;
+  Loop *loop;
+  Observer *observer;
+  guint64 version;
+  RpcClientCall *call;
+} Follow;
+
+static void follow_on_loop(gpointer data) {
+  static const RpcClientEvents EVENTS = {.message = observer_message, .closed = observer_closed};
+  Follow *follow = data;
+  follow->call = rpc_client_stream(follow->fixture->client, controller_peer_address(follow->fixture->controller),
+                                   &milena__internal__v1__controller_service__descriptor, "FollowMetadata", G_MAXINT64,
+                                   follow->loop, &EVENTS, follow->observer);
+  Milena__Internal__V1__FollowMetadataRequest request = MILENA__INTERNAL__V1__FOLLOW_METADATA_REQUEST__INIT;
+  request.version = follow->version;
+  rpc_client_call_send(follow->call, &request.base, NULL, 0);
+  rpc_client_call_half_close(follow->call);
+  rpc_client_call_read(follow->call);
+}
+
+/* Wait until the observer sees a topic (or, without a name, an idle frame). */
+static gboolean observer_wait(Observer *observer, const char *topic) {
+  gint64 until_us = g_get_monotonic_time() + 10 * G_USEC_PER_SEC;
+  gboolean seen = FALSE, in_time = TRUE;
+  g_mutex_lock(&observer->mutex);
+  while (!seen && in_time) {
+    seen = topic ? observer->image && metadata_image_topic_by_name(observer->image, topic) : observer->idles > 0;
+    if (!seen)
+      in_time = g_cond_wait_until(&observer->cond, &observer->mutex, until_us);
+  }
+  g_mutex_unlock(&observer->mutex);
+  return seen;
+}
+
+static void observer_wait_closed(Observer *observer) {
+  g_mutex_lock(&observer->mutex);
+  while (!observer->closed)
+    g_cond_wait(&observer->cond, &observer->mutex);
+  g_mutex_unlock(&observer->mutex);
+}
+
+static void observer_init(Observer *observer) {
+  *observer = (Observer){.snapshots = 0};
+  g_mutex_init(&observer->mutex);
+  g_cond_init(&observer->cond);
+}
+
+static void observer_clear(Observer *observer) {
+  metadata_image_unref(observer->image);
+  metadata_image_unref(observer->partial);
+  g_mutex_clear(&observer->mutex);
+  g_cond_clear(&observer->cond);
+}
+
+TEST(follow, gets_a_snapshot_then_changes_and_goes_on_from_its_version) {
+  Fixture fixture;
+  Observer observer;
+  fixture_init(&fixture, LONG_SESSION_MS);
+  fixture_start(&fixture);
+  observer_init(&observer);
+  fixture_add_broker(&fixture, 1);
+  EXPECT_NULL(fixture_create_topic(&fixture, "before", 9000)); /* more than one part of a snapshot */
+  g_autoptr(Loop) loop = loop_new("observer", 100);
+  loop_start(loop);
+  Follow follow = {.fixture = &fixture, .loop = loop, .observer = &observer};
+  loop_call_and_wait(loop, follow_on_loop, &follow);
+  EXPECT_TRUE(observer_wait(&observer, "before"));
+  EXPECT_EQ_INT(9000, metadata_image_partition_count(observer.image));
+  EXPECT_NULL(fixture_create_topic(&fixture, "after", 1));
+  EXPECT_TRUE(observer_wait(&observer, "after"));
+  EXPECT_EQ_INT(1, observer.snapshots);
+  EXPECT_EQ_INT(1, observer.deltas);
+  rpc_client_call_cancel(follow.call);
+  observer_wait_closed(&observer);
+  rpc_client_call_unref(follow.call);
+  /* Again, from the version that it has: the change in between comes alone. */
+  EXPECT_NULL(fixture_create_topic(&fixture, "between", 1));
+  observer.closed = FALSE;
+  follow.version = metadata_image_version(observer.image);
+  loop_call_and_wait(loop, follow_on_loop, &follow);
+  EXPECT_TRUE(observer_wait(&observer, "between"));
+  EXPECT_EQ_INT(1, observer.snapshots);
+  EXPECT_EQ_INT(2, observer.deltas);
+  EXPECT_TRUE(observer_wait(&observer, NULL));
+  /* A controller that stops ends the stream. */
+  fixture_stop(&fixture);
+  observer_wait_closed(&observer);
+  rpc_client_call_unref(follow.call);
+  loop_stop(loop);
+  observer_clear(&observer);
+  fixture_clear(&fixture);
+}
+
+/* ---- Starting ---- */
+
+TEST(start, says_why_it_can_not) {
+  Fixture fixture;
+  fixture_init(&fixture, LONG_SESSION_MS);
+  fixture.options.bootstrap = FALSE;
+  Controller *controller = NULL;
+  g_autoptr(Failure) missing = controller_start(&fixture.options, &controller);
+  EXPECT_CONTAINS(failure_message(missing), "holds no controller's log");
+  fixture.options.bootstrap = TRUE;
+  fixture_start(&fixture);
+  ControllerOptions second = fixture.options;
+  g_autoptr(Failure) locked = controller_start(&second, &controller);
+  EXPECT_EQ_INT(FAILURE(DUPLICATE_ID), failure_reason(locked));
+  fixture_stop(&fixture);
+  second.cluster_id = "00000000-0000-4000-8000-000000000000";
+  g_autoptr(Failure) foreign = controller_start(&second, &controller);
+  EXPECT_EQ_INT(FAILURE(CLUSTER_MISMATCH), failure_reason(foreign));
+  EXPECT_NULL(controller);
+  fixture_clear(&fixture);
+}
+
+TEST(start, takes_the_cluster_id_that_it_is_given) {
+  static const char ID[] = "12345678-1234-4234-8234-123456789abc";
+  Fixture fixture;
+  fixture_init(&fixture, LONG_SESSION_MS);
+  fixture.options.cluster_id = ID;
+  fixture_start(&fixture);
+  Milena__V1__GetMetadataRequest request = MILENA__V1__GET_METADATA_REQUEST__INIT;
+  g_autoptr(RpcMessage) message = NULL;
+  EXPECT_NULL(
+      fixture_call(&fixture, FALSE, &milena__v1__metadata_service__descriptor, "GetMetadata", &request.base, &message));
+  const Milena__V1__GetMetadataResponse *response = rpc_message_body(message);
+  EXPECT_EQ_STR(ID, response->cluster->cluster_id);
+  EXPECT_EQ_INT(1, response->cluster->active_controller_id);
+  ASSERT_EQ_INT(1, response->cluster->n_controllers);
+  EXPECT_EQ_STR(controller_address(fixture.controller), response->cluster->controllers[0]->address);
+  fixture_clear(&fixture);
+}
