@@ -15,6 +15,8 @@
 
 /* Longer than a fsync takes on a busy disk, shorter than a session. */
 #define CALL_TIMEOUT_MS 3000
+/* How often a process that wants to stop asks whether it may. */
+#define LEAVE_POLL_MS 50
 /* A coordinator has no folder whose lock proves that its predecessor is gone: it waits for that one's session to end.
  */
 #define DUPLICATE_PATIENCE_MS 20000
@@ -36,6 +38,7 @@ struct Membership {
   Backoff backoff;
   guint64 epoch; /* 0: not registered */
   guint heartbeat_ms;
+  guint64 told_version; /* of the metadata, in the last heartbeat */
   gboolean fenced;
   gint64 first_duplicate_us; /* when DUPLICATE_ID was first heard; 0: never */
 
@@ -147,6 +150,7 @@ static void on_registered(RpcMessage *response, const Failure *failure, gpointer
   gint64 interval_ms = interval ? interval->seconds * 1000 + interval->nanos / 1000000 : 1000;
   membership->heartbeat_ms = (guint)CLAMP(interval_ms, 10, 60000);
   membership->epoch = body->epoch;
+  membership->told_version = 0;
   membership->fenced = TRUE;
   membership->first_duplicate_us = 0;
   backoff_reset(&membership->backoff);
@@ -172,6 +176,17 @@ static void register_node(Membership *membership) {
 
 /* ---- Heartbeats ---- */
 
+static guint64 image_version(Membership *membership) {
+  MetadataImage *image = follower_image(membership->follower);
+  return image ? metadata_image_version(image) : 0;
+}
+
+/* The next heartbeat may end the fencing: it tells that the image has reached the registration. */
+static gboolean has_news(Membership *membership) {
+  return membership->fenced && membership->epoch && membership->told_version < membership->epoch &&
+         image_version(membership) >= membership->epoch;
+}
+
 static void heartbeat_answered(Membership *membership, const Milena__Internal__V1__HeartbeatResponse *body) {
   backoff_reset(&membership->backoff);
   if (membership->leaving && body->may_stop) {
@@ -182,7 +197,8 @@ static void heartbeat_answered(Membership *membership, const Milena__Internal__V
     membership->fenced = body->fenced;
     membership->events.fenced(membership->fenced, membership->data);
   }
-  act_in(membership, membership->leaving ? MIN(membership->heartbeat_ms, 50) : membership->heartbeat_ms);
+  guint delay_ms = membership->leaving ? MIN(membership->heartbeat_ms, LEAVE_POLL_MS) : membership->heartbeat_ms;
+  act_in(membership, has_news(membership) ? 0 : delay_ms);
 }
 
 static void on_heartbeat(RpcMessage *response, const Failure *failure, gpointer data) {
@@ -210,12 +226,12 @@ static void on_heartbeat(RpcMessage *response, const Failure *failure, gpointer 
 }
 
 static void heartbeat(Membership *membership) {
-  MetadataImage *image = follower_image(membership->follower);
+  membership->told_version = image_version(membership);
   Milena__Internal__V1__HeartbeatRequest request = MILENA__INTERNAL__V1__HEARTBEAT_REQUEST__INIT;
   request.kind = membership->kind;
   request.id = membership->id;
   request.epoch = membership->epoch;
-  request.metadata_version = image ? metadata_image_version(image) : 0;
+  request.metadata_version = membership->told_version;
   request.shutting_down = membership->leaving;
   start_call(membership, "Heartbeat", &request.base, on_heartbeat);
 }
@@ -236,8 +252,8 @@ static void membership_act(Membership *membership) {
 static void on_image(MetadataImage *image, gpointer data) {
   Membership *membership = data;
   membership->events.image(image, membership->data);
-  if (membership->fenced && membership->epoch && metadata_image_version(image) >= membership->epoch)
-    act_soon(membership); /* caught up: no need to wait for the next heartbeat */
+  if (has_news(membership))
+    act_soon(membership);
 }
 
 static void on_follower_refused(const Failure *failure, gpointer data) {
