@@ -19,6 +19,8 @@
 
 /* Streams are not moved more often: brokers that disagree would be asked in turn for ever. */
 #define MOVE_INTERVAL_US (500 * G_TIME_SPAN_MILLISECOND)
+/* How long the broker that is followed may take to tell what it said elsewhere: then the stream is opened anew. */
+#define TELL_INTERVAL_US (300 * G_TIME_SPAN_MILLISECOND)
 
 typedef enum { WATCH_IDLE, WATCH_CONNECTING, WATCH_LIVE, WATCH_PAUSING, WATCH_STOPPED } WatchState;
 
@@ -30,6 +32,7 @@ struct Watch {
   GSource *timer;      /* in CONNECTING and PAUSING */
   guint failures;      /* in a row */
   gint64 moved_us;
+  gint64 behind_us; /* since when the stream is known to be behind its own broker; 0 when it is not */
 };
 
 static void watch_connect(Watch *watch);
@@ -98,6 +101,7 @@ static Failure *watch_apply(Watch *watch, const Milena__V1__WatchMetadataRespons
     return failure;
   watch->state = WATCH_LIVE;
   watch->failures = 0;
+  watch->behind_us = 0;
   watch_clear_timer(watch);
   client_address_answered(watch->client, watch->address);
   client_set_trouble(watch->client, NULL);
@@ -155,7 +159,11 @@ void watch_move(Watch *watch, const char *address) {
   LOOP_ASSERT_CURRENT(client_loop(watch->client));
   gint64 now_us = g_get_monotonic_time();
   gboolean there = watch->state == WATCH_LIVE && strcmp(watch->address, address) == 0;
-  if (watch->state == WATCH_STOPPED || there || now_us < watch->moved_us + MOVE_INTERVAL_US)
+  if (watch->behind_us == 0)
+    watch->behind_us = now_us;
+  if (there && now_us < watch->behind_us + TELL_INTERVAL_US)
+    return;
+  if (watch->state == WATCH_STOPPED || now_us < watch->moved_us + MOVE_INTERVAL_US)
     return;
   watch->moved_us = now_us;
   watch_drop_call(watch);

@@ -11,7 +11,8 @@ typedef struct Watch Watch;
 Watch *watch_new(MilenaClient *client);
 /* Begin; more than once is fine. */
 void watch_start(Watch *watch);
-/* Go on at @address, unless the stream is already there or was moved a moment ago. */
+/* The broker at @address knows more: go on there, unless the stream was moved a moment ago. If it is there already it
+ * is opened anew, should it not tell by itself soon; so this is called again while there is need. */
 void watch_move(Watch *watch, const char *address);
 /* End the stream: nothing is published any more. */
 void watch_stop(Watch *watch);

@@ -36,12 +36,12 @@ void fake_cluster_start_broker(FakeCluster *cluster, gint32 broker_id);
 
 typedef enum {
   FAULT_NONE,
-  FAULT_REFUSE,            /* answer with `reason`; nothing is written */
-  FAULT_WRITE_AND_REFUSE,  /* answer with `reason`; it is written */
-  FAULT_WRITE_AND_BREAK,   /* write it, then break the stream without an answer */
-  FAULT_BREAK,             /* break the stream without writing or answering */
-  FAULT_DRAIN,             /* say Draining, do not take the item, end the stream with OK */
-  FAULT_SILENCE,           /* never answer; nothing is written */
+  FAULT_REFUSE,           /* answer with `reason`; nothing is written */
+  FAULT_WRITE_AND_REFUSE, /* answer with `reason`; it is written */
+  FAULT_WRITE_AND_BREAK,  /* write it, then break the stream without an answer */
+  FAULT_BREAK,            /* break the stream without writing or answering */
+  FAULT_DRAIN,            /* say Draining, do not take the item, end the stream with OK */
+  FAULT_SILENCE,          /* never answer; nothing is written */
 } FaultKind;
 /* The next @count produced items of any partition meet this. */
 void fake_cluster_fault(FakeCluster *cluster, FaultKind kind, FailureReason reason, guint count);
@@ -49,12 +49,12 @@ void fake_cluster_fault(FakeCluster *cluster, FaultKind kind, FailureReason reas
 void fake_cluster_hold(FakeCluster *cluster, gboolean hold);
 
 typedef struct {
-  guint items;         /* produced items that arrived */
-  guint held;          /* now kept back */
-  guint held_max;      /* of one partition, ever */
-  guint64 records;     /* written */
-  guint64 fetches;     /* calls */
-  guint watches;       /* streams that were opened */
+  guint items;     /* produced items that arrived */
+  guint held;      /* now kept back */
+  guint held_max;  /* of one partition, ever */
+  guint64 records; /* written */
+  guint64 fetches; /* calls */
+  guint watches;   /* streams that were opened */
 } FakeCounters;
 FakeCounters fake_cluster_counters(FakeCluster *cluster);
 gint64 fake_cluster_log_end(FakeCluster *cluster, const char *name, guint partition);

@@ -61,8 +61,6 @@ void fake_tell_watches(FakeCluster *cluster);
 void fake_serve_pending(FakeCluster *cluster);
 /* Answer what was held. */
 void fake_release_held(FakeCluster *cluster);
-/* Drop every call of a broker that goes away. */
-void fake_forget_calls(FakeBroker *broker);
 
 extern const RpcMethodHandler FAKE_METADATA_HANDLERS[];
 extern const RpcMethodHandler FAKE_ADMIN_HANDLERS[];
