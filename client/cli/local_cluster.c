@@ -101,9 +101,23 @@ static int say_failed(Cli *cli, const LocalPlan *plan, const Coming *coming, con
   return CLI_FAILED;
 }
 
+/* A stranger on one of its ports would be taken for it, or keep it from starting. */
+static int check_ports(Cli *cli, const LocalNode *node) {
+  guint16 ports[] = {node->port, node->peer_port};
+  for (guint i = 0; i < G_N_ELEMENTS(ports); i++)
+    if (ports[i] && health_is_listening(ports[i]))
+      return cli_failed_text(cli,
+                             "%s can't start: another process listens on 127.0.0.1:%u already. See which with 'ss "
+                             "-ltnp', or choose other ports with 'milena local up --base-port'.",
+                             node->name, ports[i]);
+  return CLI_OK;
+}
+
 static int start_one(Cli *cli, const LocalPlan *plan, Coming *coming) {
   if (local_process_state(plan, coming->node, &coming->identity) == LOCAL_RUNNING)
     return CLI_OK;
+  if (check_ports(cli, coming->node) != CLI_OK)
+    return CLI_FAILED;
   g_autoptr(Failure) failure = local_process_start(plan, coming->node, &coming->identity, &coming->log_start);
   coming->started = TRUE;
   return failure ? cli_failed_text(cli, "%s", failure_message(failure)) : CLI_OK;
@@ -117,7 +131,7 @@ static int look_at(Cli *cli, const LocalPlan *plan, HealthClient *health, Coming
     return say_failed(cli, plan, coming, what);
   }
   g_autofree char *address = local_node_address(coming->node);
-  coming->health = health_check(health, address, CHECK_TIMEOUT_MS);
+  coming->health = health_check(health, coming->node->port, CHECK_TIMEOUT_MS);
   coming->serves = coming->health == HEALTH_SERVING;
   if (coming->serves && coming->started && !cli->json)
     cli_note(cli, "%s serves at %s (after %.1f s).", coming->node->name, address,
@@ -222,7 +236,7 @@ static Shown shown_make(const LocalPlan *plan, const LocalNode *node, HealthClie
   shown.running = state == LOCAL_RUNNING;
   shown.state = state == LOCAL_ENDED     ? "ended"
                 : state == LOCAL_STOPPED ? "stopped"
-                                         : HEALTHS[health_check(health, shown.address, CHECK_TIMEOUT_MS)];
+                                         : HEALTHS[health_check(health, node->port, CHECK_TIMEOUT_MS)];
   return shown;
 }
 

@@ -1,10 +1,7 @@
 /* A port on which nobody listens is found by a plain connect first: gRPC would wait between its tries. */
 #include "client/cli/local_health.h"
 
-#include <arpa/inet.h>
 #include <netinet/in.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -28,14 +25,9 @@ void health_client_free(HealthClient *client) {
   g_free(client);
 }
 
-/* Somebody listens there. @address: IPv4 and port: our own processes' addresses are. */
-static gboolean is_listening(const char *address) {
-  struct sockaddr_in target = {.sin_family = AF_INET};
-  const char *colon = strrchr(address, ':');
-  g_autofree char *host = g_strndup(address, colon ? (gsize)(colon - address) : 0);
-  if (!colon || inet_pton(AF_INET, host, &target.sin_addr) != 1)
-    return FALSE;
-  target.sin_port = htons((guint16)atoi(colon + 1));
+gboolean health_is_listening(guint16 port) {
+  struct sockaddr_in target = {.sin_family = AF_INET, .sin_port = htons(port)};
+  target.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   gboolean connected = fd >= 0 && connect(fd, (const struct sockaddr *)&target, sizeof target) == 0;
   if (fd >= 0)
@@ -43,9 +35,10 @@ static gboolean is_listening(const char *address) {
   return connected;
 }
 
-Health health_check(HealthClient *client, const char *address, guint timeout_ms) {
-  if (!is_listening(address))
+Health health_check(HealthClient *client, guint16 port, guint timeout_ms) {
+  if (!health_is_listening(port))
     return HEALTH_SILENT;
+  g_autofree char *address = g_strdup_printf("127.0.0.1:%u", port);
   Grpc__Health__V1__HealthCheckRequest request = GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
   g_autoptr(RpcMessage) response = NULL;
   gint64 deadline_us = g_get_monotonic_time() + (gint64)timeout_ms * 1000;

@@ -17,7 +17,9 @@ HealthClient *health_client_new(void);
 void health_client_free(HealthClient *client); /* NULL is fine */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(HealthClient, health_client_free)
 
-/* Ask once. @address: host:port on this machine. */
-Health health_check(HealthClient *client, const char *address, guint timeout_ms);
+/* Somebody listens on this port of 127.0.0.1. */
+gboolean health_is_listening(guint16 port);
+/* Ask the process at this port of 127.0.0.1, once. */
+Health health_check(HealthClient *client, guint16 port, guint timeout_ms);
 
 G_END_DECLS
