@@ -6,19 +6,26 @@
 
 #define CALL_TIMEOUT_US (20 * G_USEC_PER_SEC)
 
+struct timespec fixture_deadline(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  now.tv_sec += CALL_TIMEOUT_US / G_USEC_PER_SEC;
+  return now;
+}
+
 static void on_ready(Controller *controller, gpointer data) {
   (void)controller;
   Fixture *fixture = data;
-  g_mutex_lock(&fixture->mutex);
+  pthread_mutex_lock(&fixture->mutex);
   fixture->ready = TRUE;
-  g_cond_signal(&fixture->cond);
-  g_mutex_unlock(&fixture->mutex);
+  pthread_cond_signal(&fixture->cond);
+  pthread_mutex_unlock(&fixture->mutex);
 }
 
 void fixture_init(Fixture *fixture, gint64 session_timeout_ms) {
   *fixture = (Fixture){.folder = g_build_filename(shim_temp_dir(), "controller", NULL)};
-  g_mutex_init(&fixture->mutex);
-  g_cond_init(&fixture->cond);
+  pthread_mutex_init(&fixture->mutex, NULL);
+  pthread_cond_init(&fixture->cond, NULL);
   fixture->options = (ControllerOptions){
       .id = 1,
       .listen = "127.0.0.1:0",
@@ -43,11 +50,11 @@ void fixture_start(Fixture *fixture) {
   g_autoptr(Failure) failure = controller_start(&fixture->options, &fixture->controller);
   if (failure)
     shim_fail(__FILE__, __LINE__, "%s", failure_message(failure));
-  gint64 until_us = g_get_monotonic_time() + CALL_TIMEOUT_US;
-  g_mutex_lock(&fixture->mutex);
-  while (!fixture->ready && g_cond_wait_until(&fixture->cond, &fixture->mutex, until_us))
+  struct timespec until = fixture_deadline();
+  pthread_mutex_lock(&fixture->mutex);
+  while (!fixture->ready && pthread_cond_timedwait(&fixture->cond, &fixture->mutex, &until) == 0)
     continue;
-  g_mutex_unlock(&fixture->mutex);
+  pthread_mutex_unlock(&fixture->mutex);
   EXPECT_TRUE(fixture->ready);
 }
 
@@ -59,8 +66,8 @@ void fixture_stop(Fixture *fixture) {
 void fixture_clear(Fixture *fixture) {
   fixture_stop(fixture);
   g_free(fixture->folder);
-  g_mutex_clear(&fixture->mutex);
-  g_cond_clear(&fixture->cond);
+  pthread_mutex_destroy(&fixture->mutex);
+  pthread_cond_destroy(&fixture->cond);
 }
 
 Failure *fixture_call(Fixture *fixture, gboolean peer, const ProtobufCServiceDescriptor *service, const char *method,

@@ -1,5 +1,9 @@
-/* A whole controller in the test's process, and a client of it. */
+/* A whole controller in the test's process, and a client of it. pthread's locks, since ThreadSanitizer can't see into
+ * glib's. */
 #pragma once
+
+#include <pthread.h>
+#include <time.h>
 
 #include "milena/internal/v1/controller_service.pb-c.h"
 #include "milena/v1/admin_service.pb-c.h"
@@ -14,11 +18,13 @@ typedef struct {
   RpcClient *client;
   ControllerOptions options;
   char *folder;
-  GMutex mutex;
-  GCond cond;
+  pthread_mutex_t mutex;
+  pthread_cond_t cond;
   gboolean ready;
 } Fixture;
 
+/* When a wait is given up, for pthread_cond_timedwait. */
+struct timespec fixture_deadline(void);
 void fixture_init(Fixture *fixture, gint64 session_timeout_ms);
 void fixture_start(Fixture *fixture); /* and wait until it is ready */
 void fixture_stop(Fixture *fixture);
