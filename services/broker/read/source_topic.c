@@ -5,6 +5,7 @@
 
 typedef struct SourceTopicState {
   Front *front;
+  char *topic, *topic_id;
   FrontRefresh *refresh;
   Timer timer;
 } SourceTopicState;
@@ -12,7 +13,8 @@ typedef struct SourceTopicState {
 /* Fill in what the front knows. */
 static Failure *look(SourceTopic *topic) {
   const MetadataTopic *found = NULL;
-  Failure *failure = front_find_topic(topic->state->front, topic->target.topic, topic->target.topic_id, &found);
+  const SourceTopicState *state = topic->state;
+  Failure *failure = front_find_topic(state->front, state->topic, state->topic_id, &found);
   if (failure != NULL)
     return failure;
   topic->name = g_strdup(found->name);
@@ -41,11 +43,13 @@ SourceTopic *source_topic_new(void) {
 void source_topic_start(SourceTopic *topic, Front *front) {
   SourceTopicState *state = g_new0(SourceTopicState, 1);
   state->front = front;
+  state->topic = g_strdup(topic->target.topic);
+  state->topic_id = g_strdup(topic->target.topic_id);
   topic->state = state;
   g_autoptr(Failure) failure = look(topic);
   if (failure != NULL && front_failure_may_be_stale(failure)) {
-    state->refresh = front_refresh_topic(front, topic->target.topic, topic->target.topic_id, topic->target.deadline_us,
-                                         refreshed, topic);
+    state->refresh =
+        front_refresh_topic(front, state->topic, state->topic_id, topic->target.deadline_us, refreshed, topic);
     return;
   }
   topic->failure = g_steal_pointer(&failure);
@@ -59,6 +63,8 @@ void source_topic_free(SourceTopic *topic) {
     timer_clear(front_timers(topic->state->front), &topic->state->timer);
     if (topic->state->refresh != NULL)
       front_refresh_cancel(topic->state->refresh);
+    g_free(topic->state->topic);
+    g_free(topic->state->topic_id);
     g_free(topic->state);
   }
   g_free(topic->name);

@@ -86,6 +86,12 @@ static void source_clear(GSource **source) {
   g_clear_pointer(source, g_source_unref);
 }
 
+/* The caller's strings are borrowed until start returns. */
+static void target_keep(SourceTarget *target) {
+  target->topic = g_intern_string(target->topic);
+  target->topic_id = g_intern_string(target->topic_id);
+}
+
 static SourceOrigin origin_new(void) {
   return (SourceOrigin){.topic = g_strdup(FAKE_TOPIC),
                         .topic_id = g_strdup(FAKE_TOPIC_ID),
@@ -198,6 +204,7 @@ SourceRead *source_read_new(void) {
 }
 
 void source_read_start(SourceRead *read, Front *front) {
+  target_keep(&read->target);
   LOOP_ASSERT_CURRENT(front->loop);
   struct SourceReadState *state = g_new0(struct SourceReadState, 1);
   state->front = front;
@@ -269,6 +276,7 @@ SourceFind *source_find_new(void) {
 }
 
 void source_find_start(SourceFind *find, Front *front) {
+  target_keep(&find->target);
   find->state = g_new0(struct SourceFindState, 1);
   find->state->front = front;
   g_atomic_int_inc(&front->finds);
@@ -308,6 +316,7 @@ SourceTopic *source_topic_new(void) {
 }
 
 void source_topic_start(SourceTopic *topic, Front *front) {
+  target_keep(&topic->target);
   topic->state = g_new0(struct SourceTopicState, 1);
   topic->state->front = front;
   topic->state->source = loop_add_timeout(front->loop, 0, topic_end, topic);
