@@ -129,17 +129,29 @@ static gint64 segment_bytes(RocksDb *db, rocksdb_column_family_handle_t *cf) {
   return (gint64)(files + (files || memtables > 4096 ? memtables : 0));
 }
 
+/* Only the last segment may lack its catalog entry: that goes with the first group that is written to it. */
+static Failure *check_segments(LogIndex *index) {
+  guint count = log_index_segment_count(index);
+  for (guint i = 0; i + 1 < count; i++)
+    if (!log_index_segment(index, i)->created_ms)
+      return failure_new(FAILURE(CORRUPT_LOG), "segment %u is not in the catalog: synced data is missing",
+                         log_index_segment(index, i)->number);
+  return NULL;
+}
+
 Failure *log_recovery_load(RocksDb *db, const GArray *segments, LogIndex *index, GHashTable *damages) {
   for (guint i = 0; i < segments->len; i++) {
     const RocksSegmentFound *found = &g_array_index(segments, RocksSegmentFound, i);
-    LogSegment *segment = log_segment_new(found->number, found->cf, g_get_real_time() / 1000);
+    LogSegment *segment = log_segment_new(found->number, found->cf, 0);
     segment->bytes = segment_bytes(db, found->cf);
     log_index_add_segment(index, segment);
   }
   g_autoptr(GHashTable) dropped = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
   Loading loading = {.index = index, .damages = damages, .dropped = dropped};
   Failure *failure = for_each(db, db->hot_cf, "hot records", load_hot, &loading);
-  return failure ? failure : for_each(db, db->catalog_cf, "catalog", load_catalog, &loading);
+  if (!failure)
+    failure = for_each(db, db->catalog_cf, "catalog", load_catalog, &loading);
+  return failure ? failure : check_segments(index);
 }
 
 /* ---- verifying ---- */

@@ -19,7 +19,8 @@ typedef struct {
 /* A table of log id → LogDamage that owns both. */
 GHashTable *log_damages_new(void);
 
-/* Fill @index with segments (their handles are taken over), logs and spans. Hot records that can't be read go to
+/* Fill @index with segments (their handles are taken over), logs and spans. The last segment's created_ms is 0 when it
+ * is not in the catalog yet. Hot records that can't be read go to
  * @damages; damage to the catalog fails. */
 Failure *log_recovery_load(RocksDb *db, const GArray *segments, LogIndex *index, GHashTable *damages);
 

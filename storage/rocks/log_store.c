@@ -137,17 +137,23 @@ static void verify(LogStore *store) {
             SLOG_INT(g_hash_table_size(store->damages)), NULL);
 }
 
-/* The first segment of a new store. */
-static void make_first_segment(LogStore *store) {
-  gint64 now_ms = g_get_real_time() / 1000;
+/* See that there is a segment to write to, and that the catalog knows it: a new store has none, and one that stopped
+ * right behind a roll has not noted it yet. */
+static void prepare_active(LogStore *store) {
+  if (log_index_segment_count(store->index) == 0)
+    log_index_add_segment(store->index,
+                          log_segment_new(FIRST_SEGMENT, rocks_db_create_segment(store->db, FIRST_SEGMENT), 0));
+  LogSegment *active = log_index_active(store->index);
+  if (active->created_ms)
+    return;
+  active->created_ms = g_get_real_time() / 1000;
   CatalogBytes bytes;
-  catalog_encode(&(CatalogEntry){.kind = CATALOG_SEGMENT, .segment = FIRST_SEGMENT, .time_ms = now_ms}, &bytes);
-  rocksdb_column_family_handle_t *cf = rocks_db_create_segment(store->db, FIRST_SEGMENT);
-  log_index_add_segment(store->index, log_segment_new(FIRST_SEGMENT, cf, now_ms));
+  catalog_encode(&(CatalogEntry){.kind = CATALOG_SEGMENT, .segment = active->number, .time_ms = active->created_ms},
+                 &bytes);
   char *error = NULL;
   rocksdb_put_cf(store->db->db, store->db->write_options, store->db->catalog_cf, (const char *)bytes.key, bytes.key_len,
                  (const char *)bytes.value, bytes.value_len, &error);
-  rocks_check("writing the first segment", error);
+  rocks_check("noting a segment", error);
 }
 
 /* From here on the store is in use, and not clean. */
@@ -200,8 +206,7 @@ static Failure *open_store(LogStore *store, const LogStoreOptions *options) {
     return failure;
   if (!store->was_clean)
     verify(store);
-  if (log_index_segment_count(store->index) == 0)
-    make_first_segment(store);
+  prepare_active(store);
   failure = mark_in_use(store);
   if (!failure && store->was_created)
     failure = finish_creation(store);

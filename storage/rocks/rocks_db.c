@@ -71,6 +71,16 @@ static rocksdb_block_based_table_options_t *table_options(rocksdb_cache_t *cache
   return table;
 }
 
+/* What the C API has no function for. */
+static rocksdb_options_t *with_text_options(rocksdb_options_t *options) {
+  rocksdb_options_t *changed = rocksdb_options_create();
+  char *error = NULL;
+  rocksdb_get_options_from_string(options, "track_and_verify_wals_in_manifest=true", changed, &error);
+  INVARIANT(!error, "RocksDB knows its own options");
+  rocksdb_options_destroy(options);
+  return changed;
+}
+
 /* Of the database, and of its small column families, where RocksDB's own compaction is right. */
 static rocksdb_options_t *small_options(const LogStoreOptions *options, gboolean create, gboolean direct_io,
                                         rocksdb_cache_t *cache) {
@@ -97,7 +107,7 @@ static rocksdb_options_t *small_options(const LogStoreOptions *options, gboolean
       table_options(cache, rocksdb_block_based_table_index_type_binary_search, 4 << 10);
   rocksdb_options_set_block_based_table_factory(o, table);
   rocksdb_block_based_options_destroy(table);
-  return o;
+  return with_text_options(o); /* a write-ahead log that was synced and is gone, or cut, is damage */
 }
 
 /* Of a segment: level 0 only. Its data is never rewritten; it leaves as a whole. */

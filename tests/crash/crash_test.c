@@ -104,7 +104,7 @@ static void run_and_kill(Crash *crash, const RunMode *mode, gboolean torn, LoseR
   int fd;
   pid_t pid = start_driver(crash, mode, &fd);
   gboolean goes_on = read_events(crash, fd, 10000); /* its first acknowledgement: it has started */
-  gint64 end_us = g_get_monotonic_time() + g_rand_int_range(crash->random, 1, 500) * 1000;
+  gint64 end_us = g_get_monotonic_time() + g_rand_int_range(crash->random, 1, 400) * 1000;
   gint64 left_us;
   while (goes_on && (left_us = end_us - g_get_monotonic_time()) > 0)
     goes_on = read_events(crash, fd, (int)(left_us / 1000) + 1);
