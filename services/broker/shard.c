@@ -36,7 +36,6 @@ Shard *shard_new(Broker *broker, guint index, guint mailbox_max, gsize cache_byt
 void shard_free(Shard *shard) {
   if (!shard)
     return;
-  loop_stop(shard->loop);
   front_free(shard->front);
   g_hash_table_unref(shard->partitions);
   timers_free(shard->timers);

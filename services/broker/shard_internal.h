@@ -23,7 +23,7 @@ struct Shard {
 
 /* @mailbox_max, @cache_bytes: of this shard. Its loop is not started yet. */
 Shard *shard_new(Broker *broker, guint index, guint mailbox_max, gsize cache_bytes);
-/* After its loop has stopped. NULL is fine. */
+/* Its loop was stopped by this thread, or never started. NULL is fine. */
 void shard_free(Shard *shard);
 /* Make, change and doom partitions after @image. @broker_epoch: epoch of this process's registration; 0: none yet. */
 void shard_apply_image(Shard *shard, MetadataImage *image, guint64 broker_epoch);
