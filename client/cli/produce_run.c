@@ -8,6 +8,7 @@
 #include "client/cli/produce_run.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -16,6 +17,8 @@
 #include "client/cli/progress.h"
 
 #define READ_BYTES (256 << 10)
+/* A failure or Ctrl-C is seen within this, also while no input comes. */
+#define INPUT_WAIT_MS 200
 /* The rest is counted, not told one by one. */
 #define FAILURES_TOLD 5
 
@@ -154,6 +157,9 @@ static void read_all(Run *run) {
   g_autoptr(Splitter) splitter = splitter_new(run->job->separator, run->job->record_bytes_max);
   g_autofree guint8 *buffer = g_malloc(READ_BYTES);
   while (!must_stop(run)) {
+    struct pollfd input = {.fd = run->job->input, .events = POLLIN};
+    if (poll(&input, 1, INPUT_WAIT_MS) == 0)
+      continue;
     ssize_t length = read(run->job->input, buffer, READ_BYTES);
     if (length < 0 && errno == EINTR)
       continue;
