@@ -10,6 +10,7 @@
 #include <grpc/grpc_security.h>
 
 #include "services/rpc/client_internal.h"
+#include "services/rpc/library.h"
 #include "services/rpc/limits.h"
 #include "services/rpc/status.h"
 
@@ -34,7 +35,7 @@ static void channel_free(gpointer channel) {
 }
 
 RpcClient *rpc_client_new(const RpcClientOptions *options) {
-  grpc_init(); /* until the last call is gone */
+  rpc_library_init();
   RpcClient *client = g_new0(RpcClient, 1);
   atomic_init(&client->refs, 1);
   client->options = options_with_defaults(options);
@@ -56,7 +57,6 @@ void rpc_client_unref(RpcClient *client) {
   rpc_registry_free(client->calls);
   g_free(client->queues);
   g_free(client);
-  grpc_shutdown();
 }
 
 static void cancel_visit(gpointer call, gpointer unused) {

@@ -88,6 +88,7 @@ void rpc_client_call_unref(RpcClientCall *call) {
 }
 
 void rpc_client_call_cancel(RpcClientCall *call) {
+  atomic_store(&call->is_cancelled, TRUE);
   grpc_call_cancel(call->core, NULL);
 }
 
@@ -118,7 +119,10 @@ static void post_end(RpcClientCall *call) {
 static Failure *outcome(RpcClientCall *call) {
   if (call->malformed)
     return g_steal_pointer(&call->malformed);
-  return rpc_status_to_failure(call->code, call->sentence, &call->trailers, call->address, call->is_stream);
+  /* A cancellation that did not come from here is a connection that was lost. */
+  gboolean is_lost = call->code == GRPC_STATUS_CANCELLED && !atomic_load(&call->is_cancelled);
+  return rpc_status_to_failure(is_lost ? GRPC_STATUS_UNAVAILABLE : call->code, call->sentence, &call->trailers,
+                               call->address, call->is_stream);
 }
 
 /* ---- Unary ---- */

@@ -58,9 +58,10 @@ struct RpcClientCall {
   grpc_byte_buffer *arrived;
 
   /* Receiving */
-  RpcMessage *received;  /* the queue's thread, until a task hands it to the loop */
-  Failure *malformed;    /* what arrived could not be decoded; takes the place of the status */
-  pthread_mutex_t mutex; /* guards the next three: reads start on the loop, ends come on the queue's thread */
+  RpcMessage *received;     /* the queue's thread, until a task hands it to the loop */
+  atomic_bool is_cancelled; /* by us */
+  Failure *malformed;       /* what arrived could not be decoded; takes the place of the status */
+  pthread_mutex_t mutex;    /* guards the next three: reads start on the loop, ends come on the queue's thread */
   gboolean is_reading;
   gboolean has_status;
   gboolean is_closing; /* `closed` was posted */

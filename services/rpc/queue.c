@@ -14,7 +14,6 @@ struct RpcQueue {
 };
 
 RpcQueue *rpc_queue_new(const char *name) {
-  grpc_init();
   RpcQueue *queue = g_new0(RpcQueue, 1);
   queue->name = g_strdup(name);
   queue->core = grpc_completion_queue_create_for_next(NULL);
@@ -49,7 +48,6 @@ void rpc_queue_free(RpcQueue *queue) {
   else
     queue_poll(queue);
   grpc_completion_queue_destroy(queue->core);
-  grpc_shutdown();
   g_free(queue->name);
   g_free(queue);
 }

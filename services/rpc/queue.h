@@ -7,7 +7,7 @@ G_BEGIN_DECLS
 
 typedef struct RpcQueue RpcQueue;
 
-/* Also keeps the core initialised as long as the queue lives. @name: of the thread */
+/* @name: of the thread */
 RpcQueue *rpc_queue_new(const char *name);
 void rpc_queue_start(RpcQueue *queue);
 grpc_completion_queue *rpc_queue_core(RpcQueue *queue);

@@ -1,7 +1,8 @@
 /* The server: services, listeners, start, drain, end. See server.h.
  *
  *   new ──start──► serving ──drain──► draining: health says NOT_SERVING, open calls are told, new ones refused, the
- * core closes listeners and sends GOAWAY; after the grace what is left is cancelled ──► drained ──free──► gone
+ * core closes listeners and sends GOAWAY; after the grace what is left is ended, then cancelled ──► drained ──free──►
+ * gone
  *
  * Invariants
  *   1. services and methods do not change after the start, so any thread reads them.
@@ -11,6 +12,7 @@
 #include <string.h>
 
 #include "services/base/slog.h"
+#include "services/rpc/library.h"
 #include "services/rpc/limits.h"
 #include "services/rpc/server_internal.h"
 
@@ -28,6 +30,9 @@ enum {
   /* A burst of one method finds this many calls waiting on each queue; each is replaced at once. */
   REQUESTED_CALLS = 4,
   STANDARD_MAILBOX_MAX = 10000,
+  /* After the grace, calls get a status that says so; one that can't be sent in this time goes to a client that does
+   * not read. */
+  LAST_WORD_WAIT_MS = 500,
   /* Cancelled calls end within a moment; one that does not has a loop that no longer runs. */
   CANCEL_WAIT_MS = 5000,
 };
@@ -67,7 +72,7 @@ static void add_standard_services(RpcServer *server) {
 }
 
 RpcServer *rpc_server_new(const RpcServerOptions *options) {
-  grpc_init(); /* until the last call is gone */
+  rpc_library_init();
   RpcServer *server = g_new0(RpcServer, 1);
   atomic_init(&server->refs, 1);
   server->options = options_with_defaults(options);
@@ -103,7 +108,6 @@ void rpc_server_unref(RpcServer *server) {
   rpc_registry_free(server->calls);
   g_free(server->queues);
   g_free(server);
-  grpc_shutdown();
 }
 
 /* ---- Services ---- */
@@ -237,6 +241,10 @@ static void drain_core(RpcServer *server, guint grace_ms) {
   rpc_op_hand_over(&shutdown.op);
   grpc_server_shutdown_and_notify(server->core, rpc_queue_core(server->queues[0]), &shutdown.op);
   guint left = rpc_registry_wait_empty(server->calls, grace_ms);
+  if (left) {
+    rpc_registry_visit(server->calls, rpc_call_end_unfinished, NULL);
+    left = rpc_registry_wait_empty(server->calls, LAST_WORD_WAIT_MS);
+  }
   grpc_server_cancel_all_calls(server->core); /* idle connections are closed by this, too */
   if (left)
     left = rpc_registry_wait_empty(server->calls, CANCEL_WAIT_MS);

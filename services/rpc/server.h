@@ -71,7 +71,8 @@ void rpc_server_add_sharded_service(RpcServer *server, const ProtobufCServiceDes
  * Returns NULL, or why it can't listen: in use, no such address, not permitted. */
 Failure *rpc_server_add_listener(RpcServer *server, const char *address, guint16 *ret_port);
 void rpc_server_start(RpcServer *server);
-/* Set the health of one service, or of the whole process with "". All are SERVING unless told otherwise, before start or later. Any thread. */
+/* Set the health of one service, or of the whole process with "". All are SERVING unless told otherwise, before start
+ * or later. Any thread. */
 void rpc_server_set_health(RpcServer *server, const char *service, gboolean serving);
 /* Stop taking calls, tell open streams, wait for calls in progress until @grace_ms, then cancel them. Blocks. */
 void rpc_server_drain(RpcServer *server, guint grace_ms);

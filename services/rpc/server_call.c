@@ -118,7 +118,7 @@ gboolean rpc_call_hand_over(RpcCall *call) {
 
 /* Loop; once. */
 static void tell_draining(RpcCall *call) {
-  if (!call->has_events || call->is_closed || call->was_told_to_drain || !call->events.draining)
+  if (!atomic_load(&call->has_events) || call->is_closed || call->was_told_to_drain || !call->events.draining)
     return;
   call->was_told_to_drain = TRUE;
   call->events.draining(call, call->state);
@@ -147,7 +147,7 @@ void rpc_call_set_events(RpcCall *call, const RpcCallEvents *events, gpointer st
   INVARIANT(!call->has_events, "events are set once");
   call->events = *events;
   call->state = state;
-  call->has_events = TRUE;
+  atomic_store(&call->has_events, TRUE);
 }
 
 /* ---- Receiving ---- */
@@ -300,7 +300,7 @@ void rpc_call_end(RpcCall *call, Failure *failure) {
 
 /* With events, `closed` may come on the loop as soon as the end is sent: so look before, not after. */
 void rpc_call_reply_message(RpcCall *call, RpcMessage *message) {
-  gboolean is_consumed = !call->has_events;
+  gboolean is_consumed = !atomic_load(&call->has_events);
   gboolean start = FALSE;
   if (!atomic_exchange(&call->is_ended, TRUE))
     rpc_sender_push_last(&call->sender, message, &start);
@@ -316,7 +316,7 @@ void rpc_call_reply(RpcCall *call, const ProtobufCMessage *response, GBytes *con
 }
 
 void rpc_call_finish(RpcCall *call, Failure *failure) {
-  gboolean is_consumed = !call->has_events;
+  gboolean is_consumed = !atomic_load(&call->has_events);
   rpc_call_end(call, failure);
   if (is_consumed)
     rpc_call_unref(call);
@@ -337,7 +337,7 @@ static void call_closed(RpcOp *op, gboolean ok) {
     atomic_store(&call->is_cancelled, TRUE);
     rpc_sender_stop(&call->sender);
   }
-  if (call->was_handed_over && (cancelled || call->method->client_streams || call->has_events))
+  if (call->was_handed_over && (cancelled || call->method->client_streams || atomic_load(&call->has_events)))
     loop_post_completion(call->loop, &call->closed_task);
   else
     leave(call);
@@ -346,7 +346,7 @@ static void call_closed(RpcOp *op, gboolean ok) {
 static void closed_run(LoopTask *task) {
   RpcCall *call = CALL_OF(task, closed_task);
   call->is_closed = TRUE;
-  if (call->has_events) {
+  if (atomic_load(&call->has_events)) {
     if (call->events.closed)
       call->events.closed(call, atomic_load(&call->is_cancelled), call->state);
     rpc_call_unref(call); /* the handler's */
@@ -361,6 +361,13 @@ void rpc_call_tell_draining(gpointer data, gpointer unused) {
     return;
   rpc_call_ref(call);
   loop_post_completion(call->loop, &call->draining_task);
+}
+
+void rpc_call_end_unfinished(gpointer call, gpointer unused) {
+  (void)unused;
+  rpc_call_end(call,
+               failure_new(FAILURE(UNKNOWN_OUTCOME),
+                           "the process stopped before this call ended: it may or may not have been carried out"));
 }
 
 static void draining_run(LoopTask *task) {

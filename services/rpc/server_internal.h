@@ -95,7 +95,7 @@ struct RpcCall {
 
   /* Loop */
   RpcCallEvents events;
-  gboolean has_events;
+  atomic_bool has_events; /* set by the loop; looked at on the queue's thread when the call is over */
   gpointer state;
   gboolean is_closed; /* `closed` was called, or would have been */
   gboolean was_told_to_drain;
@@ -124,6 +124,8 @@ Failure *rpc_receive_message(grpc_byte_buffer *buffer, const ProtobufCMessageDes
                              RpcMessage **ret_message);
 /* Tell an open call that the server drains. Any thread. */
 void rpc_call_tell_draining(gpointer call, gpointer unused);
+/* End a call that its handler did not end in time: the client hears that the outcome is unknown. Any thread. */
+void rpc_call_end_unfinished(gpointer call, gpointer unused);
 
 /* The standard services; added by rpc_server_new. */
 RpcHealth *rpc_health_new(Loop *loop);

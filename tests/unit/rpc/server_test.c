@@ -13,9 +13,10 @@
 /* ---- A handler that keeps its calls until the test lets them go ---- */
 
 typedef struct {
-  GQueue calls;    /* RpcCall; loop */
-  GPtrArray *kept; /* RpcMessage; loop */
-  gint held, received_bytes;
+  GQueue calls;         /* RpcCall; loop */
+  GPtrArray *kept;      /* RpcMessage; loop */
+  gint held, inspected; /* atomic; what follows may be read once they have risen */
+  gint received_bytes;
   gint is_same_memory, is_intact;
   char *agent, *peer, *method;
   gint64 left_ms;
@@ -80,6 +81,7 @@ static void inspect(RpcCall *call, RpcMessage *request, gpointer user_data) {
       holder->is_intact &= field->data[i] == (guint8)(i * 13);
   }
   holder->received_bytes = len;
+  g_atomic_int_inc(&holder->inspected);
   Milena__V1__ProduceResponse response = MILENA__V1__PRODUCE_RESPONSE__INIT;
   rpc_call_reply(call, &response.base, NULL, 0);
 }
@@ -160,7 +162,7 @@ TEST(server, a_full_mailbox_refuses_and_the_rest_is_served) {
     produce_async(fixture, 5, &answers);
   EXPECT_TRUE(fixture_wait(&answers.refused, CALLS - MAILBOX));
   g_atomic_int_set(&gate.may_leave, 1);
-  EXPECT_TRUE(fixture_wait(&answers.answered, MAILBOX));
+  EXPECT_TRUE(fixture_wait(&answers.answered, MAILBOX) && fixture_wait(&holder.inspected, MAILBOX));
   EXPECT_EQ_INT(CALLS - MAILBOX, g_atomic_int_get(&answers.overloaded));
   rpc_server_drain(fixture->server, 1000);
   holder_clear(&holder);
@@ -220,7 +222,7 @@ TEST(server, large_fields_travel_as_slices) {
   Answers answers = {0};
   rpc_client_call_unref(rpc_client_unary(fixture->client, fixture->address, PRODUCER, "Produce", packed,
                                          fixture_deadline_us(20000), fixture->client_loop, count_answer, &answers));
-  ASSERT_TRUE(fixture_wait(&answers.answered, 1));
+  ASSERT_TRUE(fixture_wait(&answers.answered, 1) && fixture_wait(&holder.inspected, 1));
   EXPECT_EQ_INT(len, holder.received_bytes);
   EXPECT_TRUE(holder.is_same_memory);
   EXPECT_TRUE(holder.is_intact);
@@ -254,11 +256,11 @@ TEST(server, handlers_see_metadata_peer_method_and_deadline) {
   g_autoptr(Fixture) fixture = start(&holder, INSPECTING, NULL, 1000);
   Answers answers = {0};
   produce_async(fixture, 5, &answers);
-  ASSERT_TRUE(fixture_wait(&answers.answered, 1));
+  ASSERT_TRUE(fixture_wait(&answers.answered, 1) && fixture_wait(&holder.inspected, 1));
   EXPECT_CONTAINS(holder.agent, "grpc");
   EXPECT_CONTAINS(holder.peer, "127.0.0.1:");
   EXPECT_EQ_STR("/milena.v1.ProducerService/Produce", holder.method);
-  EXPECT_TRUE(holder.left_ms > 10000 && holder.left_ms <= 20000);
+  EXPECT_TRUE(holder.left_ms > 10000 && holder.left_ms <= 20100);
   holder_clear(&holder);
 }
 
@@ -364,5 +366,6 @@ TEST(client, a_channel_that_was_forgotten_is_made_anew) {
   rpc_client_forget(fixture->client, fixture->address);
   g_autoptr(Failure) second = call_raw(fixture, fixture->address, PRODUCER, "Produce", "", 0);
   EXPECT_NULL(second);
+  EXPECT_TRUE(fixture_wait(&holder.inspected, 2));
   holder_clear(&holder);
 }

@@ -346,22 +346,40 @@ TEST(drain, streams_are_told_and_end) {
   EXPECT_EQ_INT(MILENA__V1__PRODUCE_STREAM_RESPONSE__FRAME_DRAINING, last->frame_case);
 }
 
-static void ignore_answer(RpcMessage *response, const Failure *failure, gpointer user_data) {
+typedef struct {
+  gint done;
+  FailureReason reason;
+} LastWord;
+
+static void hear_last_word(RpcMessage *response, const Failure *failure, gpointer user_data) {
   (void)response;
-  if (failure)
-    g_atomic_int_inc((gint *)user_data);
+  LastWord *word = user_data;
+  word->reason = failure ? failure_reason(failure) : 0;
+  g_atomic_int_inc(&word->done);
 }
 
-TEST(drain, what_does_not_end_is_cancelled_after_the_grace) {
+TEST(drain, what_does_not_end_in_time_is_ended_with_an_unknown_outcome) {
   Counts counts = {0};
-  gint failed = 0;
+  LastWord word = {0};
   g_autoptr(Fixture) fixture = start(&counts);
   Milena__V1__ProduceRequest request = MILENA__V1__PRODUCE_REQUEST__INIT;
   g_autoptr(RpcMessage) packed = rpc_message_pack(&request.base, NULL, 0);
   rpc_client_call_unref(rpc_client_unary(fixture->client, fixture->address, PRODUCER, "Produce", packed, G_MAXINT64,
-                                         fixture->client_loop, ignore_answer, &failed));
+                                         fixture->client_loop, hear_last_word, &word));
   ASSERT_TRUE(fixture_wait(&counts.opened, 1));
   rpc_server_drain(fixture->server, 100);
-  EXPECT_EQ_INT(1, counts.cancelled);
-  EXPECT_TRUE(fixture_wait(&failed, 1));
+  EXPECT_EQ_INT(1, g_atomic_int_get(&counts.closed));
+  ASSERT_TRUE(fixture_wait(&word.done, 1));
+  EXPECT_EQ_INT(FAILURE(UNKNOWN_OUTCOME), word.reason);
+}
+
+TEST(drain, a_client_that_does_not_read_does_not_hold_it_up) {
+  Counts counts = {0};
+  g_autoptr(Fixture) fixture = start(&counts);
+  g_autoptr(Recorder) slow = open_consume(fixture, "large", FALSE);
+  ASSERT_TRUE(fixture_wait(&counts.busy, 1));
+  gint64 before_us = g_get_monotonic_time();
+  rpc_server_drain(fixture->server, 10);
+  EXPECT_TRUE(g_get_monotonic_time() - before_us < 4 * G_USEC_PER_SEC);
+  EXPECT_EQ_INT(1, g_atomic_int_get(&counts.closed));
 }
