@@ -1,8 +1,8 @@
 #include "storage/rocks/raft/raft_log.h"
 
-#include <rocksdb/c.h>
 #include <string.h>
 
+#include "storage/rocks/raft/raw.h"
 #include "tests/shim/shim.h"
 
 /* The folder of this test. */
@@ -127,28 +127,12 @@ TEST(raft_log, a_missing_one_is_refused) {
   EXPECT_EQ_INT(FAILURE(INVALID_FIELD), failure_reason(failure));
 }
 
-/* ---- Damage, done through RocksDB itself ---- */
-
-static void poke(const char *path, const char *key, gsize key_len, const char *value, gsize size) {
-  rocksdb_options_t *options = rocksdb_options_create();
-  rocksdb_options_set_create_if_missing(options, 1);
-  char *error = NULL;
-  rocksdb_t *db = rocksdb_open(options, path, &error);
-  rocksdb_writeoptions_t *write = rocksdb_writeoptions_create();
-  if (value)
-    rocksdb_put(db, write, key, key_len, value, size, &error);
-  else
-    rocksdb_delete(db, write, key, key_len, &error);
-  EXPECT_NULL(error);
-  rocksdb_writeoptions_destroy(write);
-  rocksdb_close(db);
-  rocksdb_options_destroy(options);
-}
+/* ---- Damage ---- */
 
 TEST(raft_log, a_newer_format_is_refused) {
   g_autofree char *path = folder();
   raft_log_store_close(begin(path));
-  poke(path, "format", 6, "\0\0\0\2", 4);
+  EXPECT_TRUE(raft_log_raw_put(path, "format", 6, "\0\0\0\2", 4));
   RaftLogStore *store = NULL;
   g_autoptr(Failure) failure = raft_log_store_open(path, TRUE, 1, &store);
   EXPECT_EQ_INT(FAILURE(UNSUPPORTED), failure_reason(failure));
@@ -157,7 +141,7 @@ TEST(raft_log, a_newer_format_is_refused) {
 
 TEST(raft_log, somebody_elses_rocksdb_is_refused) {
   g_autofree char *path = folder();
-  poke(path, "a", 1, "b", 1);
+  EXPECT_TRUE(raft_log_raw_put(path, "a", 1, "b", 1));
   RaftLogStore *store = NULL;
   g_autoptr(Failure) failure = raft_log_store_open(path, TRUE, 1, &store);
   EXPECT_EQ_INT(FAILURE(INVALID_FIELD), failure_reason(failure));
@@ -178,7 +162,7 @@ TEST_ROWS(raft_log_damaged, DAMAGES) {
   RaftLogStore *store = begin(path);
   write_range(store, 1, 3, 1);
   raft_log_store_close(store);
-  poke(path, DAMAGES[row].key, DAMAGES[row].key_len, DAMAGES[row].value, DAMAGES[row].size);
+  EXPECT_TRUE(raft_log_raw_put(path, DAMAGES[row].key, DAMAGES[row].key_len, DAMAGES[row].value, DAMAGES[row].size));
   g_autofree char *text = reload(path, NULL);
   EXPECT_CONTAINS(text, DAMAGES[row].part);
 }
@@ -188,17 +172,10 @@ TEST(raft_log, an_entry_has_these_bytes) {
   RaftLogStore *store = begin(path);
   write_range(store, 1, 1, 1);
   raft_log_store_close(store);
-  rocksdb_options_t *options = rocksdb_options_create();
-  char *error = NULL;
-  rocksdb_t *db = rocksdb_open(options, path, &error);
-  rocksdb_readoptions_t *read = rocksdb_readoptions_create();
-  gsize size;
-  char *value = rocksdb_get(db, read, "e\0\0\0\0\0\0\0\1", 9, &size, &error);
+  g_autoptr(GBytes) raw = raft_log_raw_get(path, "e\0\0\0\0\0\0\0\1", 9);
+  gsize size = 0;
+  const void *value = raw ? g_bytes_get_data(raw, &size) : NULL;
   static const guint8 GOLDEN[] = {0x08, 0x01, 0x10, 0x01, 0x18, 0x01, 0x20, 0x02, 0x2a, 0x07, 'e',
                                   'n',  't',  'r',  'y',  ' ',  '1',  0x54, 0x3b, 0x85, 0x0e};
   EXPECT_EQ_BYTES(GOLDEN, sizeof GOLDEN, value, size); /* ends with the CRC-32C of key and value */
-  rocksdb_free(value);
-  rocksdb_readoptions_destroy(read);
-  rocksdb_close(db);
-  rocksdb_options_destroy(options);
 }
