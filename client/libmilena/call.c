@@ -20,7 +20,8 @@ static gboolean may_pass(const Failure *failure, CallKind kind) {
   if (kind == CALL_WRITE)
     return failure_reason(failure) != FAILURE(UNSPECIFIED) && failure_is_retriable(failure);
   FailureReason reason = failure_reason(failure);
-  return failure_is_retriable(failure) || reason == FAILURE(DEADLINE_EXCEEDED) || reason == FAILURE(CANCELLED);
+  return failure_is_retriable(failure) || reason == FAILURE(UNKNOWN_OUTCOME) || reason == FAILURE(DEADLINE_EXCEEDED) ||
+         reason == FAILURE(CANCELLED);
 }
 
 /* Wait before the next try. Returns FALSE when the time is up. */
@@ -36,7 +37,7 @@ static gboolean pause_before_retry(Tries *tries) {
 
 /* The time is up: say for how long it was tried, and what failed last. @last: taken. */
 static Failure *give_up(Failure *last, guint attempts, const char *method) {
-  if (failure_reason(last) != FAILURE(UNSPECIFIED))
+  if (failure_reason(last) != FAILURE(UNSPECIFIED) && failure_reason(last) != FAILURE(PEER_UNREACHABLE))
     return failure_prefix(last, "%s failed %u times", method, attempts);
   Failure *failure = failure_new(FAILURE(PEER_UNREACHABLE),
                                  "%s: no broker could be reached in %u tries; is the cluster up, and the bootstrap "

@@ -104,6 +104,7 @@ static void ask_finish(Ask *ask) {
 static gboolean passes(const Failure *failure) {
   switch (failure_reason(failure)) {
   case FAILURE(UNSPECIFIED):
+  case FAILURE(UNKNOWN_OUTCOME): /* the connection broke: a read may be asked again */
   case FAILURE(DEADLINE_EXCEEDED):
   case FAILURE(CANCELLED):
   case FAILURE(INTERNAL):

@@ -405,6 +405,17 @@ void fake_cluster_remove_topic(FakeCluster *cluster, const char *name) {
   loop_call_and_wait(cluster->loop, run_remove_topic, &order);
 }
 
+static void run_recreate_topic(gpointer data) {
+  Order *order = data;
+  g_ptr_array_remove(order->cluster->topics, fake_find_topic(order->cluster, order->name));
+  add_topic(order->cluster, order->name, 1);
+}
+
+void fake_cluster_recreate_topic(FakeCluster *cluster, const char *name) {
+  Order order = {.cluster = cluster, .name = name};
+  loop_call_and_wait(cluster->loop, run_recreate_topic, &order);
+}
+
 static void run_set_leader(gpointer data) {
   Order *order = data;
   FakePartition *partition = FAKE_PARTITION(fake_find_topic(order->cluster, order->name), order->number);

@@ -23,6 +23,8 @@ char *fake_cluster_bootstrap(FakeCluster *cluster);
 void fake_cluster_add_topic(FakeCluster *cluster, const char *name, guint partition_count);
 void fake_cluster_set_max_message_bytes(FakeCluster *cluster, const char *name, guint32 bytes);
 void fake_cluster_remove_topic(FakeCluster *cluster, const char *name);
+/* Delete it and create it again, empty, with one partition, in one moment. */
+void fake_cluster_recreate_topic(FakeCluster *cluster, const char *name);
 /* @told: brokers tell the watchers. Otherwise clients find out by NOT_LEADER. -1: no leader. */
 void fake_cluster_set_leader(FakeCluster *cluster, const char *name, guint partition, gint32 broker_id, gboolean told);
 /* Cut off the log's start. */
