@@ -64,7 +64,6 @@ void rpc_server_add_service(RpcServer *server, const ProtobufCServiceDescriptor 
 void rpc_server_add_sharded_service(RpcServer *server, const ProtobufCServiceDescriptor *service,
                                     const RpcMethodHandler *handlers, Loop *const *loops, gpointer const *user_datas,
                                     guint loop_count);
-/* Calls of @service that arrive are passed on unread to whatever @route names; see forward.h. */
 
 /* @address: "127.0.0.1:7600", port 0 for any
  * @ret_port: the port that was bound; may be NULL
@@ -74,7 +73,8 @@ void rpc_server_start(RpcServer *server);
 /* Set the health of one service, or of the whole process with "". All are SERVING unless told otherwise, before start
  * or later. Any thread. */
 void rpc_server_set_health(RpcServer *server, const char *service, gboolean serving);
-/* Stop taking calls, tell open streams, wait for calls in progress until @grace_ms, then cancel them. Blocks. */
+/* Stop taking calls, tell open streams, wait for calls in progress until @grace_ms, then end them with UNKNOWN_OUTCOME,
+ * and cancel what is left. Blocks; not on a service's loop, and those must still run: calls end on them. */
 void rpc_server_drain(RpcServer *server, guint grace_ms);
 void rpc_server_free(RpcServer *server); /* drains with no grace if need be; NULL is fine */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(RpcServer, rpc_server_free)

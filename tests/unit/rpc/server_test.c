@@ -60,6 +60,16 @@ static void echo(RpcCall *call, RpcMessage *request, gpointer user_data) {
   rpc_call_reply(call, &response.base, &owner, 1);
 }
 
+/* Answers with bytes that are no message. */
+static void babble(RpcCall *call, RpcMessage *request, gpointer user_data) {
+  (void)request;
+  (void)user_data;
+  GBytes **pieces = g_new(GBytes *, 1);
+  pieces[0] = g_bytes_new("\x0a\x7f", 2);
+  g_autoptr(RpcMessage) response = rpc_message_new_raw(pieces, 1);
+  rpc_call_reply_message(call, response);
+}
+
 /* Looks at what came with the call, and at the memory of its batch. */
 static void inspect(RpcCall *call, RpcMessage *request, gpointer user_data) {
   Holder *holder = user_data;
@@ -88,7 +98,8 @@ static void inspect(RpcCall *call, RpcMessage *request, gpointer user_data) {
 
 static const RpcMethodHandler HOLDING[] = {{.name = "Produce", .unary = hold}, {.name = NULL}};
 static const RpcMethodHandler INSPECTING[] = {{.name = "Produce", .unary = inspect}, {.name = NULL}};
-static const RpcMethodHandler ECHOING[] = {{.name = "Fetch", .unary = echo}, {.name = NULL}};
+static const RpcMethodHandler ECHOING[] = {
+    {.name = "Fetch", .unary = echo}, {.name = "ListOffsets", .unary = babble}, {.name = NULL}};
 
 static void holder_init(Holder *holder) {
   *holder = (Holder){.kept = g_ptr_array_new_with_free_func((GDestroyNotify)rpc_message_unref)};
@@ -355,6 +366,16 @@ TEST(client, a_peer_that_is_not_there_is_named) {
   g_autoptr(Failure) failure = call_raw(fixture, address, PRODUCER, "Produce", "", 0);
   EXPECT_EQ_INT(FAILURE(PEER_UNREACHABLE), failure_reason(failure));
   EXPECT_CONTAINS(failure_message(failure), address);
+  holder_clear(&holder);
+}
+
+TEST(client, an_answer_that_is_no_message_is_a_failure) {
+  Holder holder;
+  g_autoptr(Fixture) fixture = start(&holder, HOLDING, NULL, 1000);
+  g_autoptr(Failure) failure =
+      call_raw(fixture, fixture->address, &milena__v1__consumer_service__descriptor, "ListOffsets", "", 0);
+  EXPECT_EQ_INT(FAILURE(MALFORMED_MESSAGE), failure_reason(failure));
+  EXPECT_CONTAINS(failure_message(failure), "results");
   holder_clear(&holder);
 }
 

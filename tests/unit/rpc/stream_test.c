@@ -3,6 +3,7 @@
 
 #include "milena/v1/consumer_service.pb-c.h"
 #include "milena/v1/producer_service.pb-c.h"
+#include "services/rpc/message_internal.h"
 #include "tests/shim/shim.h"
 #include "tests/unit/rpc/fixture.h"
 
@@ -241,6 +242,27 @@ TEST(stream, the_server_may_fail_it_in_the_middle) {
   EXPECT_EQ_STR("item 100 is not allowed", failure_message(recorder->failure));
   Milena__V1__ProduceStreamRequest request = MILENA__V1__PRODUCE_STREAM_REQUEST__INIT;
   EXPECT_EQ_INT(RPC_CLOSED, recorder_send(recorder, &request.base));
+}
+
+static void send_garbage(gpointer recorder) {
+  g_autoptr(GBytes) garbage = g_bytes_new("\x12\x7f", 2);
+  GBytes **pieces = g_new(GBytes *, 1);
+  pieces[0] = g_bytes_ref(garbage);
+  g_autoptr(RpcMessage) message = rpc_message_new_raw(pieces, 1);
+  rpc_client_call_send_message(((Recorder *)recorder)->call, message);
+}
+
+TEST(stream, a_malformed_message_ends_it_with_the_reason) {
+  Counts counts = {0};
+  g_autoptr(Fixture) fixture = start(&counts);
+  g_autoptr(Recorder) recorder = open_echo(fixture);
+  send_item(recorder, 1);
+  loop_call_and_wait(fixture->client_loop, send_garbage, recorder);
+  ASSERT_TRUE(fixture_wait(&recorder->closed, 1));
+  EXPECT_EQ_INT(FAILURE(MALFORMED_MESSAGE), failure_reason(recorder->failure));
+  EXPECT_CONTAINS(failure_message(recorder->failure), "item");
+  ASSERT_TRUE(fixture_wait(&counts.closed, 1));
+  EXPECT_EQ_INT(1, g_atomic_int_get(&counts.messages));
 }
 
 /* ---- Ends ---- */
