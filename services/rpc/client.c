@@ -8,6 +8,7 @@
  *   2. A call is bound to one queue, chosen in turn, so its completions come on one thread.
  * Locks: the pool's mutex, for the time of a look-up or the making of a channel (which does not connect). */
 #include <grpc/grpc_security.h>
+#include <grpc/slice.h>
 
 #include "services/rpc/client_internal.h"
 #include "services/rpc/library.h"
@@ -34,11 +35,34 @@ static void channel_free(gpointer channel) {
   grpc_channel_destroy(channel);
 }
 
+static void copy_metadata(RpcClient *client, const RpcMetadata *metadata) {
+  while (metadata && metadata[client->metadata_count].key)
+    client->metadata_count++;
+  client->metadata = g_new0(grpc_metadata, client->metadata_count);
+  for (gsize i = 0; i < client->metadata_count; i++) {
+    client->metadata[i].key = grpc_slice_from_copied_string(metadata[i].key);
+    client->metadata[i].value = grpc_slice_from_copied_string(metadata[i].value);
+    INVARIANT(grpc_header_key_is_legal(client->metadata[i].key) &&
+                  grpc_header_nonbin_value_is_legal(client->metadata[i].value),
+              "metadata are lower-case keys and printable values");
+  }
+}
+
+static void free_metadata(RpcClient *client) {
+  for (gsize i = 0; i < client->metadata_count; i++) {
+    grpc_slice_unref(client->metadata[i].key);
+    grpc_slice_unref(client->metadata[i].value);
+  }
+  g_free(client->metadata);
+}
+
 RpcClient *rpc_client_new(const RpcClientOptions *options) {
   rpc_library_init();
   RpcClient *client = g_new0(RpcClient, 1);
   atomic_init(&client->refs, 1);
   client->options = options_with_defaults(options);
+  copy_metadata(client, client->options.metadata);
+  client->options.metadata = NULL; /* the caller's */
   client->calls = rpc_registry_new();
   pthread_mutex_init(&client->mutex, NULL);
   client->channels = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, channel_free);
@@ -55,6 +79,7 @@ void rpc_client_unref(RpcClient *client) {
     return;
   pthread_mutex_destroy(&client->mutex);
   rpc_registry_free(client->calls);
+  free_metadata(client);
   g_free(client->queues);
   g_free(client);
 }

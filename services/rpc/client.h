@@ -13,10 +13,16 @@ G_BEGIN_DECLS
 typedef struct RpcClient RpcClient;         /* threads, completion queues and the channel pool */
 typedef struct RpcClientCall RpcClientCall; /* one call; the caller holds a reference until it closed */
 
+/* A value that goes with a call beside its message; the key in lower case. */
+typedef struct {
+  const char *key, *value;
+} RpcMetadata;
+
 typedef struct {
   guint threads;                /* polling threads; 0: 1 */
   guint32 receive_max_bytes;    /* of one message; 0: 68 MiB */
   guint64 send_queue_max_bytes; /* of one stream, then send says BUSY; 0: 4 MiB */
+  const RpcMetadata *metadata;  /* goes with every call; ends with a NULL key; copied; may be NULL */
 } RpcClientOptions;
 
 RpcClient *rpc_client_new(const RpcClientOptions *options); /* NULL: defaults */

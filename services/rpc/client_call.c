@@ -70,6 +70,7 @@ static void call_free(RpcClientCall *call) {
     rpc_sender_clear(&call->sender);
   pthread_mutex_destroy(&call->mutex);
   grpc_call_unref(call->core);
+  g_free(call->metadata);
   g_free(call->address);
   rpc_client_unref(call->client);
   g_free(call);
@@ -115,6 +116,13 @@ static void post_end(RpcClientCall *call) {
   rpc_registry_remove(call->client->calls, &call->link);
 }
 
+static grpc_op send_headers(RpcClientCall *call) {
+  const RpcClient *client = call->client;
+  call->metadata = g_memdup2(client->metadata, client->metadata_count * sizeof *client->metadata);
+  return (grpc_op){.op = GRPC_OP_SEND_INITIAL_METADATA,
+                   .data.send_initial_metadata = {.count = client->metadata_count, .metadata = call->metadata}};
+}
+
 /* NULL for success. */
 static Failure *outcome(RpcClientCall *call) {
   if (call->malformed)
@@ -138,7 +146,7 @@ RpcClientCall *rpc_client_unary_raw(RpcClient *client, const char *address, cons
   call->outgoing = rpc_message_to_core(request);
   rpc_op_init(&call->close_op, RPC_OP_CLOSE, call, unary_completed);
   grpc_op batch[] = {
-      {.op = GRPC_OP_SEND_INITIAL_METADATA},
+      send_headers(call),
       {.op = GRPC_OP_SEND_MESSAGE, .data.send_message.send_message = call->outgoing},
       {.op = GRPC_OP_SEND_CLOSE_FROM_CLIENT},
       {.op = GRPC_OP_RECV_INITIAL_METADATA, .data.recv_initial_metadata.recv_initial_metadata = &call->headers},
@@ -257,7 +265,7 @@ RpcClientCall *rpc_client_stream(RpcClient *client, const char *address, const P
   grpc_op headers = {.op = GRPC_OP_RECV_INITIAL_METADATA,
                      .data.recv_initial_metadata.recv_initial_metadata = &call->headers};
   start(call, &call->headers_op, &headers, 1);
-  grpc_op send = {.op = GRPC_OP_SEND_INITIAL_METADATA};
+  grpc_op send = send_headers(call);
   start(call, &call->send_op, &send, 1);
   return call;
 }

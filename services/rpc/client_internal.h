@@ -17,7 +17,9 @@ struct RpcClient {
   RpcClientOptions options;
   RpcQueue **queues;
   atomic_uint next_queue;
-  RpcRegistry *calls; /* open ones */
+  RpcRegistry *calls;      /* open ones */
+  grpc_metadata *metadata; /* of every call; constant */
+  gsize metadata_count;
 
   pthread_mutex_t mutex; /* guards what follows */
   GHashTable *channels;  /* address to grpc_channel, owned */
@@ -40,6 +42,7 @@ struct RpcClientCall {
   RpcClient *client;
   char *address;
   grpc_call *core;
+  grpc_metadata *metadata;                         /* a copy of the client's: the core may write into it */
   GList link;                                      /* in client->calls */
   const ProtobufCMessageDescriptor *response_type; /* NULL: raw */
   Loop *loop;                                      /* NULL: events come on the queue's thread */

@@ -6,7 +6,8 @@ Fixture *fixture_new(const RpcServerOptions *options, guint mailbox_max) {
   fixture->server_loop = loop_new("test-server", mailbox_max);
   fixture->client_loop = loop_new("test-client", 1000);
   fixture->server = rpc_server_new(options);
-  fixture->client = rpc_client_new(NULL);
+  static const RpcMetadata METADATA[] = {{"x-test", "a value"}, {NULL, NULL}};
+  fixture->client = rpc_client_new(&(RpcClientOptions){.metadata = METADATA});
   return fixture;
 }
 

@@ -18,7 +18,7 @@ typedef struct {
   gint held, inspected; /* atomic; what follows may be read once they have risen */
   gint received_bytes;
   gint is_same_memory, is_intact;
-  char *agent, *peer, *method;
+  char *agent, *test, *peer, *method;
   gint64 left_ms;
 } Holder;
 
@@ -75,9 +75,11 @@ static void inspect(RpcCall *call, RpcMessage *request, gpointer user_data) {
   Holder *holder = user_data;
   const Milena__V1__ProduceRequest *body = rpc_message_body(request);
   g_free(holder->agent);
+  g_free(holder->test);
   g_free(holder->peer);
   g_free(holder->method);
   holder->agent = g_strdup(rpc_call_metadata(call, "user-agent"));
+  holder->test = g_strdup(rpc_call_metadata(call, "x-test"));
   holder->peer = g_strdup(rpc_call_peer(call));
   holder->method = g_strdup(rpc_call_method(call));
   holder->left_ms = (rpc_call_deadline_us(call) - g_get_monotonic_time()) / 1000;
@@ -109,6 +111,7 @@ static void holder_init(Holder *holder) {
 static void holder_clear(Holder *holder) {
   g_ptr_array_unref(holder->kept);
   g_free(holder->agent);
+  g_free(holder->test);
   g_free(holder->peer);
   g_free(holder->method);
 }
@@ -269,6 +272,7 @@ TEST(server, handlers_see_metadata_peer_method_and_deadline) {
   produce_async(fixture, 5, &answers);
   ASSERT_TRUE(fixture_wait(&answers.answered, 1) && fixture_wait(&holder.inspected, 1));
   EXPECT_CONTAINS(holder.agent, "grpc");
+  EXPECT_EQ_STR("a value", holder.test);
   EXPECT_CONTAINS(holder.peer, "127.0.0.1:");
   EXPECT_EQ_STR("/milena.v1.ProducerService/Produce", holder.method);
   EXPECT_TRUE(holder.left_ms > 10000 && holder.left_ms <= 20100);
