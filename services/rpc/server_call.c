@@ -126,7 +126,7 @@ static void tell_draining(RpcCall *call) {
 
 static void start_run(LoopTask *task) {
   RpcCall *call = CALL_OF(task, start_task);
-  if (atomic_load(&call->is_cancelled)) { /* no one waits for the answer any more */
+  if (atomic_load(&call->is_cancelled) || atomic_load(&call->is_ended)) { /* no one waits for the answer any more */
     rpc_call_unref(call);
     return;
   }
