@@ -78,9 +78,10 @@ static void link_end(Link *link, Failure *failure, gboolean refused) {
   link->failures = was_ready ? 1 : link->failures + 1;
   link->retry_us =
       g_get_monotonic_time() + client_backoff_ms(sender_client(link->sender), link->failures) * G_TIME_SPAN_MILLISECOND;
+  g_autofree char *why = g_strdup(failure_message(failure));
   failure_free(link->last);
   link->last = failure_prefix(failure, "broker %d at %s", link->broker_id, link->address);
-  link_fail_in_flight(link, failure_message(link->last), refused);
+  link_fail_in_flight(link, why, refused);
   sender_link_changed(link->sender);
 }
 
