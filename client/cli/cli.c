@@ -1,6 +1,7 @@
 #include "client/cli/cli.h"
 
 #include <errno.h>
+#include <gio/gio.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,7 +10,11 @@
 #include "services/base/invariant.h"
 
 #define BOOTSTRAP_DEFAULT "localhost:7600"
+#define BOOTSTRAP_PORT 7600
 #define TIMEOUT_S_DEFAULT 30
+/* A broker that restarts is back by then. */
+#define PROBE_TIMEOUT_S 3
+#define PROBE_PAUSE_US 100000
 
 void cli_init(Cli *cli, const Command *command) {
   *cli = (Cli){.command = command, .timeout_s = TIMEOUT_S_DEFAULT};
@@ -128,16 +133,50 @@ void cli_note(Cli *cli, const char *format, ...) {
 
 /* ---- Connection and output ---- */
 
+/* Somebody listens at one of the addresses. A plain connect says so at once, where a call would try again until its
+ * time is over. */
+static gboolean is_reachable(const char *bootstrap) {
+  g_auto(GStrv) addresses = g_strsplit(bootstrap, ",", -1);
+  g_autoptr(GSocketClient) socket = g_socket_client_new();
+  g_socket_client_set_timeout(socket, PROBE_TIMEOUT_S);
+  g_socket_client_set_enable_proxy(socket, FALSE);
+  for (char **address = addresses; *address; address++) {
+    g_autoptr(GSocketConnection) connection =
+        g_socket_client_connect_to_host(socket, g_strstrip(*address), BOOTSTRAP_PORT, NULL, NULL);
+    if (connection)
+      return TRUE;
+  }
+  return FALSE;
+}
+
+static int wait_until_reachable(Cli *cli, const char *bootstrap) {
+  gint64 wait_us = MIN(cli->timeout_s, PROBE_TIMEOUT_S) * (gint64)G_USEC_PER_SEC;
+  gint64 deadline_us = g_get_monotonic_time() + wait_us;
+  while (!is_reachable(bootstrap)) {
+    if (g_get_monotonic_time() >= deadline_us)
+      return cli_failed_text(cli,
+                             "no broker answers at %s. Is the cluster up? See 'milena local status', or name a broker "
+                             "with --bootstrap. [PEER_UNREACHABLE]",
+                             bootstrap);
+    g_usleep(PROBE_PAUSE_US);
+  }
+  return CLI_OK;
+}
+
 int cli_connect(Cli *cli, MilenaClient **ret_client) {
-  const char *environment = g_getenv("MILENA_BOOTSTRAP");
-  const char *bootstrap = cli->bootstrap                ? cli->bootstrap
-                          : environment && *environment ? environment
-                                                        : BOOTSTRAP_DEFAULT;
-  MilenaError *error = milena_client_new(bootstrap, NULL, ret_client);
-  if (!error)
-    return CLI_OK;
-  cli_failed(cli, error);
-  return CLI_USAGE;
+  const char *bootstrap = cli->bootstrap ? cli->bootstrap : g_getenv("MILENA_BOOTSTRAP");
+  if (!bootstrap || !*bootstrap)
+    bootstrap = BOOTSTRAP_DEFAULT;
+  g_autoptr(MilenaClient) client = NULL;
+  MilenaError *error = milena_client_new(bootstrap, NULL, &client);
+  if (error) {
+    cli_failed(cli, error);
+    return CLI_USAGE;
+  }
+  int code = wait_until_reachable(cli, bootstrap);
+  if (code == CLI_OK)
+    *ret_client = g_steal_pointer(&client);
+  return code;
 }
 
 gint32 cli_timeout_ms(const Cli *cli) {

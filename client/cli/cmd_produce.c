@@ -183,7 +183,7 @@ static int print_summary(Cli *cli, const char *topic, const ProduceTally *tally,
 /* The largest record that can fit: found here it is told with its number before it fills memory. */
 static int find_limits(Cli *cli, MilenaClient *client, const MilenaProducerOptions *options, ProduceJob *job) {
   g_autoptr(MilenaTopic) topic = NULL;
-  MilenaError *error = milena_admin_describe_topic(client, job->topic, cli_timeout_ms(cli), &topic);
+  MilenaError *error = milena_admin_find_topic(client, job->topic, cli_timeout_ms(cli), &topic);
   if (error)
     return cli_failed(cli, error);
   job->record_bytes_max = options->compression == MILENA_COMPRESSION_NONE ? topic->effective_config.max_message_bytes

@@ -43,7 +43,7 @@ typedef struct {
 static int list_parts(Run *run, MilenaClient *client) {
   const ConsumeJob *job = run->job;
   g_autoptr(MilenaTopic) topic = NULL;
-  MilenaError *error = milena_admin_describe_topic(client, job->topic, cli_timeout_ms(run->cli), &topic);
+  MilenaError *error = milena_admin_find_topic(client, job->topic, cli_timeout_ms(run->cli), &topic);
   if (error)
     return cli_failed(run->cli, error);
   gsize count = job->partition_count ? job->partition_count : topic->partition_count;

@@ -19,8 +19,6 @@
 #define LOG_BYTES_MAX (64 << 20)
 #define TAIL_BYTES_MAX 16384
 
-extern char **environ;
-
 LocalState local_process_state(const LocalPlan *plan, const LocalNode *node, LocalPid *ret_identity) {
   g_autofree char *path = local_plan_path(plan, node, ".pid");
   LocalPid identity;
@@ -80,6 +78,8 @@ static int open_log(const LocalPlan *plan, const LocalNode *node, guint64 *ret_s
 
 /* Returns 0, or what went wrong as an errno. */
 static int spawn_detached(char **command, int log_fd, pid_t *ret_pid) {
+  /* Where a client finds the cluster is no setting of its processes. */
+  g_auto(GStrv) environment = g_environ_unsetenv(g_get_environ(), "MILENA_BOOTSTRAP");
   posix_spawn_file_actions_t actions;
   posix_spawnattr_t attributes;
   sigset_t none, all;
@@ -94,7 +94,7 @@ static int spawn_detached(char **command, int log_fd, pid_t *ret_pid) {
   posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
   posix_spawnattr_setsigmask(&attributes, &none);
   posix_spawnattr_setsigdefault(&attributes, &all);
-  int code = posix_spawn(ret_pid, command[0], &actions, &attributes, command, environ);
+  int code = posix_spawn(ret_pid, command[0], &actions, &attributes, command, environment);
   posix_spawn_file_actions_destroy(&actions);
   posix_spawnattr_destroy(&attributes);
   return code;

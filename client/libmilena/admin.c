@@ -231,8 +231,12 @@ MilenaError *milena_admin_get_broker(MilenaClient *client, int32_t id, int32_t t
   return NULL;
 }
 
-MilenaError *milena_admin_describe_cluster(MilenaClient *client, int32_t timeout_ms, MilenaCluster **ret_cluster) {
+/* GetMetadata, checked to hold a cluster. @names: of topics; NULL and 0: all */
+static MilenaError *get_metadata(MilenaClient *client, char **names, size_t count, int32_t timeout_ms,
+                                 RpcMessage **ret_response) {
   Milena__V1__GetMetadataRequest request = MILENA__V1__GET_METADATA_REQUEST__INIT;
+  request.topics = names;
+  request.n_topics = count;
   g_autoptr(RpcMessage) response = NULL;
   MilenaError *error = client_call(client, &milena__v1__metadata_service__descriptor, "GetMetadata", &request.base,
                                    CALL_READ, client_deadline_us(timeout_ms), &response);
@@ -241,8 +245,32 @@ MilenaError *milena_admin_describe_cluster(MilenaClient *client, int32_t timeout
   const Milena__V1__GetMetadataResponse *body = rpc_message_body(response);
   if (body->cluster == NULL)
     return milena_error_new(FAILURE(INTERNAL), "GetMetadata answered without a cluster: ask for the broker's version");
+  *ret_response = g_steal_pointer(&response);
+  return NULL;
+}
+
+MilenaError *milena_admin_describe_cluster(MilenaClient *client, int32_t timeout_ms, MilenaCluster **ret_cluster) {
+  g_autoptr(RpcMessage) response = NULL;
+  MilenaError *error = get_metadata(client, NULL, 0, timeout_ms, &response);
+  if (error != NULL)
+    return error;
+  const Milena__V1__GetMetadataResponse *body = rpc_message_body(response);
   *ret_cluster = convert_cluster(body->cluster);
   return NULL;
+}
+
+MilenaError *milena_admin_find_topic(MilenaClient *client, const char *name, int32_t timeout_ms,
+                                     MilenaTopic **ret_topic) {
+  MilenaError *error = need_name(name);
+  if (error != NULL)
+    return error;
+  char *names[] = {(char *)name};
+  g_autoptr(RpcMessage) response = NULL;
+  error = get_metadata(client, names, 1, timeout_ms, &response);
+  if (error != NULL)
+    return error;
+  const Milena__V1__GetMetadataResponse *body = rpc_message_body(response);
+  return take_topic(body->cluster->n_topics > 0 ? body->cluster->topics[0] : NULL, "GetMetadata", ret_topic);
 }
 
 /* ---- offsets ---- */

@@ -32,9 +32,10 @@ static void wait_for_log(const LocalPlan *plan, const LocalNode *node, const cha
 }
 
 TEST(local_process, starts_detached_and_ends_on_sigterm) {
-  g_autoptr(LocalPlan) plan =
-      plan_with("#!/bin/sh\ntrap 'echo drained; exit 0' TERM\necho up \"$@\"\nwhile :; do sleep 0.02; done\n");
+  g_autoptr(LocalPlan) plan = plan_with(
+      "#!/bin/sh\ntrap 'echo drained; exit 0' TERM\necho up \"$@\" $MILENA_BOOTSTRAP.\nwhile :; do sleep 0.02; done\n");
   LocalNode *node = local_plan_find(plan, "broker-2");
+  g_setenv("MILENA_BOOTSTRAP", "not-for-children", TRUE);
   LocalPid identity;
   guint64 log_start = 99;
   EXPECT_EQ_INT(LOCAL_STOPPED, local_process_state(plan, node, &identity));
@@ -43,6 +44,7 @@ TEST(local_process, starts_detached_and_ends_on_sigterm) {
   EXPECT_EQ_INT(LOCAL_RUNNING, local_process_state(plan, node, &identity));
   EXPECT_EQ_INT(identity.pid, getsid(identity.pid)); /* a session of its own */
   wait_for_log(plan, node, "up --id 2 --listen 127.0.0.1:7601");
+  wait_for_log(plan, node, "broker-2 .");
 
   g_autoptr(GPtrArray) nodes = g_ptr_array_new();
   g_ptr_array_add(nodes, node);

@@ -56,6 +56,17 @@ TEST(admin, creates_describes_and_deletes_a_topic) {
   EXPECT_EQ_STR("INVALID_FIELD", reason_of(milena_admin_delete_topic(world.client, "", false, 5000)));
 }
 
+TEST(admin, finds_a_topic_in_a_brokers_metadata) {
+  g_auto(World) world = world_new(1, 3);
+  MilenaTopic *topic = NULL;
+  EXPECT_EQ_STR("OK", reason_of(milena_admin_find_topic(world.client, "t", 5000, &topic)));
+  EXPECT_EQ_STR("t", topic->name);
+  EXPECT_EQ_INT(3, topic->partition_count);
+  g_clear_pointer(&topic, milena_topic_free);
+  EXPECT_EQ_STR("UNKNOWN_TOPIC", reason_of(milena_admin_find_topic(world.client, "u", 5000, &topic)));
+  EXPECT_NULL(topic);
+}
+
 TEST(admin, follows_pages) {
   g_auto(World) world = world_new(1, 0);
   const char *names[] = {"a", "b", "c", "d", "e"};

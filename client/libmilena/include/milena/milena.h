@@ -465,7 +465,7 @@ MilenaError *milena_admin_create_topic(MilenaClient *client, const MilenaNewTopi
                                        MilenaTopic **ret_topic);
 /* All topics. @ret_list: milena_topic_list_free. */
 MilenaError *milena_admin_list_topics(MilenaClient *client, int32_t timeout_ms, MilenaTopicList **ret_list);
-/* One topic. @ret_topic: milena_topic_free. Fails with UNKNOWN_TOPIC. */
+/* One topic, as the controller knows it. @ret_topic: milena_topic_free. Fails with UNKNOWN_TOPIC. */
 MilenaError *milena_admin_describe_topic(MilenaClient *client, const char *name, int32_t timeout_ms,
                                          MilenaTopic **ret_topic);
 /* Change a topic's configuration.
@@ -494,6 +494,11 @@ MilenaError *milena_admin_list_brokers(MilenaClient *client, int32_t timeout_ms,
 MilenaError *milena_admin_get_broker(MilenaClient *client, int32_t id, int32_t timeout_ms, MilenaBroker **ret_broker);
 /* The whole cluster. @ret_cluster: milena_cluster_free. */
 MilenaError *milena_admin_describe_cluster(MilenaClient *client, int32_t timeout_ms, MilenaCluster **ret_cluster);
+
+/* One topic as any broker's metadata has it: works without a controller too, for who wants to produce or consume.
+ * @ret_topic: milena_topic_free. Fails with UNKNOWN_TOPIC. */
+MilenaError *milena_admin_find_topic(MilenaClient *client, const char *name, int32_t timeout_ms,
+                                     MilenaTopic **ret_topic);
 
 typedef struct {
   const char *topic;
