@@ -1,7 +1,7 @@
 /* The folder of a store: who may use it, what it is, and small files in it that are replaced atomically.
  *
- *   PATH/STORE      what the folder is: role, format, identity. Written last when a store is made: without it there is
- *                   no store
+ *   PATH/STORE      what the folder is: role, format, identity. Written when a store is made, before its first
+ *                   data: without it there is no store
  *   PATH/LOCK       held by the process that has it open (an OFD lock: it ends with the process, and two opens of one
  *                   process exclude each other too); holds its pid for people
  *   PATH/FRONTIER   what was known to be durable, and whether the last close was clean (frontier.h)

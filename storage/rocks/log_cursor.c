@@ -1,11 +1,15 @@
 /* A cursor: see log_cursor.h.
  *
- * Values are copied out of the iterator, one memcpy each: pinning them instead would keep every block that a session
- * passed in memory, and getting each key again with a pinned slice costs a look into every file of level 0
- * (docs/decisions/0003-rocksdb-settings.md has the figures). */
+ * Small values are copied out of the iterator, large ones are got again by their key, pinned: what costs less was
+ * measured (docs/decisions/0003-rocksdb-settings.md). An iterator that pins everything it passes would spare both, but
+ * keep memtables and files alive as long as the slowest consumer of any batch, and the database open. */
 #include "storage/rocks/log_cursor.h"
 
+/* From this size on a value is got pinned. */
+#define PIN_BYTES (256 << 10)
+
 struct LogCursor {
+  RocksDb *db;
   LogSegment *segment;
   LogKeyKind kind;
   guint64 log_id;
@@ -17,6 +21,7 @@ struct LogCursor {
 
 LogCursor *log_cursor_new(RocksDb *db, LogSegment *segment, LogKeyKind kind, guint64 log_id) {
   LogCursor *cursor = g_new0(LogCursor, 1);
+  cursor->db = db;
   cursor->segment = log_segment_ref(segment);
   cursor->kind = kind;
   cursor->log_id = log_id;
@@ -123,14 +128,24 @@ Failure *log_cursor_head(LogCursor *cursor, LogBatch *ret_batch) {
   return log_batch_parse_stored_header((const guint8 *)value, len, &key, ret_batch, NULL);
 }
 
+/* The value that it stands on, to keep. */
+static GBytes *take_value(LogCursor *cursor) {
+  size_t key_len, len;
+  const char *value = rocksdb_iter_value(cursor->iterator, &len);
+  GBytes *pinned = NULL;
+  if (len >= PIN_BYTES) {
+    const char *key = rocksdb_iter_key(cursor->iterator, &key_len);
+    pinned = rocks_db_get_pinned(cursor->db, cursor->segment->cf, key, key_len);
+  }
+  return pinned ? pinned : g_bytes_new(value, len); /* cut since: the iterator still has it */
+}
+
 Failure *log_cursor_batch(LogCursor *cursor, LogBatch *ret_batch) {
   LogKey key;
   INVARIANT(current_key(cursor, &key), "it stands on an entry");
-  size_t len;
-  const char *value = rocksdb_iter_value(cursor->iterator, &len);
-  g_autoptr(GBytes) copy = g_bytes_new(value, len);
+  g_autoptr(GBytes) value = take_value(cursor);
   g_auto(LogBatch) batch = LOG_BATCH_INIT;
-  Failure *failure = log_batch_parse_stored(copy, &key, &batch);
+  Failure *failure = log_batch_parse_stored(value, &key, &batch);
   if (!failure)
     failure = log_batch_verify(&batch);
   if (failure)

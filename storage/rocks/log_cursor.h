@@ -39,7 +39,8 @@ Failure *log_cursor_check(LogCursor *cursor);
 gsize log_cursor_value_bytes(LogCursor *cursor);
 /* The header of a batch: @ret_batch's records are NULL. Returns NULL, CORRUPT_LOG or UNSUPPORTED. */
 Failure *log_cursor_head(LogCursor *cursor, LogBatch *ret_batch);
-/* The batch, a copy, with its checksums verified. Returns NULL, CORRUPT_LOG or UNSUPPORTED. */
+/* The batch, with its checksums verified; it outlives the cursor, and the store. Returns NULL, CORRUPT_LOG or
+ * UNSUPPORTED. */
 Failure *log_cursor_batch(LogCursor *cursor, LogBatch *ret_batch);
 /* The value of a time index entry. Returns NULL, CORRUPT_LOG or UNSUPPORTED. */
 Failure *log_cursor_time(LogCursor *cursor, gint64 *ret_max_timestamp_ms);

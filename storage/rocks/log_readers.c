@@ -330,7 +330,7 @@ static LogReadJob *next_job(LogReaders *readers) {
     clock_gettime(CLOCK_MONOTONIC, &at);
     at.tv_sec += EXPIRY_S;
     pthread_cond_timedwait(&readers->cond, &readers->mutex, &at);
-    log_sessions_expire(readers->sessions, g_get_monotonic_time(), 0, &doomed);
+    log_sessions_expire(readers->sessions, g_get_monotonic_time(), &doomed);
   }
   LogReadJob *job = readers->head;
   if (job && !(readers->head = job->next))
@@ -368,14 +368,6 @@ LogReaders *log_readers_new(RocksDb *db, LogIndex *index, const LogStoreOptions 
   for (guint i = 0; i < readers->thread_count; i++)
     INVARIANT(pthread_create(&readers->threads[i], NULL, reader_main, readers) == 0, "the reader threads start");
   return readers;
-}
-
-void log_readers_forget_segment(LogReaders *readers, guint32 number) {
-  GSList *doomed = NULL;
-  pthread_mutex_lock(&readers->mutex);
-  log_sessions_expire(readers->sessions, g_get_monotonic_time(), number, &doomed);
-  pthread_mutex_unlock(&readers->mutex);
-  g_slist_free_full(doomed, (GDestroyNotify)log_session_free);
 }
 
 void log_readers_free(LogReaders *readers) {

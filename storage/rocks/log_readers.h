@@ -16,8 +16,6 @@ LogReaders *log_readers_new(RocksDb *db, LogIndex *index, const LogStoreOptions 
 /* See log_store_read and log_store_find. Any thread. */
 gboolean log_readers_read(LogReaders *readers, LogRead *read);
 gboolean log_readers_find(LogReaders *readers, LogFind *find);
-/* End the read sessions of a segment, so that its column family can go. Any thread. */
-void log_readers_forget_segment(LogReaders *readers, guint32 number);
 /* Carry out what waits, end threads and sessions. NULL is fine. */
 void log_readers_free(LogReaders *readers);
 

@@ -43,7 +43,7 @@ void log_sessions_free(LogSessions *sessions) {
   if (!sessions)
     return;
   GSList *doomed = NULL;
-  log_sessions_expire(sessions, G_MAXINT64, 0, &doomed);
+  log_sessions_expire(sessions, G_MAXINT64, &doomed);
   g_slist_free_full(doomed, (GDestroyNotify)log_session_free);
   g_hash_table_unref(sessions->by_place);
   g_free(sessions);
@@ -82,15 +82,11 @@ void log_sessions_put(LogSessions *sessions, LogSession *session, gint64 now_us,
     g_queue_push_head_link(&sessions->by_age, &session->link);
 }
 
-void log_sessions_expire(LogSessions *sessions, gint64 now_us, guint32 segment, GSList **doomed) {
-  GList *next;
-  for (GList *at = sessions->by_age.head; at; at = next) {
-    next = at->next;
-    LogSession *session = at->data;
-    if (now_us - session->made_us <= sessions->age_max_us && log_cursor_segment(session->cursor)->number != segment)
-      continue;
-    unlink_session(sessions, session);
-    *doomed = g_slist_prepend(*doomed, session);
+void log_sessions_expire(LogSessions *sessions, gint64 now_us, GSList **doomed) {
+  LogSession *oldest;
+  while ((oldest = g_queue_peek_head(&sessions->by_age)) && now_us - oldest->made_us > sessions->age_max_us) {
+    unlink_session(sessions, oldest);
+    *doomed = g_slist_prepend(*doomed, oldest);
   }
 }
 

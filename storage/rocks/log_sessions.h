@@ -32,8 +32,8 @@ LogSession *log_sessions_take(LogSessions *sessions, guint64 log_id, gint64 next
 /* Keep @session, taken over. What must go instead is put in front of @doomed: free it with log_session_free, without
  * the lock. */
 void log_sessions_put(LogSessions *sessions, LogSession *session, gint64 now_us, GSList **doomed);
-/* Take out those that are too old, or in a segment (0: none). */
-void log_sessions_expire(LogSessions *sessions, gint64 now_us, guint32 segment, GSList **doomed);
+/* Take out those that are too old. */
+void log_sessions_expire(LogSessions *sessions, gint64 now_us, GSList **doomed);
 guint log_sessions_count(const LogSessions *sessions);
 void log_session_free(LogSession *session); /* NULL is fine */
 

@@ -7,7 +7,8 @@
  * Invariants
  *   1. The frontier note says clean only between the end of a close in order and the next open.
  *   2. The note's sequence was durable when it was written; a database that recovers to less has lost synced data.
- *   3. STORE is written last when a store is made: a folder without it holds nothing that was acknowledged.
+ *   3. STORE is written when a store is made before anything is written to the database: a folder without it holds
+ *      nothing that was acknowledged.
  *
  * Failure modes: everything at open is a Failure; after that writes end the process (rocks_die), reads give Failures.
  */
@@ -52,7 +53,7 @@ void log_store_options_init(LogStoreOptions *options) {
       .direct_io = TRUE,
       .writes_max = 65536,
       .write_bytes_max = 128 << 20,
-      .group_bytes_max = 4 << 20,
+      .group_bytes_max = 1 << 20,
       .reader_threads = 2,
       .reads_max = 16384,
       .read_sessions_max = 256,
@@ -170,8 +171,11 @@ static Failure *mark_in_use(LogStore *store) {
   return rocks_frontier_write(store->folder, &store->frontier);
 }
 
-/* A new store is one once its STORE file is there. */
+/* A new store is one once its STORE file is there: before anything is written to the database. */
 static Failure *finish_creation(LogStore *store) {
+  Failure *failure = rocks_frontier_write(store->folder, &store->frontier);
+  if (failure)
+    return failure;
   g_autofree char *incarnation = g_uuid_string_random();
   g_key_file_set_string(rocks_folder_store(store->folder), IDENTITY_GROUP, "incarnation", incarnation);
   return rocks_folder_save(store->folder);
@@ -202,17 +206,15 @@ static Failure *open_store(LogStore *store, const LogStoreOptions *options) {
   failure = open_database(store, options);
   if (!failure)
     failure = check_sequence(store, has_frontier);
+  if (!failure && store->was_created)
+    failure = finish_creation(store);
   if (failure)
     return failure;
+  load_identity(store);
   if (!store->was_clean)
     verify(store);
   prepare_active(store);
-  failure = mark_in_use(store);
-  if (!failure && store->was_created)
-    failure = finish_creation(store);
-  if (!failure)
-    load_identity(store);
-  return failure;
+  return mark_in_use(store);
 }
 
 /* Also of a half-opened one. */

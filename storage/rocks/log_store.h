@@ -132,8 +132,8 @@ struct LogWrite {
   /* APPEND: stamped, base_offset at the log's end or behind. Borrowed. */
   const LogBatch *batch;
   /* The hot record (log_hot_encode), written in the same RocksDB batch. Must be there for CREATE, PUT_HOT and APPEND
-   * (with the log's end behind @batch). For TRUNCATE: the log's hot record before; the store writes the cut one.
-   * Borrowed. */
+   * (with the log's end behind @batch, and a max timestamp that covers it: finds by time go by that). For TRUNCATE: the
+   * log's hot record before; the store writes the cut one. Borrowed. */
   const guint8 *hot;
   gsize hot_len;
   gint64 truncate_offset; /* TRUNCATE */

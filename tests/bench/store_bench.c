@@ -1,6 +1,6 @@
 /* Rates and latencies of the log store alone: durable appends, cold reads, finds.
  *
- *   store_bench FOLDER [MEGABYTES]      FOLDER must not exist; it is left behind
+ *   store_bench FOLDER [MEGABYTES [GROUP_BYTES]]      FOLDER must not exist; it is left behind
  *
  * Absolute figures vary by half from run to run: compare two builds in turns, and prefer CPU seconds per GB. */
 #include <pthread.h>
@@ -60,6 +60,7 @@ static void print_latencies(const char *what, GArray *latencies_us) {
 
 typedef struct {
   LogStore *store;
+  gint64 group_bytes; /* of the store's options, or 0 */
   Loop *loop;
   Latch latch;
   LogHot hot[LOGS]; /* of logs 1 to LOGS */
@@ -249,6 +250,8 @@ static gboolean open_store(Bench *bench, const char *path) {
   log_store_options_init(&options);
   options.path = path;
   options.create = TRUE;
+  if (bench->group_bytes)
+    options.group_bytes_max = bench->group_bytes;
   gint64 start_us = g_get_monotonic_time();
   g_autoptr(Failure) failure = log_store_open(&options, &bench->store);
   if (failure)
@@ -260,11 +263,12 @@ static gboolean open_store(Bench *bench, const char *path) {
 
 int main(int argc, char **argv) {
   if (argc < 2 || g_file_test(argv[1], G_FILE_TEST_EXISTS)) {
-    fprintf(stderr, "usage: store_bench FOLDER [MEGABYTES]: FOLDER must not exist yet\n");
+    fprintf(stderr, "usage: store_bench FOLDER [MEGABYTES [GROUP_BYTES]]: FOLDER must not exist yet\n");
     return 2;
   }
   guint64 megabytes = argc > 2 ? g_ascii_strtoull(argv[2], NULL, 10) : 1000;
   Bench bench = {.latch = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, FALSE}};
+  bench.group_bytes = argc > 3 ? g_ascii_strtoll(argv[3], NULL, 10) : 0;
   if (!open_store(&bench, argv[1]))
     return 1;
   bench.loop = loop_new("bench", 1024);

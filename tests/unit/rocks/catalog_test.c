@@ -10,12 +10,18 @@ static const struct {
   CatalogEntry entry;
   const char *key, *value;
 } ROWS[] = {
-    {"segment", {.kind = CATALOG_SEGMENT, .segment = 258, .time_ms = 1700000000000}, "5300000102", "010000018bcfe56800f49f9679"},
+    {"segment",
+     {.kind = CATALOG_SEGMENT, .segment = 258, .time_ms = 1700000000000},
+     "5300000102",
+     "010000018bcfe56800f49f9679"},
     {"span",
      {.kind = CATALOG_SPAN, .segment = 1, .log_id = 0x0102030405060708, .first_offset = 77, .max_timestamp_before = -1},
      "46000000010102030405060708",
      "01000000000000004dffffffffffffffff78a098f2"},
-    {"dropped", {.kind = CATALOG_DROPPED, .log_id = 9, .time_ms = 5}, "440000000000000009", "0100000000000000056cb686a4"},
+    {"dropped",
+     {.kind = CATALOG_DROPPED, .log_id = 9, .time_ms = 5},
+     "440000000000000009",
+     "0100000000000000056cb686a4"},
 };
 
 static char *hex(const guint8 *bytes, gsize len) {

@@ -66,6 +66,28 @@ TEST(log_store, read_gives_what_was_stored) {
   log_read_clear(&read);
 }
 
+TEST(log_store, large_batches_are_pinned_and_outlive_the_store) {
+  g_auto(Fixture) f;
+  fixture_init(&f, shim_temp_dir());
+  ASSERT_TRUE(fixture_open(&f));
+  g_auto(TestLog) log;
+  test_log_init(&log, 7);
+  fixture_create(&f, &log);
+  for (guint i = 0; i < 4; i++)
+    fixture_append(&f, &log, 1, 700 << 10, 1);
+  EXPECT_EQ_INT(4, fixture_scan(&f, &log, 0, 1));
+  fixture_close(&f);
+  ASSERT_TRUE(fixture_open(&f)); /* from tables now */
+  LogRead read;
+  fixture_read(&f, &log, 0, 4, 10 << 20, &read);
+  EXPECT_EQ_STR("0+1 1+1 2+1 3+1", describe(&read));
+  EXPECT_EQ_INT(2, fixture_truncate(&f, &log, 2));
+  fixture_close(&f);
+  for (guint i = 0; i < read.batches->len; i++)
+    EXPECT_NULL(log_batch_verify(LOG_BATCH_AT(read.batches, i)));
+  log_read_clear(&read);
+}
+
 TEST(log_store, unknown_log_is_said) {
   g_auto(Fixture) f;
   fixture_init(&f, shim_temp_dir());
@@ -359,4 +381,46 @@ TEST(log_store, writes_in_flight_are_bounded) {
     g_free((gpointer)queued[i].write.hot);
   }
   g_free(queued);
+}
+
+static void never_done(LogRead *read) {
+  (void)read;
+}
+
+TEST(log_store, reads_in_flight_are_bounded) {
+  g_auto(Fixture) f;
+  fixture_init(&f, shim_temp_dir());
+  f.options.reads_max = 0;
+  ASSERT_TRUE(fixture_open(&f));
+  LogRead read = {.log_id = 1, .end_offset = 1, .loop = f.loop, .done = never_done};
+  EXPECT_FALSE(log_store_read(f.store, &read));
+  EXPECT_NULL(read.batches);
+}
+
+TEST(log_store, read_sessions_are_bounded_in_number_and_age) {
+  g_auto(Fixture) f;
+  fixture_init(&f, shim_temp_dir());
+  f.options.read_sessions_max = 3;
+  f.options.read_session_age_ms = 300;
+  ASSERT_TRUE(fixture_open(&f));
+  g_auto(TestLog) log;
+  test_log_init(&log, 1);
+  fixture_create(&f, &log);
+  for (guint i = 0; i < 20; i++)
+    fixture_append(&f, &log, 1, 1000, 1);
+  LogStoreStats stats;
+  for (gint64 from = 0; from < 10; from++) {
+    LogRead read;
+    fixture_read(&f, &log, from * 2, 20, 1, &read); /* in turns: none goes on where another stood */
+    log_read_clear(&read);
+    log_store_stats(f.store, &stats);
+    EXPECT_TRUE(stats.sessions <= 3);
+  }
+  EXPECT_EQ_INT(3, stats.sessions);
+  for (int i = 0; i < 50 && stats.sessions; i++) {
+    g_usleep(100000);
+    log_store_stats(f.store, &stats);
+  }
+  EXPECT_EQ_INT(0, stats.sessions);
+  EXPECT_EQ_INT(20, fixture_scan(&f, &log, 0, 1));
 }

@@ -7,6 +7,7 @@
 #include <glib/gstdio.h>
 
 #include "storage/log/crc32c.h"
+#include "storage/rocks/frontier.h"
 #include "tests/shim/shim.h"
 #include "tests/unit/rocks/fixture.h"
 
@@ -179,4 +180,32 @@ TEST(identity, interrupted_creation_goes_on) {
   g_autofree char *tmp = g_build_filename(f.options.path, "STORE.tmp", NULL);
   g_file_set_contents(tmp, "half", 4, NULL);
   EXPECT_TRUE(fixture_open(&f));
+}
+
+/* Stopped right behind the STORE file, or right in front of it: opens as a new one. */
+static const struct {
+  const char *name;
+  gboolean has_store_file;
+} CREATION_ROWS[] = {{"before the STORE file", FALSE}, {"behind the STORE file", TRUE}};
+
+TEST_ROWS(identity, CREATION_ROWS) {
+  g_autofree char *path = g_build_filename(shim_temp_dir(), "store", NULL);
+  RocksFolder *folder;
+  ASSERT_NULL(rocks_folder_open(path, "broker-log", 1, TRUE, &folder));
+  ASSERT_NULL(rocks_frontier_write(folder, &(RocksFrontier){0}));
+  if (CREATION_ROWS[row].has_store_file)
+    ASSERT_NULL(rocks_folder_save(folder));
+  EXPECT_TRUE(rocks_folder_is_new(folder));
+  rocks_folder_close(folder);
+  LogStoreOptions options = options_for(path, TRUE);
+  LogStore *store = NULL;
+  g_autoptr(Failure) failure = log_store_open(&options, &store);
+  if (CREATION_ROWS[row].has_store_file) {
+    /* The database is made before the file: a file without it is damage. */
+    EXPECT_EQ_STR("CORRUPT_LOG", failure ? failure_reason_name(failure_reason(failure)) : "opened");
+  } else {
+    EXPECT_NULL(failure);
+    EXPECT_TRUE(log_store_was_created(store));
+  }
+  log_store_close(store);
 }
