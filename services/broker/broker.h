@@ -17,6 +17,7 @@ struct Broker {
   guint shard_count;
   Shard **shards;
   gint draining;                    /* atomic flag */
+  gint appends_in_flight;           /* atomic: begun and not answered, on all loops */
   gint rotations[BROKER_ROTATIONS]; /* atomic: next partition for records without a key, by hash of the topic's id */
 };
 

@@ -1,7 +1,7 @@
 /* milena-broker: holds partitions of the cluster's log, and is the door for every client.
  *
  *   store opened, logs recovered ──► listening, health NOT_SERVING ──► registered, fenced ──► unfenced: SERVING, ready
- *   SIGTERM ──► NOT_SERVING ──► leaves (others lead) ──► calls drained ──► store closed clean ──► exit 0
+ *   SIGTERM ──► NOT_SERVING, appends end ──► leaves (others lead) ──► calls drained ──► store closed clean ──► exit 0
  *
  * The main loop runs the membership; the shards' loops do the work. Failure modes: whatever is wrong at the start, or a
  * cluster that refuses this broker, ends the process with a sentence and status 1. */
@@ -15,6 +15,8 @@
 
 #define MAILBOX_MAX 65536
 #define MAIN_MAILBOX_MAX 10000
+#define QUIET_CHECK_MS 10
+#define QUIET_TIMEOUT_MS 3000
 #define LEAVE_TIMEOUT_MS 10000
 #define DRAIN_GRACE_MS 10000
 #define SHARDS_MAX 64
@@ -36,6 +38,7 @@ typedef struct {
   Node *node;
   char *address, *peer_address;
   gboolean ready, loops_run;
+  gint64 quiet_until_us; /* when the wait for appends under way ends */
   int exit_code;
 } Process;
 
@@ -51,15 +54,31 @@ static void on_fenced(gboolean fenced, gpointer data) {
   process_say_ready(&process->settings.process, addresses);
 }
 
+static void on_stopped(gpointer data) {
+  loop_quit(((Process *)data)->loop);
+}
+
 static void on_refused(const Failure *failure, gpointer data) {
   Process *process = data;
   slog_error("the cluster refuses this broker", "error", failure_message(failure), NULL);
   process->exit_code = 1;
-  loop_quit(process->loop);
+  node_stop(process->node, on_stopped, process);
 }
 
 static void on_left(gpointer data) {
-  loop_quit(((Process *)data)->loop);
+  Process *process = data;
+  node_stop(process->node, on_stopped, process);
+}
+
+/* Records that are on their way to the disk are answered before the leadership is given away: after that, their
+ * outcome would be unknown. New ones are refused meanwhile. */
+static gboolean on_quiet_check(gpointer data) {
+  Process *process = data;
+  gboolean quiet = g_atomic_int_get(&process->broker.appends_in_flight) == 0;
+  if (!quiet && g_get_monotonic_time() < process->quiet_until_us)
+    return G_SOURCE_CONTINUE;
+  node_leave(process->node, LEAVE_TIMEOUT_MS, on_left, process);
+  return G_SOURCE_REMOVE;
 }
 
 static void on_stop(gpointer data) {
@@ -68,8 +87,9 @@ static void on_stop(gpointer data) {
     loop_quit(process->loop);
     return;
   }
-  broker_server_set_health(process->server, FALSE);
-  node_leave(process->node, LEAVE_TIMEOUT_MS, on_left, process);
+  broker_server_begin_drain(process->server);
+  process->quiet_until_us = g_get_monotonic_time() + QUIET_TIMEOUT_MS * 1000;
+  g_source_unref(loop_add_timeout(process->loop, QUIET_CHECK_MS, on_quiet_check, process));
 }
 
 /* ---- opening ---- */
@@ -89,6 +109,17 @@ static void on_recovered(guint64 log_id, const LogHot *hot, const Failure *failu
   shard_recover(broker_owner(broker, log_id), log_id, hot, failure);
 }
 
+/* A folder is made, the way to it is not: a mistyped path, or a disk that is not mounted, must not begin anew. */
+static Failure *check_data_dir(const Settings *settings) {
+  g_autofree char *parent = g_path_get_dirname(settings->data_dir);
+  if (g_file_test(parent, G_FILE_TEST_IS_DIR))
+    return NULL;
+  return failure_new(FAILURE(INVALID_FIELD),
+                     "the data folder %s can't be made: there is no folder %s; make it, or check the path and that its "
+                     "disk is mounted",
+                     settings->data_dir, parent);
+}
+
 static Failure *open_store(Process *process) {
   const Settings *settings = &process->settings;
   Broker *broker = &process->broker;
@@ -98,7 +129,9 @@ static Failure *open_store(Process *process) {
   options.create = settings->create_data_dir;
   options.segment_bytes_max = settings->segment_bytes;
   options.segment_age_max_ms = settings->segment_age_ms;
-  Failure *failure = log_store_open(&options, &broker->store);
+  Failure *failure = check_data_dir(settings);
+  if (!failure)
+    failure = log_store_open(&options, &broker->store);
   if (!failure)
     failure = check_identity(process);
   if (!failure)
@@ -156,6 +189,12 @@ static void process_serve(Process *process) {
 
 /* ---- closing ---- */
 
+/* Run what was still posted to the main loop: ends of calls. */
+static void run_rest(Loop *loop) {
+  loop_quit(loop);
+  loop_run(loop);
+}
+
 /* From the doors inwards: calls, then what calls other processes, then the store, then the loops that all complete on.
  */
 static void process_close(Process *process) {
@@ -163,7 +202,9 @@ static void process_close(Process *process) {
   if (process->loops_run)
     broker_server_drain(process->server, DRAIN_GRACE_MS);
   node_free(process->node);
+  run_rest(process->loop);
   rpc_client_free(broker->client);
+  run_rest(process->loop);
   log_store_close(broker->store);
   for (guint i = 0; i < broker->shard_count && process->loops_run; i++)
     loop_stop(broker->shards[i]->loop);

@@ -25,9 +25,12 @@ struct Node {
   gpointer data;
   guint64 epoch; /* of our registration; 0: none yet */
 
-  MetadataImage *next; /* to be published: a reference, or NULL */
-  guint publishing;    /* shards that have not answered the step that is under way */
-  char *controller;    /* as the fronts know it */
+  MetadataImage *next;            /* to be published: a reference, or NULL */
+  guint publishing;               /* shards that have not answered the step that is under way */
+  gboolean stopping;              /* no more is published */
+  void (*stopped)(gpointer data); /* to be told once nothing is on its way */
+  gpointer stopped_data;
+  char *controller; /* as the fronts know it */
   GSource *controller_check;
 };
 
@@ -67,6 +70,11 @@ static void on_routed(gpointer data) {
   step_free(step);
 }
 
+static void tell_if_stopped(Node *node) {
+  if (node->stopped && node->publishing == 0)
+    g_steal_pointer (&node->stopped)(node->stopped_data);
+}
+
 /* Main loop: one shard has applied the image. */
 static void on_applied(gpointer data) {
   Step *step = data;
@@ -74,6 +82,7 @@ static void on_applied(gpointer data) {
   if (--node->publishing == 0) {
     on_each_shard(node, step->image, on_routed);
     publish_next(node);
+    tell_if_stopped(node);
   }
   step_free(step);
 }
@@ -94,8 +103,9 @@ static void publish_next(Node *node) {
 }
 
 static void publish(Node *node, MetadataImage *image) {
-  if (image)
-    metadata_image_ref(image);
+  if (node->stopping || !image)
+    return;
+  metadata_image_ref(image);
   metadata_image_unref(node->next);
   node->next = image;
   publish_next(node);
@@ -204,6 +214,14 @@ void node_start(Node *node) {
 
 void node_leave(Node *node, guint timeout_ms, void (*left)(gpointer data), gpointer data) {
   membership_leave(node->membership, timeout_ms, left, data);
+}
+
+void node_stop(Node *node, void (*stopped)(gpointer data), gpointer data) {
+  node->stopping = TRUE;
+  g_clear_pointer(&node->next, metadata_image_unref);
+  node->stopped = stopped;
+  node->stopped_data = data;
+  tell_if_stopped(node);
 }
 
 void node_free(Node *node) {

@@ -27,6 +27,8 @@ Node *node_new(Broker *broker, Loop *loop, const NodeOptions *options, const Nod
 void node_start(Node *node);
 /* Tell the cluster that the broker stops; @left is called once its partitions are led by others, or in the end. */
 void node_leave(Node *node, guint timeout_ms, void (*left)(gpointer data), gpointer data);
+/* Publish no more images; @stopped is called, maybe at once, when none is on its way. Before the main loop ends. */
+void node_stop(Node *node, void (*stopped)(gpointer data), gpointer data);
 /* On the main loop, or after it ended. NULL is fine. */
 void node_free(Node *node);
 

@@ -56,6 +56,7 @@ static void run_answer(LoopTask *task) {
 }
 
 static void post_answer(AppendState *state) {
+  (void)g_atomic_int_dec_and_test(&state->shard->broker->appends_in_flight);
   state->task.run = run_answer;
   loop_post_completion(state->asker, &state->task);
 }
@@ -191,6 +192,7 @@ void partition_append_start(PartitionAppend *append, Shard *shard, Loop *asker) 
   state->shard = shard;
   state->asker = asker;
   g_atomic_int_inc(&state->holders);
+  g_atomic_int_inc(&shard->broker->appends_in_flight);
   if (asker == shard->loop) {
     append_run(state);
     return;

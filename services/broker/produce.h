@@ -14,6 +14,8 @@ extern const RpcMethodHandler PRODUCER_SERVICE_HANDLERS[];
 
 /* @front: borrowed; outlives it. Any thread, before the server starts. */
 Producer *producer_new(Front *front);
+/* The broker stops: give back what waits for a leader. On the front's loop. */
+void producer_drain(Producer *producer);
 /* After the server was drained and everything that it began has ended; on the front's loop. NULL is fine. */
 void producer_free(Producer *producer);
 

@@ -132,6 +132,26 @@ static void on_refreshed(const Failure *failure, gpointer data) {
     gate_open(gate, failure);
 }
 
+/* ---- draining ---- */
+
+static Failure *draining(void) {
+  return failure_new(FAILURE(DRAINING),
+                     "this broker is stopping, and the records' leader is not known now: nothing was "
+                     "written, go to another broker");
+}
+
+static void give_up_draining(ProduceTurn *turn) {
+  g_autoptr(Failure) failure = draining();
+  turn->give_up(turn, failure);
+}
+
+void produce_gates_drain(Producer *producer) {
+  g_autoptr(Failure) failure = draining();
+  g_autoptr(GList) gates = g_hash_table_get_values(producer->gates);
+  for (GList *link = gates; link; link = link->next)
+    gate_give_up(link->data, failure);
+}
+
 /* ---- arriving ---- */
 
 static ProduceGate *gate_lookup(Producer *producer, const char *topic_name, const char *topic_id, gint32 partition) {
@@ -144,6 +164,10 @@ static ProduceGate *gate_lookup(Producer *producer, const char *topic_name, cons
 void produce_gate_wait(Producer *producer, ProduceTurn *turn, const char *topic_name, const char *topic_id,
                        gint32 partition, Failure *failure) {
   failure_free(failure);
+  if (front_is_draining(producer->front)) {
+    give_up_draining(turn);
+    return;
+  }
   ProduceGate *gate = gate_lookup(producer, topic_name, topic_id, partition);
   gboolean is_new = !gate;
   if (is_new) {

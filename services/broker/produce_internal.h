@@ -53,6 +53,8 @@ void produce_gate_wait(Producer *producer, ProduceTurn *turn, const char *topic_
                        gint32 partition, Failure *failure);
 /* It waits no more; fine when it does not. */
 void produce_gate_leave(Producer *producer, ProduceTurn *turn);
+/* Give up on all that waits at gates: the broker stops. */
+void produce_gates_drain(Producer *producer);
 void produce_gate_free(gpointer gate);
 
 /* ---- items and jobs: produce_job.c, produce_plan.c ---- */

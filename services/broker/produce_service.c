@@ -29,6 +29,10 @@ void producer_free(Producer *producer) {
   g_free(producer);
 }
 
+void producer_drain(Producer *producer) {
+  produce_gates_drain(producer);
+}
+
 static void on_produced(ProduceJob *job, gpointer user_data) {
   RpcCall *call = user_data;
   if (job->failure) {

@@ -17,7 +17,7 @@ typedef struct {
   Producer *producer;
   RpcCall *call; /* NULL once it is closed */
   guint holders; /* the call, and each job */
-  gboolean ready, ending, draining, finished;
+  gboolean ready, ending, finished;
   gboolean asked, busy; /* a message was asked for; the client does not read its answers */
   guint in_flight;
   gsize in_flight_bytes;
@@ -116,7 +116,7 @@ static void take_item(Stream *stream, RpcMessage *message, const Milena__V1__Pro
                         .no_proxy = stream->no_proxy,
                         .deadline_us = g_get_monotonic_time() + stream->timeout_ms * 1000};
   g_autoptr(Failure) failure = NULL;
-  if (stream->draining)
+  if (front_is_draining(stream->producer->front))
     failure = failure_new(FAILURE(DRAINING), "this broker is stopping: nothing was written, go to another one");
   else
     failure = produce_check_input(&input);
@@ -197,7 +197,6 @@ static void on_writable(RpcCall *call, gpointer state) {
 static void on_draining(RpcCall *call, gpointer state) {
   (void)call;
   Stream *stream = state;
-  stream->draining = TRUE;
   Milena__V1__Draining draining = MILENA__V1__DRAINING__INIT;
   draining.message = (char *)"the broker is stopping: finish this stream and go on elsewhere";
   Milena__V1__ProduceStreamResponse response = MILENA__V1__PRODUCE_STREAM_RESPONSE__INIT;

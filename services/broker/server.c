@@ -113,6 +113,17 @@ void broker_server_set_health(BrokerServer *server, gboolean serving) {
 
 /* ---- the end ---- */
 
+static void drain_on_loop(gpointer producer) {
+  producer_drain(producer);
+}
+
+void broker_server_begin_drain(BrokerServer *server) {
+  g_atomic_int_set(&server->broker->draining, 1);
+  broker_server_set_health(server, FALSE);
+  for (guint i = 0; i < server->broker->shard_count; i++)
+    loop_call(server->loops[i], drain_on_loop, server->producers[i]);
+}
+
 typedef struct {
   Shard *shard;
   Producer *producer;
@@ -137,8 +148,7 @@ static void flush_loops(Broker *broker) {
 
 void broker_server_drain(BrokerServer *server, guint grace_ms) {
   Broker *broker = server->broker;
-  g_atomic_int_set(&broker->draining, 1);
-  broker_server_set_health(server, FALSE);
+  broker_server_begin_drain(server);
   rpc_server_drain(server->clients, grace_ms);
   rpc_server_drain(server->peers, grace_ms);
   for (guint i = 0; i < broker->shard_count; i++) {

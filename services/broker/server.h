@@ -14,6 +14,8 @@ Failure *broker_server_open(Broker *broker, const char *listen, const char *peer
 /* The shards' loops run. Not healthy until broker_server_set_health. */
 void broker_server_start(BrokerServer *server);
 void broker_server_set_health(BrokerServer *server, gboolean serving);
+/* Begin to stop: unhealthy, no more records are taken, and those that wait for a leader are given back. */
+void broker_server_begin_drain(BrokerServer *server);
 /* Take no more calls, end those in progress, and what they left on the shards' loops. Blocks. */
 void broker_server_drain(BrokerServer *server, guint grace_ms);
 /* NULL is fine. Drained, or never started. */

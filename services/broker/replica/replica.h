@@ -64,7 +64,7 @@ struct ReplicaAppend {
   gboolean queued, local, synced, answered;
 };
 
-/* What an event came to. Make it REPLICA_OUT_INIT, hand it to one event, act on it.
+/* What an event came to. Make it REPLICA_OUT_INIT, hand it to one event, act on it: pop what is in its queues.
  *
  * An append that is answered is no longer the replica's, and may be freed, unless it is still `queued`: then its write
  * is on the way to the disk, and it comes back in `released` once that has ended. */

@@ -1,0 +1,322 @@
+/* The partition's state machine, event by event. */
+#include "services/broker/replica/replica.h"
+
+#include "tests/shim/shim.h"
+
+#define ALL MILENA__V1__ACKS__ACKS_ALL
+#define LEADER MILENA__V1__ACKS__ACKS_LEADER
+#define ALWAYS MILENA__V1__FLUSH__FLUSH_ALWAYS
+#define OS MILENA__V1__FLUSH__FLUSH_OS
+
+/* A replica on broker 1, and what its last event came to. */
+typedef struct {
+  Replica *replica;
+  ReplicaOut out;
+} Case;
+
+/* As a host does: take what came back out of its queues. */
+static void take_out(Case *c) {
+  while (g_queue_pop_head_link(&c->out.answers) || g_queue_pop_head_link(&c->out.released))
+    ;
+  c->out = (ReplicaOut)REPLICA_OUT_INIT;
+}
+
+static void begin(Case *c) {
+  c->replica = replica_new(NULL, NULL);
+  c->out = (ReplicaOut)REPLICA_OUT_INIT;
+}
+
+static void end(Case *c) {
+  take_out(c);
+  replica_free(c->replica);
+}
+
+static void assign(Case *c, gint32 leader, gint32 epoch, guint isr_count, guint min_insync, Milena__V1__Flush flush) {
+  static const gint32 ISR[] = {1, 2, 3};
+  const ReplicaAssignment assignment = {.broker_id = 1,
+                                        .leader_id = leader,
+                                        .leader_epoch = epoch,
+                                        .isr = ISR,
+                                        .isr_count = isr_count,
+                                        .min_insync_replicas = min_insync,
+                                        .flush = flush};
+  take_out(c);
+  replica_assign(c->replica, &assignment, &c->out);
+}
+
+/* Append @count records. Returns the refusal; NULL when it was taken. */
+static Failure *append(Case *c, ReplicaAppend *append, guint32 count, Milena__V1__Acks acks, gint32 epoch) {
+  LogBatch batch = LOG_BATCH_INIT;
+  batch.record_count = count;
+  batch.max_timestamp_ms = 7;
+  *append = (ReplicaAppend){0};
+  Failure *failure = replica_prepare(c->replica, epoch, &batch, acks, 1000, append);
+  if (!failure)
+    replica_accept(c->replica, append);
+  return failure;
+}
+
+static void local(Case *c, ReplicaAppend *append, ReplicaStage stage) {
+  take_out(c);
+  replica_local_progress(c->replica, append, stage, &c->out);
+}
+
+static void peer(Case *c, gint32 broker, gint64 written, gint64 synced) {
+  take_out(c);
+  replica_peer_progress(c->replica, broker, written, synced, &c->out);
+}
+
+static void expect_refused(Failure *failure, FailureReason reason) {
+  EXPECT_TRUE(failure != NULL);
+  EXPECT_EQ_INT(reason, failure ? failure_reason(failure) : 0);
+  failure_free(failure);
+}
+
+TEST(replica, one_copy_is_answered_once_it_is_synced) {
+  Case c;
+  ReplicaAppend a, b;
+  begin(&c);
+  assign(&c, 1, 0, 1, 1, ALWAYS);
+  EXPECT_TRUE(c.out.leadership_changed);
+  EXPECT_NULL(append(&c, &a, 3, ALL, 0));
+  EXPECT_NULL(append(&c, &b, 2, LEADER, 0));
+  EXPECT_EQ_INT(0, a.base_offset);
+  EXPECT_EQ_INT(3, b.base_offset);
+  EXPECT_EQ_INT(5, replica_log_end(c.replica));
+  EXPECT_EQ_INT(REPLICA_SYNCED, a.stage);
+  local(&c, &a, REPLICA_SYNCED);
+  EXPECT_EQ_INT(1, c.out.answers.length);
+  EXPECT_EQ_INT(3, replica_high_watermark(c.replica));
+  EXPECT_EQ_INT(1, a.copies.replicas);
+  EXPECT_EQ_INT(1, a.copies.synced_replicas);
+  local(&c, &b, REPLICA_SYNCED);
+  EXPECT_EQ_INT(1, c.out.answers.length);
+  EXPECT_EQ_INT(5, replica_high_watermark(c.replica));
+  end(&c);
+}
+
+TEST(replica, flush_os_is_answered_when_written_and_says_so) {
+  Case c;
+  ReplicaAppend a;
+  begin(&c);
+  assign(&c, 1, 0, 1, 1, OS);
+  EXPECT_NULL(append(&c, &a, 1, ALL, 0));
+  EXPECT_EQ_INT(REPLICA_WRITTEN, a.stage);
+  local(&c, &a, REPLICA_WRITTEN);
+  EXPECT_EQ_INT(1, c.out.answers.length);
+  EXPECT_EQ_INT(1, a.copies.replicas);
+  EXPECT_EQ_INT(0, a.copies.synced_replicas);
+  end(&c);
+}
+
+TEST(replica, acks_all_waits_for_every_in_sync_replica) {
+  Case c;
+  ReplicaAppend a, b;
+  begin(&c);
+  assign(&c, 1, 4, 3, 2, ALWAYS);
+  EXPECT_NULL(append(&c, &a, 1, ALL, 4));
+  EXPECT_NULL(append(&c, &b, 1, LEADER, 4));
+  local(&c, &a, REPLICA_SYNCED);
+  EXPECT_EQ_INT(0, c.out.answers.length);
+  local(&c, &b, REPLICA_SYNCED);
+  EXPECT_EQ_INT(1, c.out.answers.length); /* acks=leader needs nobody else */
+  EXPECT_EQ_INT(0, replica_high_watermark(c.replica));
+  peer(&c, 2, 2, 2);
+  EXPECT_EQ_INT(0, replica_high_watermark(c.replica));
+  peer(&c, 3, 2, 0); /* written is not enough */
+  EXPECT_EQ_INT(0, replica_high_watermark(c.replica));
+  peer(&c, 9, 2, 2); /* not in sync: does not count */
+  EXPECT_EQ_INT(0, replica_high_watermark(c.replica));
+  peer(&c, 3, 2, 1);
+  EXPECT_EQ_INT(1, replica_high_watermark(c.replica));
+  EXPECT_EQ_INT(1, c.out.answers.length);
+  EXPECT_EQ_INT(3, a.copies.replicas);
+  EXPECT_EQ_INT(3, a.copies.synced_replicas);
+  end(&c);
+}
+
+TEST(replica, high_watermark_freezes_below_the_minimum_and_never_goes_back) {
+  Case c;
+  ReplicaAppend a, b;
+  begin(&c);
+  assign(&c, 1, 0, 2, 2, ALWAYS);
+  EXPECT_NULL(append(&c, &a, 1, ALL, 0));
+  local(&c, &a, REPLICA_SYNCED);
+  peer(&c, 2, 1, 1);
+  EXPECT_EQ_INT(1, replica_high_watermark(c.replica));
+  assign(&c, 1, 0, 1, 2, ALWAYS); /* the other one left */
+  expect_refused(append(&c, &b, 1, ALL, 0), FAILURE(NOT_ENOUGH_REPLICAS));
+  EXPECT_NULL(append(&c, &b, 1, LEADER, 0));
+  local(&c, &b, REPLICA_SYNCED);
+  EXPECT_EQ_INT(1, replica_high_watermark(c.replica));
+  assign(&c, 1, 0, 3, 2, ALWAYS); /* a new one that has nothing yet */
+  EXPECT_EQ_INT(1, replica_high_watermark(c.replica));
+  end(&c);
+}
+
+TEST(replica, a_shrunk_isr_moves_the_high_watermark) {
+  Case c;
+  ReplicaAppend a;
+  begin(&c);
+  assign(&c, 1, 0, 2, 1, ALWAYS);
+  EXPECT_NULL(append(&c, &a, 1, ALL, 0));
+  local(&c, &a, REPLICA_SYNCED);
+  EXPECT_EQ_INT(0, c.out.answers.length);
+  assign(&c, 1, 0, 1, 1, ALWAYS);
+  EXPECT_FALSE(c.out.leadership_changed);
+  EXPECT_EQ_INT(1, c.out.answers.length);
+  EXPECT_NULL(a.failure);
+  EXPECT_EQ_INT(1, a.copies.replicas);
+  end(&c);
+}
+
+TEST(replica, lost_leadership_leaves_the_outcome_unknown) {
+  Case c;
+  ReplicaAppend on_disk, on_its_way, refused;
+  begin(&c);
+  assign(&c, 1, 0, 2, 1, ALWAYS);
+  EXPECT_NULL(append(&c, &on_disk, 1, ALL, 0));
+  EXPECT_NULL(append(&c, &on_its_way, 1, ALL, 0));
+  local(&c, &on_disk, REPLICA_SYNCED);
+  assign(&c, 2, 1, 2, 1, ALWAYS);
+  EXPECT_TRUE(c.out.leadership_changed);
+  EXPECT_EQ_INT(2, c.out.answers.length);
+  expect_refused(on_disk.failure, FAILURE(UNKNOWN_OUTCOME));
+  expect_refused(on_its_way.failure, FAILURE(UNKNOWN_OUTCOME));
+  EXPECT_FALSE(on_disk.queued);
+  EXPECT_TRUE(on_its_way.queued);
+  expect_refused(append(&c, &refused, 1, ALL, 0), FAILURE(NOT_LEADER));
+  local(&c, &on_its_way, REPLICA_SYNCED);
+  EXPECT_EQ_INT(0, c.out.answers.length);
+  EXPECT_EQ_INT(1, c.out.released.length);
+  end(&c);
+}
+
+TEST(replica, stages_of_changed_flush_modes_keep_the_order) {
+  Case c;
+  ReplicaAppend synced, written;
+  begin(&c);
+  assign(&c, 1, 0, 1, 1, ALWAYS);
+  EXPECT_NULL(append(&c, &synced, 1, ALL, 0));
+  assign(&c, 1, 0, 1, 1, OS);
+  EXPECT_NULL(append(&c, &written, 1, ALL, 0));
+  local(&c, &written, REPLICA_WRITTEN); /* in front of the sync that the first one waits for */
+  EXPECT_EQ_INT(0, c.out.answers.length);
+  EXPECT_EQ_INT(0, replica_high_watermark(c.replica));
+  local(&c, &synced, REPLICA_SYNCED);
+  EXPECT_EQ_INT(2, c.out.answers.length);
+  EXPECT_TRUE(c.out.answers.head->data == &synced);
+  EXPECT_EQ_INT(2, replica_high_watermark(c.replica));
+  end(&c);
+}
+
+TEST(replica, expected_offset_must_be_the_logs_end) {
+  Case c;
+  ReplicaAppend a = {0};
+  LogBatch batch = LOG_BATCH_INIT;
+  batch.record_count = 2;
+  batch.expected_offset = 1;
+  begin(&c);
+  assign(&c, 1, 0, 1, 1, ALWAYS);
+  g_autoptr(Failure) failure = replica_prepare(c.replica, 0, &batch, ALL, 1000, &a);
+  ASSERT_TRUE(failure != NULL);
+  EXPECT_EQ_INT(FAILURE(EXPECTED_OFFSET_MISMATCH), failure_reason(failure));
+  EXPECT_EQ_STR("1", failure_get(failure, "expected"));
+  EXPECT_EQ_STR("0", failure_get(failure, "actual"));
+  EXPECT_EQ_INT(LOG_OFFSET_NONE, batch.base_offset);
+  batch.expected_offset = 0;
+  EXPECT_NULL(replica_prepare(c.replica, 0, &batch, ALL, 1000, &a));
+  EXPECT_EQ_INT(0, batch.base_offset);
+  end(&c);
+}
+
+TEST(replica, append_times_never_go_back) {
+  Case c;
+  ReplicaAppend a, b = {0};
+  LogBatch batch = LOG_BATCH_INIT;
+  batch.record_count = 1;
+  begin(&c);
+  assign(&c, 1, 0, 1, 1, ALWAYS);
+  EXPECT_NULL(append(&c, &a, 1, ALL, 0));
+  EXPECT_EQ_INT(1000, a.append_timestamp_ms);
+  EXPECT_NULL(replica_prepare(c.replica, 0, &batch, ALL, 400, &b));
+  EXPECT_EQ_INT(1000, batch.append_timestamp_ms);
+  local(&c, &a, REPLICA_SYNCED);
+  end(&c);
+}
+
+/* A log as recovery finds it: @end records of epoch @epoch, readers had seen @high_watermark. */
+static Replica *recovered(gint64 end, gint64 high_watermark, gint32 epoch, const Failure *damage) {
+  g_auto(LogHot) hot;
+  log_hot_init(&hot);
+  hot.log_end_offset = end;
+  hot.high_watermark = high_watermark;
+  log_epochs_append(hot.epochs, epoch, 0);
+  return replica_new(&hot, damage);
+}
+
+TEST(replica, a_recovered_log_goes_on_where_it_ended) {
+  Case c = {recovered(10, 8, 3, NULL), REPLICA_OUT_INIT};
+  ReplicaAppend a;
+  EXPECT_EQ_INT(8, replica_high_watermark(c.replica));
+  EXPECT_FALSE(replica_knows_high_watermark(c.replica));
+  assign(&c, 1, 4, 1, 1, ALWAYS);
+  EXPECT_TRUE(c.out.high_watermark_moved);
+  EXPECT_EQ_INT(10, replica_high_watermark(c.replica));
+  EXPECT_TRUE(replica_knows_high_watermark(c.replica));
+  EXPECT_NULL(append(&c, &a, 1, ALL, 4));
+  EXPECT_EQ_INT(10, a.base_offset);
+  local(&c, &a, REPLICA_SYNCED);
+  end(&c);
+}
+
+TEST(replica, a_new_leader_does_not_know_the_high_watermark_before_its_epoch) {
+  Case c = {recovered(10, 8, 3, NULL), REPLICA_OUT_INIT};
+  assign(&c, 1, 4, 2, 1, ALWAYS);
+  EXPECT_FALSE(replica_knows_high_watermark(c.replica));
+  EXPECT_EQ_INT(8, replica_high_watermark(c.replica));
+  peer(&c, 2, 9, 9);
+  EXPECT_FALSE(replica_knows_high_watermark(c.replica));
+  peer(&c, 2, 10, 10);
+  EXPECT_TRUE(replica_knows_high_watermark(c.replica));
+  end(&c);
+}
+
+TEST(replica, a_damaged_log_takes_nothing) {
+  g_autoptr(Failure) damage = failure_new(FAILURE(CORRUPT_LOG), "a byte flipped");
+  Case c = {recovered(10, 10, 3, damage), REPLICA_OUT_INIT};
+  ReplicaAppend a;
+  assign(&c, 1, 4, 1, 1, ALWAYS);
+  expect_refused(append(&c, &a, 1, ALL, 4), FAILURE(CORRUPT_LOG));
+  EXPECT_TRUE(replica_leads(c.replica)); /* what is good of it is read */
+  end(&c);
+}
+
+TEST(replica, metadata_older_than_the_log_is_refused) {
+  Case c = {recovered(10, 10, 7, NULL), REPLICA_OUT_INIT};
+  ReplicaAppend a;
+  assign(&c, 1, 5, 1, 1, ALWAYS);
+  expect_refused(append(&c, &a, 1, ALL, 5), FAILURE(CORRUPT_LOG));
+  end(&c);
+}
+
+TEST(replica, the_hot_record_is_that_behind_the_append) {
+  Case c;
+  ReplicaAppend a = {0};
+  LogBatch batch = LOG_BATCH_INIT;
+  batch.record_count = 4;
+  batch.max_timestamp_ms = 77;
+  begin(&c);
+  assign(&c, 1, 2, 1, 1, ALWAYS);
+  EXPECT_NULL(replica_prepare(c.replica, 2, &batch, ALL, 1000, &a));
+  g_autoptr(GByteArray) bytes = g_byte_array_new();
+  replica_encode_hot(c.replica, 99, &a, bytes);
+  g_auto(LogHot) hot;
+  ASSERT_NULL(log_hot_decode(bytes->data, bytes->len, 99, &hot));
+  EXPECT_EQ_INT(4, hot.log_end_offset);
+  EXPECT_EQ_INT(0, hot.high_watermark);
+  EXPECT_EQ_INT(77, hot.max_timestamp_ms);
+  EXPECT_EQ_INT(2, log_epochs_latest(hot.epochs));
+  EXPECT_EQ_INT(0, replica_log_end(c.replica)); /* not accepted yet */
+  end(&c);
+}
