@@ -69,6 +69,7 @@ static MetadataTree *node_new(MetadataTree *left, gpointer value, MetadataTree *
 /* Give up a node for references to its parts. */
 static void node_open(const MetadataTreeType *type, MetadataTree *node, MetadataTree **ret_left, gpointer *ret_value,
                       MetadataTree **ret_right) {
+  INVARIANT(node, "only a node can be opened");
   *ret_left = metadata_tree_ref(node->left);
   *ret_value = type->ref(node->value);
   *ret_right = metadata_tree_ref(node->right);
@@ -218,6 +219,7 @@ static DiffEntry *diff_top(DiffWalk *walk) {
 /* Put the top subtree's left side, value and right side in its place. */
 static void diff_open(DiffWalk *walk) {
   const MetadataTree *tree = walk->entries[--walk->depth].tree;
+  INVARIANT(tree, "empty subtrees are never pushed");
   diff_push(walk, tree->right, FALSE);
   diff_push(walk, tree, TRUE);
   diff_push(walk, tree->left, FALSE);

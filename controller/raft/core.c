@@ -19,7 +19,7 @@
 
 #include "controller/raft/core_internal.h"
 
-#define APPEND_BYTES_MAX (1024 * 1024)
+#define APPEND_BYTES_MAX ((gsize)1024 * 1024)
 #define INFLIGHT_MAX 64
 #define UNCOMMITTED_MAX 10000
 

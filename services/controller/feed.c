@@ -18,7 +18,7 @@
 #include "services/base/slog.h"
 
 #define RING_COUNT_MAX 4096
-#define RING_BYTES_MAX (16 * 1024 * 1024)
+#define RING_BYTES_MAX ((gsize)16 * 1024 * 1024)
 /* Records in one part of a snapshot: some 100 bytes each, so far below what stock clients refuse. */
 #define PART_RECORDS 5000
 #define IDLE_MS 2000

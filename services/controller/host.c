@@ -346,7 +346,7 @@ Failure *host_check_active(const Host *host) {
     return failure_set_retry_delay(failure_new(FAILURE(CONTROLLER_NOT_AVAILABLE),
                                                "No controller is active at this moment. Nothing was changed: try "
                                                "again."),
-                                   TICK_MS * ELECTION_TICKS);
+                                   (gint64)TICK_MS * ELECTION_TICKS);
   Failure *failure =
       failure_new(FAILURE(NOT_CONTROLLER), "The active controller is %d at %s: ask that one.", id, controller->address);
   failure_add(failure, "controller_id", "%d", id);
@@ -355,9 +355,9 @@ Failure *host_check_active(const Host *host) {
 }
 
 static void fill_random(guint8 random[16]) {
-  for (guint i = 0; i < 4; i++) {
+  for (gsize i = 0; i < 16; i += 4) {
     guint32 word = g_random_int();
-    memcpy(random + 4 * i, &word, sizeof word);
+    memcpy(random + i, &word, sizeof word);
   }
 }
 

@@ -29,7 +29,7 @@
 #include "services/base/invariant.h"
 #include "storage/log/crc32c.h"
 
-#define WRITE_BUFFER_BYTES (8 * 1024 * 1024)
+#define WRITE_BUFFER_BYTES ((gsize)8 * 1024 * 1024)
 #define CRC_BYTES 4
 #define RECOVERY_TOLERATE_CORRUPTED_TAIL 0
 

@@ -1,3 +1,5 @@
+#include <string.h>
+
 #include "controller/metadata/image.h"
 #include "tests/shim/shim.h"
 #include "tests/unit/controller/fixture.h"
@@ -310,6 +312,88 @@ TEST(follow, gets_a_snapshot_then_changes_and_goes_on_from_its_version) {
   rpc_client_call_unref(follow.call);
   loop_stop(loop);
   observer_clear(&observer);
+  fixture_clear(&fixture);
+}
+
+/* What a watcher was told, as text: "image(a b) change(+c) change(-1) ". */
+typedef struct {
+  Observer base;
+  GString *told;
+} Watcher;
+
+static void watcher_message(RpcClientCall *call, RpcMessage *message, gpointer state) {
+  Watcher *watcher = state;
+  if (!message)
+    return;
+  const Milena__V1__WatchMetadataResponse *frame = rpc_message_body(message);
+  pthread_mutex_lock(&watcher->base.mutex);
+  if (frame->frame_case == MILENA__V1__WATCH_METADATA_RESPONSE__FRAME_IMAGE) {
+    g_string_append(watcher->told, "image");
+    for (gsize i = 0; i < frame->image->n_topics; i++)
+      g_string_append_printf(watcher->told, " %s", frame->image->topics[i]->name);
+  } else {
+    for (gsize i = 0; i < frame->change->n_topics; i++)
+      g_string_append_printf(watcher->told, " +%s", frame->change->topics[i]->name);
+    for (gsize i = 0; i < frame->change->n_removed_topic_ids; i++)
+      g_string_append(watcher->told, " -");
+  }
+  pthread_cond_signal(&watcher->base.cond);
+  pthread_mutex_unlock(&watcher->base.mutex);
+  rpc_client_call_read(call);
+}
+
+static void watch_on_loop(gpointer data) {
+  static const RpcClientEvents EVENTS = {.message = watcher_message, .closed = observer_closed};
+  Follow *follow = data;
+  follow->call = rpc_client_stream(follow->fixture->client, controller_address(follow->fixture->controller),
+                                   &milena__v1__metadata_service__descriptor, "WatchMetadata", G_MAXINT64, follow->loop,
+                                   &EVENTS, follow->observer);
+  Milena__V1__WatchMetadataRequest request = MILENA__V1__WATCH_METADATA_REQUEST__INIT;
+  char *names[] = {(char *)"a", (char *)"later"};
+  request.n_topics = 2;
+  request.topics = names;
+  rpc_client_call_send(follow->call, &request.base, NULL, 0);
+  rpc_client_call_half_close(follow->call);
+  rpc_client_call_read(follow->call);
+}
+
+static void watcher_expect(Watcher *watcher, const char *told) {
+  struct timespec until = fixture_deadline();
+  pthread_mutex_lock(&watcher->base.mutex);
+  while (strcmp(watcher->told->str, told) != 0 &&
+         pthread_cond_timedwait(&watcher->base.cond, &watcher->base.mutex, &until) == 0)
+    continue;
+  EXPECT_EQ_STR(told, watcher->told->str);
+  pthread_mutex_unlock(&watcher->base.mutex);
+}
+
+TEST(watch, gets_an_image_then_what_concerns_it) {
+  Fixture fixture;
+  Watcher watcher = {.told = g_string_new(NULL)};
+  fixture_init(&fixture, LONG_SESSION_MS);
+  fixture_start(&fixture);
+  observer_init(&watcher.base);
+  fixture_add_broker(&fixture, 1);
+  EXPECT_NULL(fixture_create_topic(&fixture, "a", 1));
+  EXPECT_NULL(fixture_create_topic(&fixture, "b", 1));
+  g_autoptr(Loop) loop = loop_new("watcher", 100);
+  loop_start(loop);
+  Follow follow = {.fixture = &fixture, .loop = loop, .observer = &watcher.base};
+  loop_call_and_wait(loop, watch_on_loop, &follow);
+  watcher_expect(&watcher, "image a");
+  EXPECT_NULL(fixture_create_topic(&fixture, "c", 1)); /* not wanted */
+  EXPECT_NULL(fixture_create_topic(&fixture, "later", 1));
+  watcher_expect(&watcher, "image a +later");
+  Milena__V1__DeleteTopicRequest remove = MILENA__V1__DELETE_TOPIC_REQUEST__INIT;
+  remove.name = (char *)"a";
+  EXPECT_NULL(fixture_call(&fixture, FALSE, &milena__v1__admin_service__descriptor, "DeleteTopic", &remove.base, NULL));
+  watcher_expect(&watcher, "image a +later -");
+  fixture_stop(&fixture);
+  observer_wait_closed(&watcher.base);
+  rpc_client_call_unref(follow.call);
+  loop_stop(loop);
+  observer_clear(&watcher.base);
+  g_string_free(watcher.told, TRUE);
   fixture_clear(&fixture);
 }
 

@@ -4,7 +4,7 @@
 #include "controller/metadata/commands.h"
 #include "tests/shim/shim.h"
 
-#define CALL_TIMEOUT_US (20 * G_USEC_PER_SEC)
+#define CALL_TIMEOUT_US ((gint64)20 * G_USEC_PER_SEC)
 
 struct timespec fixture_deadline(void) {
   struct timespec now;

@@ -2,7 +2,7 @@
 
 #include "tests/shim/shim.h"
 
-#define SECOND G_USEC_PER_SEC
+#define SECOND ((gint64)G_USEC_PER_SEC)
 #define BROKER NODE_KIND(BROKER)
 
 TEST(liveness, a_session_ends_its_timeout_after_the_last_sign_of_life) {

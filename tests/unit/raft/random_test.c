@@ -19,6 +19,6 @@ TEST(raft_random, agrees_whatever_happens) {
     elections += result.elections;
   }
   /* Runs in which nothing happens prove nothing. */
-  EXPECT_TRUE(committed > SEEDS * 20);
-  EXPECT_TRUE(elections > SEEDS * 2);
+  EXPECT_TRUE(committed > (guint64)SEEDS * 20);
+  EXPECT_TRUE(elections > (guint64)SEEDS * 2);
 }
