@@ -209,6 +209,6 @@ char **local_plan_command(const LocalPlan *plan, const LocalNode *node, const ch
   if (node->kind != LOCAL_COORDINATOR)
     add_flag(words, "--data-dir", data);
   if (node->kind == LOCAL_CONTROLLER && !plan->bootstrapped)
-    g_strv_builder_add(words, "--bootstrap");
+    g_strv_builder_add(words, "--new-cluster");
   return g_strv_builder_end(words);
 }

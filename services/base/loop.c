@@ -65,6 +65,14 @@ static LoopTask *mailbox_take(Loop *loop, gboolean *ret_quitting) {
   return head;
 }
 
+static void run_all(LoopTask *task) {
+  while (task) {
+    LoopTask *next = task->next; /* the task may free itself */
+    task->run(task);
+    task = next;
+  }
+}
+
 static gboolean mailbox_dispatch(GSource *source, GSourceFunc callback, gpointer user_data) {
   (void)callback;
   (void)user_data;
@@ -72,11 +80,7 @@ static gboolean mailbox_dispatch(GSource *source, GSourceFunc callback, gpointer
   gboolean quitting;
   LoopTask *task = mailbox_take(loop, &quitting);
   gboolean dry = task == NULL;
-  while (task) {
-    LoopTask *next = task->next; /* the task may free itself */
-    task->run(task);
-    task = next;
-  }
+  run_all(task);
   if (quitting && dry)
     g_main_loop_quit(loop->main_loop);
   else if (quitting)
@@ -129,7 +133,7 @@ void loop_quit(Loop *loop) {
 }
 
 void loop_stop(Loop *loop) {
-  INVARIANT(!loop_is_current(loop), "a loop can't wait for itself");
+  INVARIANT(!loop->thread || loop->thread != g_thread_self(), "a loop can't wait for itself");
   loop_quit(loop);
   if (!loop->thread)
     return;
@@ -137,11 +141,19 @@ void loop_stop(Loop *loop) {
   atomic_store(&loop->owner, g_thread_self());
 }
 
+void loop_finish(Loop *loop) {
+  INVARIANT(!loop->thread, "what is left is run once the loop's thread has ended");
+  gboolean ignored;
+  for (LoopTask *task; (task = mailbox_take(loop, &ignored));)
+    run_all(task);
+}
+
 void loop_free(Loop *loop) {
   if (!loop)
     return;
   if (loop->thread)
     loop_stop(loop);
+  loop_finish(loop);
   g_source_destroy(loop->source);
   g_source_unref(loop->source);
   g_main_loop_unref(loop->main_loop);

@@ -34,7 +34,9 @@ void loop_run(Loop *loop);
 void loop_quit(Loop *loop);
 /* loop_quit, and wait for the thread. Not on the loop itself. */
 void loop_stop(Loop *loop);
-/* Stops it if need be. NULL is fine. */
+/* Run on this thread what is left in the mailbox of a loop that has ended: completions of work that went on. */
+void loop_finish(Loop *loop);
+/* Stops it if need be, and finishes it. NULL is fine. */
 void loop_free(Loop *loop);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Loop, loop_free)
 

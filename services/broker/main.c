@@ -126,7 +126,8 @@ static Failure *open_store(Process *process) {
   LogStoreOptions options;
   log_store_options_init(&options);
   options.path = settings->data_dir;
-  options.create = settings->create_data_dir;
+  /* An empty folder begins a new store; a missing one may be a disk that is not mounted. */
+  options.create = settings->create_data_dir || g_file_test(settings->data_dir, G_FILE_TEST_IS_DIR);
   options.segment_bytes_max = settings->segment_bytes;
   options.segment_age_max_ms = settings->segment_age_ms;
   Failure *failure = check_data_dir(settings);
@@ -189,12 +190,6 @@ static void process_serve(Process *process) {
 
 /* ---- closing ---- */
 
-/* Run what was still posted to the main loop: ends of calls. */
-static void run_rest(Loop *loop) {
-  loop_quit(loop);
-  loop_run(loop);
-}
-
 /* From the doors inwards: calls, then what calls other processes, then the store, then the loops that all complete on.
  */
 static void process_close(Process *process) {
@@ -202,9 +197,9 @@ static void process_close(Process *process) {
   if (process->loops_run)
     broker_server_drain(process->server, DRAIN_GRACE_MS);
   node_free(process->node);
-  run_rest(process->loop);
+  loop_finish(process->loop); /* ends of calls */
   rpc_client_free(broker->client);
-  run_rest(process->loop);
+  loop_finish(process->loop);
   log_store_close(broker->store);
   for (guint i = 0; i < broker->shard_count && process->loops_run; i++)
     loop_stop(broker->shards[i]->loop);
@@ -257,8 +252,8 @@ int main(int argc, char **argv) {
       {"controllers", SETTING_STRING, &settings->controllers, "127.0.0.1:7750", 0, 0,
        "peer addresses of the controllers, host:port,..."},
       {"data-dir", SETTING_STRING, &settings->data_dir, "", 0, 0, "folder of the logs; this broker's alone"},
-      {"create-data-dir", SETTING_BOOL, &settings->create_data_dir, "true", 0, 0,
-       "make the folder when it is missing; false refuses to start without it"},
+      {"create-data-dir", SETTING_BOOL, &settings->create_data_dir, "false", 0, 0,
+       "make the folder when it is missing; else that is refused: the disk may not be mounted"},
       {"shards", SETTING_INT, &settings->shards, "0", 0, SHARDS_MAX,
        "loops that share the partitions; 0: half the processors"},
       {"tail-cache-bytes", SETTING_BYTES, &settings->tail_cache_bytes, "128MiB", 0, G_MAXINT64,

@@ -88,7 +88,7 @@ static Failure *open_store(const Controller *controller, RaftLogStore **ret_stor
   HostOptions host = host_options(controller);
   if (empty && !options->bootstrap) /* a bootstrap ended between making the folder and its first entry */
     return failure_new(FAILURE(INVALID_FIELD),
-                       "The folder %s is empty: its bootstrap did not end. Start once more with --bootstrap.",
+                       "The folder %s is empty: its bootstrap did not end. Start once more with --new-cluster.",
                        options->data_dir);
   if (empty)
     failure = host_bootstrap(store, &host, options->cluster_id);

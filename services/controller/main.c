@@ -24,7 +24,7 @@ typedef struct {
   ProcessSettings process;
   gint64 id, session_timeout_ms, heartbeat_interval_ms, snapshot_entries;
   char *listen, *peer_listen, *advertise, *peer_advertise, *data_dir, *cluster_id, *controllers;
-  gboolean bootstrap;
+  gboolean new_cluster;
 } Settings;
 
 /* ---- Settings ---- */
@@ -44,11 +44,11 @@ static gboolean check_settings(const Settings *settings) {
   if (settings->heartbeat_interval_ms * 2 > settings->session_timeout_ms)
     return refuse("setting 'heartbeat-interval' must be at most half of 'session-timeout': one lost heartbeat would "
                   "fence a broker.");
-  if (!settings->bootstrap && !raft_log_store_exists(settings->data_dir)) {
-    g_autofree char *sentence = g_strdup_printf(
-        "the folder '%s' holds no controller's log. To begin a new cluster, start once with --bootstrap; to go on with "
-        "one, point --data-dir at its folder.",
-        settings->data_dir);
+  if (!settings->new_cluster && !raft_log_store_exists(settings->data_dir)) {
+    g_autofree char *sentence = g_strdup_printf("the folder '%s' holds no controller's log. To begin a new cluster, "
+                                                "start once with --new-cluster; to go on with "
+                                                "one, point --data-dir at its folder.",
+                                                settings->data_dir);
     return refuse(sentence);
   }
   if (*settings->cluster_id && !metadata_uuid_valid(settings->cluster_id))
@@ -77,7 +77,7 @@ static ControllerOptions controller_options(Settings *settings) {
       .advertise = settings->advertise,
       .peer_advertise = settings->peer_advertise,
       .data_dir = settings->data_dir,
-      .bootstrap = settings->bootstrap,
+      .bootstrap = settings->new_cluster,
       .cluster_id = settings->cluster_id,
       .session_timeout_ms = settings->session_timeout_ms,
       .heartbeat_interval_ms = settings->heartbeat_interval_ms,
@@ -118,7 +118,7 @@ int main(int argc, char **argv) {
       {"peer-advertise", SETTING_STRING, &settings->peer_advertise, "", 0, 0,
        "host:port that brokers use, when it differs"},
       {"data-dir", SETTING_STRING, &settings->data_dir, "", 0, 0, "folder of the log; this controller's alone"},
-      {"bootstrap", SETTING_BOOL, &settings->bootstrap, "false", 0, 0,
+      {"new-cluster", SETTING_BOOL, &settings->new_cluster, "false", 0, 0,
        "begin a new cluster in an empty folder; changes nothing when there is one"},
       {"cluster-id", SETTING_STRING, &settings->cluster_id, "", 0, 0,
        "UUID of the cluster: given to a new one, checked for an old one"},

@@ -104,6 +104,7 @@ static void coordinator_close(Coordinator *coordinator) {
   if (coordinator->server)
     rpc_server_drain(coordinator->server, DRAIN_GRACE_MS);
   membership_free(coordinator->membership);
+  loop_finish(coordinator->loop);
   rpc_client_free(coordinator->client);
   rpc_server_free(coordinator->server);
   g_free(coordinator->address);

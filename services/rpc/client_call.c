@@ -95,7 +95,9 @@ void rpc_client_call_cancel(RpcClientCall *call) {
 
 void rpc_client_call_abandon(RpcClientCall *call) {
   LOOP_ASSERT_CURRENT(call->loop);
+  pthread_mutex_lock(&call->mutex);
   call->is_abandoned = TRUE;
+  pthread_mutex_unlock(&call->mutex);
   rpc_client_call_cancel(call);
 }
 
@@ -305,6 +307,16 @@ static void close_if_over(RpcClientCall *call, gboolean reading_ended, gboolean 
     post_end(call);
 }
 
+/* Deliver what arrived; FALSE when no one wants to hear of it: then the loop may have ended, too. */
+static gboolean post_message(RpcClientCall *call) {
+  pthread_mutex_lock(&call->mutex);
+  gboolean is_wanted = !call->is_abandoned;
+  if (is_wanted)
+    loop_post_completion(call->loop, &call->message_task);
+  pthread_mutex_unlock(&call->mutex);
+  return is_wanted;
+}
+
 /* Queue's thread. */
 static void message_arrived(RpcOp *op, gboolean ok) {
   RpcClientCall *call = op->owner;
@@ -317,10 +329,8 @@ static void message_arrived(RpcOp *op, gboolean ok) {
     call->malformed = failure_prefix(failure, "%s sent something unreadable", call->address);
     rpc_client_call_cancel(call);
   }
-  if (call->received) {
-    loop_post_completion(call->loop, &call->message_task); /* takes the operation's reference */
-    return;
-  }
+  if (call->received && post_message(call))
+    return;                         /* the task has the operation's reference now */
   close_if_over(call, TRUE, FALSE); /* the last one, or none: the status follows, or has come */
   rpc_client_call_unref(call);
 }

@@ -156,7 +156,7 @@ TEST(cluster, works_topics_from_the_command_line) {
   ASSERT_RAN(0, cluster_milena(cluster, "topics", "delete", "t", "--yes", NULL));
   ran = cluster_milena(cluster, "topics", "describe", "t", NULL);
   EXPECT_EQ_INT(1, ran->exit_code);
-  EXPECT_CONTAINS(ran->err, "'t'");
+  EXPECT_CONTAINS(ran->err, "\"t\"");
 }
 
 TEST(cluster, reads_from_an_offset_a_time_and_the_end) {

@@ -16,6 +16,8 @@
 #define PORTS_FIRST 12000
 #define PORTS_LAST 31000
 #define PORTS_BLOCK 300
+/* No command of a test takes this long: one that does hangs. */
+#define RUN_MAX_MS 60000
 
 struct Cluster {
   char *work; /* programs, outputs */
@@ -171,11 +173,26 @@ static GPid spawn(Cluster *cluster, const char *const *words, int in_fd, const c
   return pid;
 }
 
+typedef struct {
+  GPid pid;
+  int status;
+} Waited;
+
+static gboolean has_ended(gpointer data) {
+  Waited *waited = data;
+  return waitpid(waited->pid, &waited->status, WNOHANG) == waited->pid;
+}
+
 int cluster_wait(GPid pid) {
-  int status = 0;
-  if (pid <= 0 || waitpid(pid, &status, 0) != pid)
+  Waited waited = {pid, 0};
+  if (pid <= 0)
     return -1;
-  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  if (!cluster_until(has_ended, &waited, RUN_MAX_MS)) {
+    shim_fail(__FILE__, __LINE__, "process %d did not end within %d ms, and was killed", (int)pid, RUN_MAX_MS);
+    kill(pid, SIGKILL);
+    waitpid(pid, &waited.status, 0);
+  }
+  return WIFEXITED(waited.status) ? WEXITSTATUS(waited.status) : -1;
 }
 
 const Ran *cluster_run(Cluster *cluster, const char *input, const char *const *words) {

@@ -37,7 +37,7 @@ TEST(refusal, a_controller_does_not_make_a_cluster_unasked) {
   mkdir(folder, 0755);
   const Ran *ran = cluster_run(cluster, NULL, words);
   EXPECT_TRUE(ran->exit_code > 0);
-  EXPECT_CONTAINS(ran->err, "--bootstrap");
+  EXPECT_CONTAINS(ran->err, "--new-cluster");
 }
 
 /* A broker beside a running cluster's, with flags of the caller's choice. */

@@ -13,7 +13,7 @@ BROKER=localhost:$BASE_PORT
 CONTROLLER=localhost:$((BASE_PORT + 100))
 COORDINATOR=localhost:$((BASE_PORT + 200))
 
-call() { "$GRPCURL" -plaintext "$@"; }
+call() { "$GRPCURL" -plaintext -emit-defaults "$@"; }
 
 # says TEXT COMMAND...: the command works, and its output has TEXT.
 says() {
@@ -67,7 +67,7 @@ check "an illegal name is refused" refuses INVALID_FIELD call -d '{"name":"no sp
 check "a factor of 2 is refused by name until replication lands" refuses UNSUPPORTED \
   call -d '{"name":"copies","replication_factor":2}' $BROKER milena.v1.AdminService/CreateTopic
 check "the configuration is updated by mask" says 'FLUSH_OS' \
-  call -d '{"name":"orders","config":{"flush":"FLUSH_OS"},"update_mask":"flush"}' $BROKER milena.v1.AdminService/UpdateTopic
+  call -d '{"name":"orders","config":{"flush":"FLUSH_OS"},"update_mask":{"paths":["flush"]}}' $BROKER milena.v1.AdminService/UpdateTopic
 check "partitions are added, with a warning" says warning call -d '{"name":"orders","total_partitions":7}' $BROKER \
   milena.v1.AdminService/AddPartitions
 check "brokers are listed" says '"id": 3' call $BROKER milena.v1.AdminService/ListBrokers
@@ -91,7 +91,7 @@ check "offsets are listed" says '"offset"' \
   milena.v1.ConsumerService/ListOffsets
 check "an offset out of range says what is there" says OFFSET_OUT_OF_RANGE \
   call -d '{"partitions":[{"topic":"orders","partition":3,"offset":99}]}' $BROKER milena.v1.ConsumerService/Fetch
-check "an unknown topic is NOT_FOUND" says UNKNOWN_TOPIC \
+check "an unknown topic is NOT_FOUND" refuses UNKNOWN_TOPIC \
   call -d '{"topic":"nowhere","records":[{"value_text":"x"}]}' $BROKER milena.v1.ProducerService/Produce
 check "groups are refused by name until they land" refuses UNSUPPORTED \
   call -d '{"init":{"group":"g"}}' $BROKER milena.v1.ConsumerService/Subscribe

@@ -230,9 +230,11 @@ def a_pinned_topic_id_never_reaches_a_re_created_topic():
     topics.DeleteTopic(admin.DeleteTopicRequest(name="phoenix"))
     new = topics.CreateTopic(admin.CreateTopicRequest(name="phoenix")).topic.id
     assert old != new
-    answer = writer.Produce(producer.ProduceRequest(topic="phoenix", topic_id=old,
-                                                    records=[record.Record(value=b"x")]))
-    assert item_reason(answer.results[0].status) == "TOPIC_ID_MISMATCH", answer
+    try:
+        writer.Produce(producer.ProduceRequest(topic="phoenix", topic_id=old, records=[record.Record(value=b"x")]))
+        raise AssertionError("it was written")
+    except grpc.RpcError as error:
+        assert error.code() == grpc.StatusCode.ABORTED and reason(error) == "TOPIC_ID_MISMATCH", error
 
 
 @check

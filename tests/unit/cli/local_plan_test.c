@@ -30,7 +30,7 @@ TEST(local_plan, makes_command_lines) {
   g_autofree char *broker = command_of(plan, "broker-2");
   g_autofree char *coordinator = command_of(plan, "coordinator-1");
   EXPECT_EQ_STR("/bin/program --id 1 --listen 127.0.0.1:9100 --peer-listen 127.0.0.1:9150 --data-dir "
-                "/data/controller-1 --bootstrap",
+                "/data/controller-1 --new-cluster",
                 controller);
   EXPECT_EQ_STR("/bin/program --id 2 --listen 127.0.0.1:9001 --peer-listen 127.0.0.1:9051 --controllers "
                 "127.0.0.1:9150 --data-dir /data/broker-2",
@@ -56,7 +56,7 @@ TEST(local_plan, is_kept_in_its_folder_and_bootstraps_once) {
   EXPECT_EQ_INT(2, again->coordinators);
   EXPECT_EQ_INT(9000, again->base_port);
   g_autofree char *controller = command_of(again, "controller-1");
-  EXPECT_NULL(strstr(controller, "--bootstrap"));
+  EXPECT_NULL(strstr(controller, "--new-cluster"));
 }
 
 static const struct {
