@@ -127,12 +127,11 @@ TEST(cluster, leaves_the_clean_marker_on_sigterm_and_not_on_kill) {
   ASSERT_RAN(0, cluster_milena(cluster, "local", "stop", "broker-1", "--data", folder, NULL));
   ASSERT_RAN(0, cluster_milena(cluster, "local", "start", "broker-1", "--data", folder, NULL));
   g_autofree char *after_term = cluster_log(cluster, "broker-1");
-  EXPECT_CONTAINS(after_term, "clean=true");
-  EXPECT_FALSE(strstr(after_term, "clean=false"));
+  EXPECT_FALSE(strstr(after_term, "was not clean"));
   ASSERT_RAN(0, cluster_milena(cluster, "local", "stop", "broker-1", "--kill", "--data", folder, NULL));
   ASSERT_RAN(0, cluster_milena(cluster, "local", "start", "broker-1", "--data", folder, NULL));
   g_autofree char *after_kill = cluster_log(cluster, "broker-1");
-  EXPECT_CONTAINS(after_kill, "clean=false");
+  EXPECT_CONTAINS(after_kill, "was not clean");
 }
 
 TEST(cluster, works_topics_from_the_command_line) {

@@ -10,7 +10,7 @@ rule() {
   if [ -z "$2" ]; then echo "ok $1"; else echo "not ok $1"; sed 's/^/   /' <<<"$2"; bad=1; fi
 }
 
-rule "only services/rpc includes grpc" "$(git grep -lE '#include [<"]grpc/' -- '*.c' '*.h' '*.cc' | grep -v '^services/rpc/' || true)"
+rule "only services/rpc includes grpc" "$(git grep -lE '#include [<"]grpc/[a-z_]+\.h' -- '*.c' '*.h' '*.cc' | grep -v '^services/rpc/' || true)"
 rule "only storage/rocks includes rocksdb" "$(git grep -lE '#include [<"]rocksdb/' -- '*.c' '*.h' '*.cc' | grep -vE '^(storage/rocks|tests/(crash|bench))/' || true)"
 rule "the only C++ is the test shim" "$(git ls-files '*.cc' '*.cpp' '*.cxx' '*.hpp' | grep -v '^tests/shim/' || true)"
 rule "generated code is not committed" "$(git ls-files '*.pb-c.*' '*_pb2*.py')"
