@@ -158,14 +158,17 @@ static guint32 next_in_turn(const TopicLanes *topic, guint32 from) {
   return (from + 1) % topic->lanes->len;
 }
 
-static Failure *choose_lane(const Accumulator *accumulator, TopicLanes *topic, const AppendRecord *record, gsize bytes,
-                            Lane **ret_lane) {
+/* Returns NULL with *ret_failure set when the record names a partition that is none. */
+static Lane *choose_lane(const Accumulator *accumulator, TopicLanes *topic, const AppendRecord *record, gsize bytes,
+                         Failure **ret_failure) {
   guint32 count = topic->lanes->len;
   guint32 partition;
   if (record->partition != MILENA_PARTITION_ANY) {
-    if (record->partition < 0 || (guint32)record->partition >= count)
-      return failure_new(FAILURE(UNKNOWN_PARTITION), "topic %s has no partition %d: it has %u, counted from 0",
-                         topic->name, record->partition, count);
+    if (record->partition < 0 || (guint32)record->partition >= count) {
+      *ret_failure = failure_new(FAILURE(UNKNOWN_PARTITION), "topic %s has no partition %d: it has %u, counted from 0",
+                                 topic->name, record->partition, count);
+      return NULL;
+    }
     partition = (guint32)record->partition;
   } else if (record->key.present) {
     partition = log_partitioner_for_key(record->key.data, record->key.len, count);
@@ -177,8 +180,7 @@ static Failure *choose_lane(const Accumulator *accumulator, TopicLanes *topic, c
       topic->sticky = next_in_turn(topic, topic->sticky % count);
     partition = topic->sticky;
   }
-  *ret_lane = topic->lanes->pdata[partition];
-  return NULL;
+  return topic->lanes->pdata[partition];
 }
 
 /* ---- appending ---- */
@@ -275,9 +277,9 @@ static Failure *append_locked(Accumulator *accumulator, const char *topic_name, 
   TopicLanes *topic = find_topic(accumulator, topic_name);
   if (topic == NULL)
     return failure_new(FAILURE(UNKNOWN_TOPIC), "topic %s is not known", topic_name);
-  Lane *lane = NULL;
-  Failure *failure = choose_lane(accumulator, topic, record, bytes, &lane);
-  return failure != NULL ? failure : append_to_lane(accumulator, lane, record, bytes);
+  Failure *failure = NULL;
+  Lane *lane = choose_lane(accumulator, topic, record, bytes, &failure);
+  return lane != NULL ? append_to_lane(accumulator, lane, record, bytes) : failure;
 }
 
 Failure *accumulator_append(Accumulator *accumulator, const char *topic_name, const AppendRecord *record,

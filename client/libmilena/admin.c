@@ -287,6 +287,26 @@ static MilenaError *check_queries(const MilenaOffsetQuery *queries, size_t count
   return NULL;
 }
 
+/* The queries of a request: its messages, and what they point at. */
+typedef struct {
+  Milena__V1__OffsetQuery query;
+  PositionProto position;
+} QueryProto;
+
+static GPtrArray *pack_queries(const MilenaOffsetQuery *queries, size_t count) {
+  GPtrArray *protos = g_ptr_array_new_with_free_func(g_free);
+  for (size_t i = 0; i < count; i++) {
+    QueryProto *proto = g_new(QueryProto, 1);
+    milena__v1__offset_query__init(&proto->query);
+    proto->query.topic = (char *)queries[i].topic;
+    proto->query.partition = queries[i].partition;
+    convert_to_position(queries[i].position, &proto->position);
+    proto->query.position = &proto->position.position;
+    g_ptr_array_add(protos, proto);
+  }
+  return protos;
+}
+
 static MilenaOffsetResult *take_offsets(const Milena__V1__ListOffsetsResponse *body) {
   MilenaOffsetResult *results = g_new0(MilenaOffsetResult, body->n_results);
   for (gsize i = 0; i < body->n_results; i++) {
@@ -303,20 +323,10 @@ MilenaError *milena_admin_list_offsets(MilenaClient *client, const MilenaOffsetQ
   MilenaError *error = check_queries(queries, count);
   if (error != NULL)
     return error;
-  g_autofree Milena__V1__OffsetQuery *items = g_new(Milena__V1__OffsetQuery, count);
-  g_autofree Milena__V1__OffsetQuery **pointers = g_new(Milena__V1__OffsetQuery *, count);
-  g_autofree PositionProto *positions = g_new(PositionProto, count);
-  for (size_t i = 0; i < count; i++) {
-    milena__v1__offset_query__init(&items[i]);
-    items[i].topic = (char *)queries[i].topic;
-    items[i].partition = queries[i].partition;
-    convert_to_position(queries[i].position, &positions[i]);
-    items[i].position = &positions[i].position;
-    pointers[i] = &items[i];
-  }
+  g_autoptr(GPtrArray) protos = pack_queries(queries, count);
   Milena__V1__ListOffsetsRequest request = MILENA__V1__LIST_OFFSETS_REQUEST__INIT;
   request.n_queries = count;
-  request.queries = pointers;
+  request.queries = (Milena__V1__OffsetQuery **)protos->pdata; /* each begins with its query */
   g_autoptr(RpcMessage) response = NULL;
   error = client_call(client, &milena__v1__consumer_service__descriptor, "ListOffsets", &request.base, CALL_READ,
                       client_deadline_us(timeout_ms), &response);

@@ -233,10 +233,12 @@ MilenaError *milena_consumer_assign_topic(MilenaConsumer *consumer, const char *
   if (failure != NULL)
     return milena_error_take(failure, OUTCOME_NOT_WRITTEN);
   guint32 count = view_topic(view, topic)->partition_count;
-  g_autofree MilenaAssignment *assignments = g_new(MilenaAssignment, count);
-  for (guint32 i = 0; i < count; i++)
-    assignments[i] = (MilenaAssignment){topic, (gint32)i, start};
-  return milena_consumer_assign(consumer, assignments, count);
+  g_autoptr(GArray) assignments = g_array_sized_new(FALSE, FALSE, sizeof(MilenaAssignment), count);
+  for (guint32 i = 0; i < count; i++) {
+    MilenaAssignment assignment = {topic, (gint32)i, start};
+    g_array_append_val(assignments, assignment);
+  }
+  return milena_consumer_assign(consumer, (const MilenaAssignment *)assignments->data, count);
 }
 
 static MilenaError *not_assigned(const char *topic, gint32 partition) {

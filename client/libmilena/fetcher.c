@@ -370,7 +370,7 @@ typedef struct {
   View *view;
   gint64 now_us;
   gint64 next_us;
-  GHashTable *fetches; /* broker id → Ask that is being gathered */
+  GHashTable *fetches; /* broker id (the ask's) → Ask that is being gathered */
   GHashTable *offsets; /* the same */
   guint32 fetch_bytes; /* of one answer */
 } Pump;
@@ -404,7 +404,7 @@ static gboolean fetcher_has_room(const Fetcher *fetcher, guint32 fetch_bytes) {
 /* The request that gathers parts for a broker; NULL when there can't be one more. */
 static Ask *pump_ask(Fetcher *fetcher, Pump *pump, AskKind kind, gint32 broker_id, const char *address) {
   GHashTable *gathering = kind == ASK_FETCH ? pump->fetches : pump->offsets;
-  Ask *ask = g_hash_table_lookup(gathering, GINT_TO_POINTER(broker_id));
+  Ask *ask = g_hash_table_lookup(gathering, &broker_id);
   if (ask != NULL)
     return ask;
   if (kind == ASK_FETCH && (fetches_under_way(fetcher, broker_id) >= FETCHES_PER_BROKER_MAX ||
@@ -414,7 +414,7 @@ static Ask *pump_ask(Fetcher *fetcher, Pump *pump, AskKind kind, gint32 broker_i
   ask->reserved_bytes = kind == ASK_FETCH ? pump->fetch_bytes : 0;
   fetcher->reserved_bytes += ask->reserved_bytes;
   g_ptr_array_add(fetcher->asks, ask);
-  g_hash_table_insert(gathering, GINT_TO_POINTER(broker_id), ask);
+  g_hash_table_insert(gathering, &ask->broker_id, ask);
   return ask;
 }
 
@@ -458,14 +458,17 @@ static void pump_part(Fetcher *fetcher, Part *part, Pump *pump) {
 
 /* How many brokers lead the parts: each shall have its share of the prefetch. */
 static guint count_leaders(const MilenaConsumer *consumer, const View *view) {
-  g_autoptr(GHashTable) leaders = g_hash_table_new(g_direct_hash, g_direct_equal);
+  g_autoptr(GArray) ids = g_array_sized_new(FALSE, FALSE, sizeof(gint32), consumer->parts->len); /* never moves */
+  g_autoptr(GHashTable) leaders = g_hash_table_new(g_int_hash, g_int_equal);
   for (guint i = 0; i < consumer->parts->len; i++) {
     const Part *part = consumer->parts->pdata[i];
     gint32 leader_id;
     const char *address;
     g_autoptr(Failure) failure = view_leader(view, part->topic, part->partition, &leader_id, &address);
-    if (failure == NULL)
-      g_hash_table_add(leaders, GINT_TO_POINTER(leader_id));
+    if (failure != NULL)
+      continue;
+    g_array_append_val(ids, leader_id);
+    g_hash_table_add(leaders, &g_array_index(ids, gint32, ids->len - 1));
   }
   return MAX(g_hash_table_size(leaders), 1);
 }
@@ -499,11 +502,11 @@ static void fetcher_pump(Fetcher *fetcher) {
   MilenaConsumer *consumer = fetcher->consumer;
   const MilenaConsumerOptions *options = &consumer->options;
   g_autoptr(View) view = client_view(consumer->client);
-  g_autoptr(GHashTable) fetches = g_hash_table_new(g_direct_hash, g_direct_equal);
-  g_autoptr(GHashTable) offsets = g_hash_table_new(g_direct_hash, g_direct_equal);
+  g_autoptr(GHashTable) fetches = g_hash_table_new(g_int_hash, g_int_equal);
+  g_autoptr(GHashTable) offsets = g_hash_table_new(g_int_hash, g_int_equal);
   Pump pump = {view, g_get_monotonic_time(), G_MAXINT64, fetches, offsets, 0};
   pthread_mutex_lock(&consumer->mutex);
-  guint64 share = options->prefetch_bytes / (2 * count_leaders(consumer, view));
+  guint64 share = options->prefetch_bytes / (2 * (guint64)count_leaders(consumer, view));
   pump.fetch_bytes = (guint32)MIN(options->fetch_bytes, MAX(share, FETCH_BYTES_MIN));
   guint first = fetcher->rotation++;
   for (guint i = 0; i < consumer->parts->len; i++)

@@ -179,6 +179,10 @@ Link *link_new(Sender *sender, gint32 broker_id, const char *address) {
   return link;
 }
 
+const gint32 *link_broker_id(const Link *link) {
+  return &link->broker_id;
+}
+
 void link_set_address(Link *link, const char *address) {
   if (strcmp(link->address, address) == 0 || link->state != LINK_CLOSED)
     return;

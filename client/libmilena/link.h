@@ -8,6 +8,8 @@ G_BEGIN_DECLS
 
 /* @broker_id: for messages */
 Link *link_new(Sender *sender, gint32 broker_id, const char *address);
+/* For a table of links; borrowed from the link. */
+const gint32 *link_broker_id(const Link *link);
 /* The broker may have moved: used from the next stream on. */
 void link_set_address(Link *link, const char *address);
 

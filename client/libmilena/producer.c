@@ -234,7 +234,7 @@ MilenaError *milena_producer_send_sync(MilenaProducer *producer, const MilenaRec
   SyncSend *sync = sync_send_new();
   MilenaError *error = send_record(producer, record, sync_send_done, sync, TRUE);
   if (error != NULL) {
-    sync_send_unref(sync);
+    atomic_store(&sync->refs, 1); /* there will be no callback */
     sync_send_unref(sync);
     return error;
   }

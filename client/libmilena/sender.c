@@ -25,7 +25,7 @@ struct Sender {
   const MilenaProducerOptions *options;
   LoopTask wake_task; /* users' threads, and ourselves → the loop */
   atomic_bool woken;  /* wake_task is posted */
-  GHashTable *links;  /* broker id → Link, owned */
+  GHashTable *links;  /* broker id (the link's) → Link, owned */
   GSource *timer;
   guint rotation; /* where a pump begins: lanes take turns where a link has little room */
   gboolean closed;
@@ -57,7 +57,7 @@ Sender *sender_new(MilenaClient *client, Accumulator *accumulator, const MilenaP
   sender->accumulator = accumulator;
   sender->options = options;
   sender->wake_task.run = sender_wake_run;
-  sender->links = g_hash_table_new_full(g_direct_hash, g_direct_equal, NULL, link_destroy);
+  sender->links = g_hash_table_new_full(g_int_hash, g_int_equal, NULL, link_destroy);
   client_listen(client, sender_on_view, sender);
   return sender;
 }
@@ -181,10 +181,10 @@ static void pump_look_again(Pump *pump, gint64 at_us) {
 }
 
 static Link *sender_link(Sender *sender, gint32 broker_id, const char *address) {
-  Link *link = g_hash_table_lookup(sender->links, GINT_TO_POINTER(broker_id));
+  Link *link = g_hash_table_lookup(sender->links, &broker_id);
   if (link == NULL) {
     link = link_new(sender, broker_id, address);
-    g_hash_table_insert(sender->links, GINT_TO_POINTER(broker_id), link);
+    g_hash_table_insert(sender->links, (gpointer)link_broker_id(link), link);
   }
   link_set_address(link, address);
   return link;

@@ -18,7 +18,7 @@ struct View {
   guint64 version;
   GHashTable *topics;       /* name (the topic's) → ViewTopic, a reference */
   GHashTable *topics_by_id; /* id (the topic's) → ViewTopic, borrowed from topics */
-  GHashTable *brokers;      /* id → ViewBroker, owned */
+  GHashTable *brokers;      /* id (the broker's) → ViewBroker, owned */
 };
 
 /* ---- topics and brokers ---- */
@@ -45,13 +45,15 @@ static guint32 topic_max_message_bytes(const Milena__V1__Topic *proto) {
   return config->max_message_bytes;
 }
 
-static Failure *topic_new(const Milena__V1__Topic *proto, ViewTopic **ret_topic) {
+static ViewTopic *topic_new(const Milena__V1__Topic *proto, Failure **ret_failure) {
   for (gsize i = 0; i < proto->n_partitions; i++)
-    if (proto->partitions[i]->partition < 0 || (gsize)proto->partitions[i]->partition != i)
-      return failure_new(FAILURE(MALFORMED_MESSAGE),
-                         "the broker's metadata lists partition %d of topic %s in place %" G_GSIZE_FORMAT
-                         ": ask for its version",
-                         proto->partitions[i]->partition, proto->name, i);
+    if (proto->partitions[i]->partition < 0 || (gsize)proto->partitions[i]->partition != i) {
+      *ret_failure = failure_new(FAILURE(MALFORMED_MESSAGE),
+                                 "the broker's metadata lists partition %d of topic %s in place %" G_GSIZE_FORMAT
+                                 ": ask for its version",
+                                 proto->partitions[i]->partition, proto->name, i);
+      return NULL;
+    }
   ViewTopic *topic = g_malloc0(sizeof *topic + proto->n_partitions * sizeof(ViewPartition));
   atomic_init(&topic->refs, 1);
   topic->name = g_strdup(proto->name);
@@ -60,8 +62,7 @@ static Failure *topic_new(const Milena__V1__Topic *proto, ViewTopic **ret_topic)
   topic->partition_count = (guint32)proto->n_partitions;
   for (gsize i = 0; i < proto->n_partitions; i++)
     topic->partitions[i] = (ViewPartition){proto->partitions[i]->leader_id, proto->partitions[i]->leader_epoch};
-  *ret_topic = topic;
-  return NULL;
+  return topic;
 }
 
 static void broker_free(gpointer data) {
@@ -77,14 +78,14 @@ View *view_new_empty(void) {
   atomic_init(&view->refs, 1);
   view->topics = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, topic_unref);
   view->topics_by_id = g_hash_table_new(g_str_hash, g_str_equal);
-  view->brokers = g_hash_table_new_full(g_direct_hash, g_direct_equal, NULL, broker_free);
+  view->brokers = g_hash_table_new_full(g_int_hash, g_int_equal, NULL, broker_free);
   return view;
 }
 
 static void view_put_broker(View *view, gint32 id, const char *address, gboolean fenced) {
   ViewBroker *broker = g_new0(ViewBroker, 1);
   *broker = (ViewBroker){id, g_strdup(address), fenced};
-  g_hash_table_replace(view->brokers, GINT_TO_POINTER(id), broker);
+  g_hash_table_replace(view->brokers, &broker->id, broker);
 }
 
 static void view_remove_topic(View *view, ViewTopic *topic) {
@@ -106,9 +107,9 @@ static void view_put_topic(View *view, ViewTopic *topic) {
 
 static Failure *view_put_topics(View *view, Milena__V1__Topic *const *topics, gsize count) {
   for (gsize i = 0; i < count; i++) {
-    ViewTopic *topic = NULL;
-    Failure *failure = topic_new(topics[i], &topic);
-    if (failure != NULL)
+    Failure *failure = NULL;
+    ViewTopic *topic = topic_new(topics[i], &failure);
+    if (topic == NULL)
       return failure;
     view_put_topic(view, topic);
   }
@@ -150,7 +151,7 @@ Failure *view_new_from_change(const View *from, const Milena__V1__MetadataChange
   for (gsize i = 0; i < change->n_brokers; i++)
     view_put_broker(view, change->brokers[i]->id, change->brokers[i]->address, change->brokers[i]->fenced);
   for (gsize i = 0; i < change->n_removed_broker_ids; i++)
-    g_hash_table_remove(view->brokers, GINT_TO_POINTER(change->removed_broker_ids[i]));
+    g_hash_table_remove(view->brokers, &change->removed_broker_ids[i]);
   for (gsize i = 0; i < change->n_removed_topic_ids; i++) {
     ViewTopic *gone = g_hash_table_lookup(view->topics_by_id, change->removed_topic_ids[i]);
     if (gone != NULL)
@@ -205,7 +206,7 @@ Failure *view_leader(const View *view, const char *topic_name, gint32 partition,
     return failure_new(FAILURE(LEADER_NOT_AVAILABLE),
                        "partition %d of topic %s has no leader now: one of its brokers must come back", partition,
                        topic_name);
-  const ViewBroker *broker = g_hash_table_lookup(view->brokers, GINT_TO_POINTER(leader_id));
+  const ViewBroker *broker = g_hash_table_lookup(view->brokers, &leader_id);
   if (broker == NULL)
     return failure_new(FAILURE(LEADER_NOT_AVAILABLE),
                        "partition %d of topic %s is led by broker %d, which the metadata does not know yet", partition,

@@ -188,7 +188,7 @@ TEST(consumer, resumes_when_a_broker_comes_back) {
   expect_numbers(consumer, 0, 300);
   fake_cluster_stop_broker(world.cluster, 1);
   expect_nothing(consumer);
-  g_usleep(200 * 1000);
+  g_usleep(200000);
   MilenaError *trouble = milena_consumer_trouble(consumer);
   EXPECT_CONTAINS(milena_error_message(trouble), "broker 1");
   milena_error_free(trouble);
@@ -342,7 +342,7 @@ TEST(consumer, fetches_no_more_than_it_may) {
   MilenaConsumer *consumer = milena_consumer_new(world.client, &options);
   MilenaAssignment assignment = {"t", 0, MILENA_BEGINNING};
   EXPECT_EQ_STR("OK", reason_of(milena_consumer_assign(consumer, &assignment, 1)));
-  g_usleep(300 * 1000);
+  g_usleep(300000);
   EXPECT_EQ_INT(1, fake_cluster_counters(world.cluster).fetches); /* a batch larger than all bounds came, alone */
   gint64 next = 0;
   while (next < 200) {
@@ -355,7 +355,7 @@ TEST(consumer, fetches_no_more_than_it_may) {
 }
 
 static gpointer produce_soon(gpointer data) {
-  g_usleep(100 * 1000);
+  g_usleep(100000);
   produce(data, 0, 0, 10);
   return NULL;
 }

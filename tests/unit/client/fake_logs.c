@@ -40,15 +40,15 @@ static Failure *append(FakeBroker *broker, FakeTopic *topic, FakePartition *part
   return NULL;
 }
 
-static void answer(RpcCall *call, const Milena__V1__ProduceStreamItem *item, const FakePartition *partition,
-                   Failure *failure) {
+/* @log_end: behind the batch, when it was written */
+static void answer(RpcCall *call, const Milena__V1__ProduceStreamItem *item, gint64 log_end, Failure *failure) {
   Milena__V1__ProduceResult result = MILENA__V1__PRODUCE_RESULT__INIT;
   Milena__V1__ProduceResult *results[] = {&result};
   Google__Protobuf__Timestamp time = GOOGLE__PROTOBUF__TIMESTAMP__INIT;
   time.seconds = 1000;
   result.topic = item->batches[0]->topic;
   result.partition = item->batches[0]->partition;
-  result.base_offset = failure ? -1 : partition->log_end - item->batches[0]->batch->header->record_count;
+  result.base_offset = failure ? -1 : log_end - item->batches[0]->batch->header->record_count;
   result.append_time = &time;
   result.replicas = 1;
   result.synced_replicas = 1;
@@ -96,7 +96,7 @@ static void process(FakeBroker *broker, RpcCall *call, RpcMessage *message) {
   } else if (fault == FAULT_DRAIN) {
     drain_stream(call);
   } else if (fault == FAULT_REFUSE) {
-    answer(call, item, NULL, failure_new(cluster->fault_reason, "refused, as ordered"));
+    answer(call, item, 0, failure_new(cluster->fault_reason, "refused, as ordered"));
   } else if (fault != FAULT_SILENCE) {
     FakeTopic *topic;
     Failure *failure = NULL;
@@ -107,9 +107,9 @@ static void process(FakeBroker *broker, RpcCall *call, RpcMessage *message) {
     if (fault == FAULT_WRITE_AND_BREAK)
       break_stream(call);
     else if (fault == FAULT_WRITE_AND_REFUSE)
-      answer(call, item, partition, failure_new(cluster->fault_reason, "refused, as ordered"));
+      answer(call, item, partition ? partition->log_end : 0, failure_new(cluster->fault_reason, "refused, as ordered"));
     else
-      answer(call, item, partition, failure);
+      answer(call, item, partition ? partition->log_end : 0, failure);
     fake_serve_pending(cluster);
   }
 }
@@ -209,7 +209,7 @@ static void fetch_partition(FakeBroker *broker, const Milena__V1__FetchPartition
   if (partition && !failure && (asked->offset < partition->log_start || asked->offset > partition->log_end))
     failure = failure_add(failure_new(FAILURE(OFFSET_OUT_OF_RANGE), "offset is out of range"), "earliest",
                           "%" G_GINT64_FORMAT, partition->log_start);
-  if (failure) {
+  if (failure || !partition) {
     part->status = failure_to_status(failure);
     failure_free(failure);
     return;

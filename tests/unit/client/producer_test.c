@@ -240,7 +240,7 @@ TEST(producer, goes_on_when_a_broker_comes_back) {
   fake_cluster_stop_broker(world.cluster, 1);
   Deliveries deliveries = DELIVERIES_INIT;
   EXPECT_NULL(milena_producer_send(producer, &record, count_delivery, &deliveries));
-  g_usleep(200 * 1000);
+  g_usleep(200000);
   EXPECT_EQ_INT(0, __atomic_load_n(&deliveries.delivered, __ATOMIC_SEQ_CST));
   fake_cluster_start_broker(world.cluster, 1);
   EXPECT_EQ_STR("OK", reason_of(milena_producer_flush(producer, 10000)));
@@ -268,7 +268,7 @@ TEST(producer, waits_for_a_leader) {
   Deliveries deliveries = DELIVERIES_INIT;
   MilenaRecord record = record_of(NULL, "v", 0);
   EXPECT_NULL(milena_producer_send(producer, &record, count_delivery, &deliveries));
-  g_usleep(50 * 1000);
+  g_usleep(50000);
   fake_cluster_set_leader(world.cluster, "t", 0, 2, TRUE);
   EXPECT_EQ_STR("OK", reason_of(milena_producer_flush(producer, 5000)));
   EXPECT_EQ_INT(1, deliveries.delivered);
@@ -281,7 +281,7 @@ TEST(producer, has_one_batch_of_a_partition_in_flight) {
   Deliveries deliveries = DELIVERIES_INIT;
   fake_cluster_hold(world.cluster, TRUE);
   send_numbers(producer, 1000, &deliveries);
-  g_usleep(100 * 1000);
+  g_usleep(100000);
   EXPECT_EQ_INT(1, fake_cluster_counters(world.cluster).held_max);
   fake_cluster_hold(world.cluster, FALSE);
   EXPECT_EQ_STR("OK", reason_of(milena_producer_flush(producer, 10000)));
@@ -302,7 +302,7 @@ TEST(producer, bounds_what_is_in_flight_at_a_broker) {
     MilenaRecord record = record_of(NULL, "v", (gint32)(i % 4));
     EXPECT_NULL(milena_producer_send(producer, &record, NULL, NULL));
   }
-  g_usleep(100 * 1000);
+  g_usleep(100000);
   EXPECT_EQ_INT(1, fake_cluster_counters(world.cluster).held);
   fake_cluster_hold(world.cluster, FALSE);
   milena_producer_free(producer, 5000);
@@ -345,7 +345,7 @@ static void blocking_buffer(MilenaProducerOptions *options) {
 }
 
 static gpointer release_soon(gpointer cluster) {
-  g_usleep(100 * 1000);
+  g_usleep(100000);
   fake_cluster_hold(cluster, FALSE);
   return NULL;
 }
