@@ -66,15 +66,38 @@ static Failure *check_common(Cli *cli) {
   return NULL;
 }
 
+static gboolean takes_value(const GOptionEntry *entries, char letter) {
+  if (letter == 'b' || letter == 'O')
+    return TRUE;
+  for (; entries->long_name; entries++)
+    if (entries->short_name == letter)
+      return entries->arg != G_OPTION_ARG_NONE;
+  return FALSE;
+}
+
+/* A copy of argv in which "-n5" is "-n" "5": GOption wants them apart. */
+static char **copy_words(const GOptionEntry *entries, int argc, char **argv) {
+  g_autoptr(GStrvBuilder) words = g_strv_builder_new();
+  gboolean options = TRUE;
+  for (int i = 0; i < argc; i++) {
+    const char *word = argv[i];
+    options = options && strcmp(word, "--") != 0;
+    if (options && i > 0 && word[0] == '-' && word[1] && word[2] && takes_value(entries, word[1])) {
+      const char letter[] = {'-', word[1], 0};
+      g_strv_builder_add_many(words, letter, word + 2, NULL);
+    } else {
+      g_strv_builder_add(words, word);
+    }
+  }
+  return g_strv_builder_end(words);
+}
+
 gboolean cli_parse(Cli *cli, const GOptionEntry *entries, const char *notes, int argc, char **argv, int *ret_exit) {
   g_autofree char *name = g_strconcat("milena ", cli->command->name, NULL);
   g_set_prgname(name);
   g_autoptr(GOptionContext) context = make_context(cli, entries, notes);
   g_autoptr(GError) error = NULL;
-  /* The context frees what it was given; the copy of argv is what it takes apart. */
-  g_auto(GStrv) copy = g_new0(char *, argc + 1);
-  for (int i = 0; i < argc; i++)
-    copy[i] = g_strdup(argv[i]);
+  g_auto(GStrv) copy = copy_words(entries, argc, argv);
   if (!g_option_context_parse_strv(context, &copy, &error)) {
     *ret_exit = cli_usage(cli, failure_new(FAILURE(INVALID_FIELD), "%s.", error->message));
     return FALSE;
@@ -107,9 +130,6 @@ int cli_failed(Cli *cli, MilenaError *error) {
   if (!strcmp(reason, "UNSPECIFIED"))
     reason = milena_error_code_name(error);
   fprintf(stderr, "milena %s: %s [%s]\n", cli->command->name, milena_error_message(error), reason);
-  gboolean unreachable = !strcmp(reason, "UNAVAILABLE") || !strcmp(reason, "PEER_UNREACHABLE");
-  if (unreachable)
-    fprintf(stderr, "Is the cluster up? See 'milena local status', or name a broker with --bootstrap.\n");
   milena_error_free(error);
   return CLI_FAILED;
 }

@@ -1,5 +1,6 @@
 /* `milena cluster describe`: the processes of the cluster as one broker knows them. */
 #include "client/cli/cli.h"
+#include "client/cli/text.h"
 
 static void json_nodes(Json *json, const char *key, const MilenaNode *nodes, gsize count) {
   json_open(json, key, '[');
@@ -91,9 +92,9 @@ static int run_describe(Cli *cli, int argc, char **argv) {
     return cli_failed(cli, error);
   if (cli->json)
     return print_json(cli, cluster);
-  g_autofree char *head =
-      g_strdup_printf("Cluster %s, metadata version %" G_GUINT64_FORMAT ", %" G_GSIZE_FORMAT " topics\n\n",
-                      cluster->cluster_id, (guint64)cluster->version, cluster->topics.count);
+  g_autofree char *topics = text_counted(cluster->topics.count, "topic");
+  g_autofree char *head = g_strdup_printf("Cluster %s, metadata version %" G_GUINT64_FORMAT ", %s\n\n",
+                                          cluster->cluster_id, (guint64)cluster->version, topics);
   g_autoptr(Table) table = make_table(cluster);
   code = cli_print(cli, head);
   return code == CLI_OK ? cli_print_table(cli, table) : code;

@@ -58,11 +58,11 @@ static void print_summary(const Cli *cli, const ConsumeTally *tally) {
     json_double(json, "megabytes_per_second", (double)tally->bytes / seconds / 1e6);
     json_close(json);
   } else {
-    g_autofree char *records = text_grouped(tally->records);
+    g_autofree char *records = text_counted(tally->records, "record");
     g_autofree char *bytes = text_bytes((double)tally->bytes);
     g_autofree char *rate = text_grouped((guint64)((double)tally->records / seconds));
     g_autofree char *speed = text_bytes((double)tally->bytes / seconds);
-    g_string_append_printf(out, "%s records (%s) in %.2f s: %s records/s, %s/s", records, bytes, seconds, rate, speed);
+    g_string_append_printf(out, "%s (%s) in %.2f s: %s records/s, %s/s", records, bytes, seconds, rate, speed);
   }
   fprintf(stderr, "%s\n", out->str);
 }

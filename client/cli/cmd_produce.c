@@ -161,17 +161,18 @@ static int print_summary_json(Cli *cli, const char *topic, const ProduceTally *t
 
 static int print_summary(Cli *cli, const char *topic, const ProduceTally *tally, gboolean keys_wanted) {
   double seconds = MAX((double)tally->elapsed_us / G_USEC_PER_SEC, 1e-6);
-  g_autofree char *delivered = text_grouped(tally->delivered);
+  g_autofree char *delivered = text_counted(tally->delivered, "record");
   g_autofree char *bytes = text_bytes((double)tally->bytes);
   g_autofree char *rate = text_grouped((guint64)((double)tally->delivered / seconds));
   g_autofree char *speed = text_bytes((double)tally->bytes / seconds);
   g_autofree char *failed = text_grouped(tally->failed);
   g_autoptr(GString) out = g_string_new(NULL);
-  g_string_append_printf(out, "%s records (%s) to '%s' in %.2f s: %s records/s, %s/s; %s failed", delivered, bytes,
-                         topic, seconds, rate, speed, failed);
+  g_string_append_printf(out, "%s (%s) to '%s' in %.2f s: %s records/s, %s/s; %s failed", delivered, bytes, topic,
+                         seconds, rate, speed, failed);
   if (tally->unknown)
     g_string_append_printf(out, " (%" G_GUINT64_FORMAT " of them may have been written)", tally->unknown);
-  g_string_append_printf(out, ", %" G_GUINT64_FORMAT " batches sent again", tally->batches_retried);
+  g_string_append_printf(out, ", %" G_GUINT64_FORMAT " %s sent again", tally->batches_retried,
+                         tally->batches_retried == 1 ? "batch" : "batches");
   if (keys_wanted)
     g_string_append_printf(out, ", %" G_GUINT64_FORMAT " without a key", tally->without_key);
   g_string_append(out, tally->incomplete ? "; the input was not read to its end\n" : "\n");

@@ -100,6 +100,11 @@ char *text_grouped(guint64 number) {
   return g_string_free(out, FALSE);
 }
 
+char *text_counted(guint64 number, const char *noun) {
+  g_autofree char *grouped = text_grouped(number);
+  return g_strdup_printf("%s %s%s", grouped, noun, number == 1 ? "" : "s");
+}
+
 char *text_bytes(double bytes) {
   static const char *const UNITS[] = {"B", "kB", "MB", "GB", "TB", "PB"};
   guint unit = 0;

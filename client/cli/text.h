@@ -30,6 +30,8 @@ Failure *text_pair(const char *what, const char *text, char **ret_key, char **re
 
 /* "12,345,678"; owned by the caller. */
 char *text_grouped(guint64 number);
+/* "1 record", "2,345 records"; owned by the caller. @noun: of which an s makes the plural */
+char *text_counted(guint64 number, const char *noun);
 /* "1.5 MB", in powers of 1,000; owned by the caller. */
 char *text_bytes(double bytes);
 /* "3 s", "4 min 5 s", "2 h 3 min", "5 d 1 h"; owned by the caller. */

@@ -92,6 +92,12 @@ TEST_ROWS(for_people, PEOPLE) {
   EXPECT_EQ_STR(PEOPLE[row].duration, duration);
 }
 
+TEST(text, nouns_agree_with_their_number) {
+  g_autofree char *one = text_counted(1, "record"), *many = text_counted(2345, "record");
+  EXPECT_EQ_STR("1 record", one);
+  EXPECT_EQ_STR("2,345 records", many);
+}
+
 static const struct {
   const char *name;
   gint64 unix_ms;
