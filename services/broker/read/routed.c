@@ -198,9 +198,11 @@ void source_origin_clear(SourceOrigin *origin) {
   *origin = (SourceOrigin){0};
 }
 
-/* The call broke rather than being refused: by grpc, not by a broker. */
+/* The call broke rather than being refused: by grpc, not by a broker. What became of it does not matter: it only read.
+ */
 static gboolean is_transport(const Failure *failure) {
-  if (failure_reason(failure) == FAILURE(DEADLINE_EXCEEDED) || failure_reason(failure) == FAILURE(CANCELLED))
+  FailureReason reason = failure_reason(failure);
+  if (reason == FAILURE(UNKNOWN_OUTCOME) || reason == FAILURE(DEADLINE_EXCEEDED) || reason == FAILURE(CANCELLED))
     return TRUE;
   switch (failure_code(failure)) {
   case GRPC_CANCELLED:
@@ -208,7 +210,7 @@ static gboolean is_transport(const Failure *failure) {
   case GRPC_DEADLINE_EXCEEDED:
   case GRPC_INTERNAL:
   case GRPC_UNAVAILABLE:
-    return failure_reason(failure) == FAILURE(UNSPECIFIED);
+    return reason == FAILURE(UNSPECIFIED);
   default:
     return FALSE;
   }
