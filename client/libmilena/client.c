@@ -203,6 +203,10 @@ void client_refresh(MilenaClient *client, guint64 hint_version, const char *addr
     watch_move(client->watch, address);
 }
 
+void client_suspect(MilenaClient *client, const char *address) {
+  watch_suspect(client->watch, address);
+}
+
 void client_publish_view(MilenaClient *client, View *view) {
   LOOP_ASSERT_CURRENT(client->loop);
   pthread_mutex_lock(&client->mutex);

@@ -35,6 +35,12 @@ void client_follow(MilenaClient *client);
 /* The view seems old: a broker refused what it should lead. @hint_version: that the broker knows, or 0;
  * @address: that broker, which then is followed. On the client's loop. */
 void client_refresh(MilenaClient *client, guint64 hint_version, const char *address);
+/* A broker does not answer in time. If it is the one whose metadata is followed, another one is: it may know who leads
+ * now. On the client's loop. */
+void client_suspect(MilenaClient *client, const char *address);
+/* How long the metadata may lack a topic or partition that somebody asks for, or a broker what the metadata has: they
+ * learn of changes one after the other. */
+#define CLIENT_MISSING_GRACE_US (3 * G_TIME_SPAN_SECOND)
 /* Wait until the view knows @topic.
  *
  * @ret_view: a reference of the caller's

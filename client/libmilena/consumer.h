@@ -33,11 +33,12 @@ typedef struct {
   gint64 position;      /* the next to give to the user; -1 in RESOLVING */
   gint64 high_watermark;
   gint64 log_start_offset;
-  gboolean asked;       /* a request is under way */
-  guint64 queued_bytes; /* fetched and not polled */
-  gint64 not_before_us; /* of the next try */
-  guint failures;       /* in a row */
-  gint64 missing_since_us;
+  gboolean asked;          /* a request is under way */
+  guint64 queued_bytes;    /* fetched and not polled */
+  gint64 not_before_us;    /* of the next try */
+  guint failures;          /* in a row */
+  gint64 missing_since_us; /* when the metadata had no such partition any more; 0 when it has */
+  gint64 unknown_since_us; /* when its leader first did not know it; 0 when it does */
 } Part;
 
 /* What poll looks at next: a batch, a step forward without records, or an error. */

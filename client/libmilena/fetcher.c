@@ -22,8 +22,6 @@
 #define FETCHES_PER_BROKER_MAX 4
 /* Of one answer, however little prefetch_bytes allows. */
 #define FETCH_BYTES_MIN (64u << 10)
-/* How long the metadata may lack a topic or partition before reading it fails: another broker may be ahead. */
-#define MISSING_GRACE_US (3 * G_TIME_SPAN_SECOND)
 
 typedef enum { ASK_FETCH, ASK_OFFSETS } AskKind;
 
@@ -142,6 +140,17 @@ static void part_out_of_range(Fetcher *fetcher, Part *part, const Failure *failu
   part->start = consumer->options.reset == MILENA_RESET_BEGINNING ? MILENA_BEGINNING : MILENA_END;
 }
 
+/* The leader does not know what the metadata has: it learns of it in a moment, or the metadata loses it. */
+static gboolean is_news_to_leader(Part *part, const Failure *failure) {
+  FailureReason reason = failure_reason(failure);
+  if (reason != FAILURE(UNKNOWN_TOPIC) && reason != FAILURE(UNKNOWN_PARTITION))
+    return FALSE;
+  gint64 now_us = g_get_monotonic_time();
+  if (part->unknown_since_us == 0)
+    part->unknown_since_us = now_us;
+  return now_us < part->unknown_since_us + CLIENT_MISSING_GRACE_US;
+}
+
 static void part_failed(Ask *ask, Part *part, const Failure *failure) {
   Fetcher *fetcher = ask->fetcher;
   if (failure_reason(failure) == FAILURE(NOT_LEADER)) {
@@ -150,13 +159,15 @@ static void part_failed(Ask *ask, Part *part, const Failure *failure) {
   }
   if (failure_reason(failure) == FAILURE(OFFSET_OUT_OF_RANGE))
     part_out_of_range(fetcher, part, failure);
-  else if (passes(failure))
+  else if (passes(failure) || is_news_to_leader(part, failure))
     part_back_off(fetcher, part, failure);
   else
     part_rest(fetcher->consumer, part, failure_copy(failure));
 }
 
 static void ask_failed(Ask *ask, const Failure *failure) {
+  if (failure_reason(failure) == FAILURE(DEADLINE_EXCEEDED))
+    client_suspect(fetcher_client(ask->fetcher), ask->address);
   g_autoptr(Failure) named =
       failure_prefix(failure_copy(failure), "asking broker %d at %s", ask->broker_id, ask->address);
   for (guint i = 0; i < ask->parts->len; i++) {
@@ -169,7 +180,7 @@ static void ask_failed(Ask *ask, const Failure *failure) {
 static void part_answered(Fetcher *fetcher, Part *part, const char *topic_id) {
   part->asked = FALSE;
   part->failures = 0;
-  part->missing_since_us = 0;
+  part->unknown_since_us = 0;
   if (part->topic_id == NULL && topic_id[0] != '\0')
     part->topic_id = g_strdup(topic_id);
   g_clear_pointer(&fetcher->consumer->trouble, failure_free);
@@ -428,10 +439,10 @@ static void part_without_leader(Fetcher *fetcher, Part *part, Pump *pump, const 
     return;
   if (part->missing_since_us == 0)
     part->missing_since_us = pump->now_us;
-  if (pump->now_us >= part->missing_since_us + MISSING_GRACE_US)
+  if (pump->now_us >= part->missing_since_us + CLIENT_MISSING_GRACE_US)
     part_rest(fetcher->consumer, part, failure_copy(failure));
   else
-    pump_look_again(pump, part->missing_since_us + MISSING_GRACE_US);
+    pump_look_again(pump, part->missing_since_us + CLIENT_MISSING_GRACE_US);
 }
 
 static void pump_part(Fetcher *fetcher, Part *part, Pump *pump) {

@@ -280,6 +280,7 @@ gint64 link_check_time(Link *link, gint64 now_us) {
     give_up_us = link->connect_us + connect_timeout_us(link);
   if (now_us < give_up_us)
     return MIN(next_us, give_up_us);
+  client_suspect(sender_client(link->sender), link->address);
   link_end(link, failure_new(FAILURE(PEER_UNREACHABLE), "it did not answer in time"), FALSE);
   return MIN(next_us, link->retry_us);
 }

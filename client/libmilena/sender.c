@@ -16,9 +16,6 @@
 #include "client/libmilena/convert.h"
 #include "client/libmilena/link.h"
 
-/* How long the metadata may lack a topic or partition before batches for it fail: another broker may be ahead. */
-#define MISSING_GRACE_US (3 * G_TIME_SPAN_SECOND)
-
 struct Sender {
   MilenaClient *client;
   Accumulator *accumulator;
@@ -135,9 +132,18 @@ static void report_expired(Sender *sender, Batch *batch) {
 
 /* ---- answers ---- */
 
+/* The leader does not know what the metadata has: it learns of it in a moment, or the metadata loses it. */
+static gboolean is_news_to_leader(const Batch *batch, const Failure *failure) {
+  FailureReason reason = failure_reason(failure);
+  return (reason == FAILURE(UNKNOWN_TOPIC) || reason == FAILURE(UNKNOWN_PARTITION)) &&
+         g_get_monotonic_time() < batch->created_us + CLIENT_MISSING_GRACE_US;
+}
+
 static gboolean may_retry(const Sender *sender, const Batch *batch, const Failure *failure, Outcome outcome) {
   if (sender->closed || g_get_monotonic_time() >= batch->deadline_us)
     return FALSE;
+  if (is_news_to_leader(batch, failure))
+    return TRUE;
   return outcome == OUTCOME_UNKNOWN ? sender->options->retry_unknown : failure_is_retriable(failure);
 }
 
@@ -204,9 +210,9 @@ static Link *lane_link(Sender *sender, Lane *lane, Pump *pump, Failure **ret_fai
     return NULL;
   if (lane->missing_since_us == 0)
     lane->missing_since_us = pump->now_us;
-  *ret_fatal = pump->now_us >= lane->missing_since_us + MISSING_GRACE_US;
+  *ret_fatal = pump->now_us >= lane->missing_since_us + CLIENT_MISSING_GRACE_US;
   if (!*ret_fatal)
-    pump_look_again(pump, lane->missing_since_us + MISSING_GRACE_US);
+    pump_look_again(pump, lane->missing_since_us + CLIENT_MISSING_GRACE_US);
   return NULL;
 }
 

@@ -171,6 +171,14 @@ void watch_move(Watch *watch, const char *address) {
   watch_connect(watch);
 }
 
+void watch_suspect(Watch *watch, const char *address) {
+  LOOP_ASSERT_CURRENT(client_loop(watch->client));
+  if (watch->state != WATCH_LIVE || strcmp(watch->address, address) != 0)
+    return;
+  g_autoptr(Failure) failure = failure_new(FAILURE(PEER_UNREACHABLE), "it does not answer in time");
+  watch_fail(watch, failure);
+}
+
 void watch_stop(Watch *watch) {
   LOOP_ASSERT_CURRENT(client_loop(watch->client));
   watch->state = WATCH_STOPPED;

@@ -14,6 +14,8 @@ void watch_start(Watch *watch);
 /* The broker at @address knows more: go on there, unless the stream was moved a moment ago. If it is there already it
  * is opened anew, should it not tell by itself soon; so this is called again while there is need. */
 void watch_move(Watch *watch, const char *address);
+/* The broker at @address does not answer others in time: go on elsewhere, if the stream is there. */
+void watch_suspect(Watch *watch, const char *address);
 /* End the stream: nothing is published any more. */
 void watch_stop(Watch *watch);
 /* After watch_stop. NULL is fine. */

@@ -242,17 +242,17 @@ static gboolean serve_fetch(FakeBroker *broker, RpcCall *call, RpcMessage *messa
   const Milena__V1__FetchRequest *request = rpc_message_body(message);
   gsize count = request->n_partitions;
   g_autofree Fetched *fetched = g_new0(Fetched, count);
-  g_autofree Milena__V1__FetchedPartition **pointers = g_new0(Milena__V1__FetchedPartition *, count);
+  g_autoptr(GPtrArray) pointers = g_ptr_array_new();
   g_autoptr(GPtrArray) owners = g_ptr_array_new();
   for (gsize i = 0; i < count; i++) {
     fetch_partition(broker, request->partitions[i], &fetched[i], owners);
-    pointers[i] = &fetched[i].part;
+    g_ptr_array_add(pointers, &fetched[i].part);
     must = must || fetched[i].part.n_batches > 0 || fetched[i].part.status;
   }
   if (must) {
     Milena__V1__FetchResponse response = MILENA__V1__FETCH_RESPONSE__INIT;
     response.n_partitions = count;
-    response.partitions = pointers;
+    response.partitions = (Milena__V1__FetchedPartition **)pointers->pdata;
     rpc_call_reply(call, &response.base, (GBytes *const *)owners->pdata, owners->len);
   }
   for (gsize i = 0; i < count; i++) {

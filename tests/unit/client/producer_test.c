@@ -126,6 +126,7 @@ static const struct {
     {"draining_answer", FAULT_REFUSE, FAILURE(DRAINING)},
     {"peer_unreachable", FAULT_REFUSE, FAILURE(PEER_UNREACHABLE)},
     {"not_leader", FAULT_REFUSE, FAILURE(NOT_LEADER)},
+    {"topic_is_news_to_the_leader", FAULT_REFUSE, FAILURE(UNKNOWN_TOPIC)},
     {"drained_stream", FAULT_DRAIN, FAILURE(DRAINING)},
 };
 TEST_ROWS(retries_what_was_not_written, NOT_WRITTEN) {
@@ -258,6 +259,24 @@ TEST(producer, follows_a_leader_that_it_was_not_told_of) {
   MilenaRecord record = record_of(NULL, "100", 0);
   EXPECT_EQ_STR("OK", reason_of(milena_producer_send_sync(producer, &record, 5000, NULL)));
   expect_numbers(&world, 101);
+  milena_producer_free(producer, 0);
+}
+
+static void short_requests(MilenaProducerOptions *options) {
+  options->request_timeout_ms = 50;
+  options->retry_unknown = true;
+}
+
+TEST(producer, leaves_a_broker_that_went_silent) {
+  g_auto(World) world = world_new(2, 1);
+  MilenaProducer *producer = producer_with(&world, short_requests);
+  MilenaRecord record = record_of(NULL, "v", 0);
+  EXPECT_EQ_STR("OK", reason_of(milena_producer_send_sync(producer, &record, 5000, NULL)));
+  guint watches = fake_cluster_counters(world.cluster).watches;
+  fake_cluster_fault(world.cluster, FAULT_SILENCE, FAILURE(UNSPECIFIED), 1);
+  fake_cluster_set_leader(world.cluster, "t", 0, 2, FALSE); /* which the silent broker tells nobody */
+  EXPECT_EQ_STR("OK", reason_of(milena_producer_send_sync(producer, &record, 9000, NULL)));
+  EXPECT_TRUE(fake_cluster_counters(world.cluster).watches > watches);
   milena_producer_free(producer, 0);
 }
 
