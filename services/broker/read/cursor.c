@@ -235,7 +235,7 @@ static gboolean take_piece(Cursor *cursor, const ExpandLimits *limits, ReadMemor
   cursor->position = MAX(cursor->position, expander_next_offset(cursor->expander));
   gboolean done = expander_is_done(cursor->expander);
   if (failure == NULL && !done && frame->piece.counted_records == 0)
-    failure = failure_new(FAILURE(INTERNAL), "%s-%d gives nothing at offset %" G_GINT64_FORMAT, cursor->topic,
+    failure = failure_new(FAILURE(INTERNAL), "%s/%d gives nothing at offset %" G_GINT64_FORMAT, cursor->topic,
                           cursor->partition, cursor->position);
   if (failure != NULL) {
     fail(cursor, failure);

@@ -101,11 +101,11 @@ static void damage_set(Expander *expander, const LogBatch *batch, Failure *cause
   Failure *failure =
       failure_reason(cause) == FAILURE(CORRUPT_BATCH)
           ? failure_new(FAILURE(CORRUPT_LOG),
-                        "the batch at offset %" G_GINT64_FORMAT " of %s-%d can't be read: %s; read on "
+                        "the batch at offset %" G_GINT64_FORMAT " of %s/%d can't be read: %s; read on "
                         "from offset %" G_GINT64_FORMAT ", or take it in format BATCHES",
                         batch->base_offset, expander->topic, expander->partition, failure_message(cause),
                         log_batch_next_offset(batch))
-          : failure_prefix(failure_copy(cause), "while reading the batch at offset %" G_GINT64_FORMAT " of %s-%d",
+          : failure_prefix(failure_copy(cause), "while reading the batch at offset %" G_GINT64_FORMAT " of %s/%d",
                            batch->base_offset, expander->topic, expander->partition);
   failure_free(cause);
   failure_add(failure, "topic", "%s", expander->topic);

@@ -219,7 +219,7 @@ static gboolean is_transport(const Failure *failure) {
 Failure *routed_remote_failure(const Routed *routed, const Failure *failure) {
   if (!is_transport(failure))
     return failure_copy(failure);
-  return failure_new(FAILURE(PEER_UNREACHABLE), "broker %d at %s, which leads %s-%d, does not answer: %s",
+  return failure_new(FAILURE(PEER_UNREACHABLE), "broker %d at %s, which leads %s/%d, does not answer: %s",
                      routed->route.leader->id, routed->route.leader->peer_address, routed->route.topic->name,
                      routed->partition, failure_message(failure));
 }

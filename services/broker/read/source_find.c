@@ -33,7 +33,7 @@ static Failure *offset_check(const Routed *routed, gint64 offset, const Partitio
   if (offset >= bounds->log_start_offset && offset <= bounds->high_watermark)
     return NULL;
   Failure *failure = failure_new(FAILURE(OFFSET_OUT_OF_RANGE),
-                                 "offset %" G_GINT64_FORMAT " of %s-%d is out of range: earliest is %" G_GINT64_FORMAT
+                                 "offset %" G_GINT64_FORMAT " of %s/%d is out of range: earliest is %" G_GINT64_FORMAT
                                  ", latest %" G_GINT64_FORMAT,
                                  offset, routed->route.topic->name, routed->partition, bounds->log_start_offset,
                                  bounds->high_watermark);

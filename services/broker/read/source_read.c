@@ -52,7 +52,7 @@ static void ask_local(Routed *routed) {
 /* ---- elsewhere ---- */
 
 static Failure *bad_answer(const Routed *routed, const char *what) {
-  return failure_new(FAILURE(CORRUPT_LOG), "broker %d answered for %s-%d with %s", routed->route.leader->id,
+  return failure_new(FAILURE(CORRUPT_LOG), "broker %d answered for %s/%d with %s", routed->route.leader->id,
                      routed->route.topic->name, routed->partition, what);
 }
 
@@ -67,7 +67,7 @@ static Failure *take_batch(SourceReadState *state, RpcMessage *message, Milena__
   if (failure == NULL)
     failure = log_batch_verify(&batch);
   if (failure != NULL)
-    return failure_prefix(failure, "while reading %s-%d from broker %d", state->routed.route.topic->name,
+    return failure_prefix(failure, "while reading %s/%d from broker %d", state->routed.route.topic->name,
                           state->routed.partition, state->routed.route.leader->id);
   gint64 before = batches->len > 0 ? log_batch_next_offset(LOG_BATCH_AT(batches, batches->len - 1)) : 0;
   if (batch.record_count == 0 || batch.base_offset < before)

@@ -142,7 +142,7 @@ static Failure *add_cursors(Subscribe *subscribe) {
     gint32 partition = find->target.partition;
     if (!g_hash_table_add(seen, g_strdup_printf("%s/%d", find->origin.topic_id, partition))) {
       g_autofree char *path = g_strdup_printf("init.partitions[%u]", i);
-      return read_request_invalid(path, "%s-%d is named twice", find->origin.topic, partition);
+      return read_request_invalid(path, "%s/%d is named twice", find->origin.topic, partition);
     }
     cursor_go(cursor_set_add(subscribe->set, find->origin.topic, find->origin.topic_id, partition),
               start_of(subscribe, i), EXPAND_STOP_NONE);
@@ -256,7 +256,7 @@ static Failure *check_seek(const Subscribe *subscribe, const Milena__V1__Seek *s
                            Place *ret_place) {
   *ret_cursor = cursor_named(subscribe, seek->topic, seek->partition);
   if (*ret_cursor == NULL) {
-    g_autofree char *name = g_strdup_printf("%s-%d", seek->topic, seek->partition);
+    g_autofree char *name = g_strdup_printf("%s/%d", seek->topic, seek->partition);
     return failure_set_resource(failure_new(FAILURE(UNKNOWN_PARTITION), "%s is not subscribed to in this stream", name),
                                 "partition", name);
   }

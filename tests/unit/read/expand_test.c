@@ -185,7 +185,7 @@ static const struct {
   const char *says;
   int readable; /* of its five records */
 } HOSTILE_ROWS[] = {
-    {"empty", NONE, 0, "", 0, FAILURE(CORRUPT_LOG), "offset 5 of t-3", 0},
+    {"empty", NONE, 0, "", 0, FAILURE(CORRUPT_LOG), "offset 5 of t/3", 0},
     {"garbage", NONE, 4, "\xff\xff\xff\xff", 4, FAILURE(CORRUPT_LOG), "format BATCHES", 0},
     {"wrong_size", NONE, 9, "\x0a\x00", 2, FAILURE(CORRUPT_LOG), "its header says 9", 0},
     {"fewer_records", NONE, 4, "\x0a\x00\x0a\x00", 4, FAILURE(CORRUPT_LOG), "ends before", 2},
@@ -195,10 +195,10 @@ static const struct {
     {"bad_record", NONE, 4, "\x0a\x02\x0a\x7f", 4, FAILURE(CORRUPT_LOG), "BatchRecord", 0},
     {"header_not_utf8", NONE, 7, "\x0a\x05\x1a\x03\x0a\x01\xff", 7, FAILURE(CORRUPT_LOG), "UTF-8", 0},
     {"header_with_nul", NONE, 7, "\x0a\x05\x1a\x03\x0a\x01\x00", 7, FAILURE(CORRUPT_LOG), "UTF-8", 0},
-    {"not_zstd", ZSTD, 100, "not a frame", 11, FAILURE(CORRUPT_LOG), "t-3", 0},
-    {"not_lz4", LZ4, 100, "not a frame", 11, FAILURE(CORRUPT_LOG), "t-3", 0},
-    {"bomb_claims_64_mib", ZSTD, 64u << 20, "\x28\xb5\x2f\xfd\x04\x00\x01\x00\x00", 9, FAILURE(CORRUPT_LOG), "t-3", 0},
-    {"unknown_codec", 77, 2, "\x0a\x00", 2, FAILURE(UNSUPPORTED), "t-3", 0},
+    {"not_zstd", ZSTD, 100, "not a frame", 11, FAILURE(CORRUPT_LOG), "t/3", 0},
+    {"not_lz4", LZ4, 100, "not a frame", 11, FAILURE(CORRUPT_LOG), "t/3", 0},
+    {"bomb_claims_64_mib", ZSTD, 64u << 20, "\x28\xb5\x2f\xfd\x04\x00\x01\x00\x00", 9, FAILURE(CORRUPT_LOG), "t/3", 0},
+    {"unknown_codec", 77, 2, "\x0a\x00", 2, FAILURE(UNSUPPORTED), "t/3", 0},
 };
 
 TEST_ROWS(expand, HOSTILE_ROWS) {

@@ -19,7 +19,7 @@ typedef struct {
 } FakePartition;
 
 struct Front {
-  Loop *loop;
+  Loop *loop; /* first: see fake_timers.c */
   FakePartition partitions[FAKE_PARTITIONS];
   GPtrArray *waiting; /* of SourceRead in flight that wait for data */
   gboolean draining;
