@@ -45,7 +45,8 @@ struct LogStore {
 void log_store_options_init(LogStoreOptions *options) {
   *options = (LogStoreOptions){
       .segment_bytes_max = G_GINT64_CONSTANT(1) << 30,
-      .segment_age_max_ms = 6 * 60 * 60 * 1000, /* a week of retention is 28 segments, not hundreds for each log */
+      .segment_age_max_ms =
+          G_GINT64_CONSTANT(6) * 60 * 60 * 1000, /* a week of retention is 28 segments, not hundreds for each log */
       .time_index_bytes = 1 << 20,
       .write_buffer_bytes = 64 << 20,
       .cache_bytes = 64 << 20,

@@ -29,7 +29,7 @@
 /* What a write costs besides its bytes, in RocksDB's batch and here. */
 #define WRITE_OVERHEAD_BYTES 256
 /* The frontier note is refreshed this often while there are syncs: what a lost write-ahead log can hide. */
-#define FRONTIER_EVERY_US (10 * G_USEC_PER_SEC)
+#define FRONTIER_EVERY_US ((gint64)10 * G_USEC_PER_SEC)
 
 typedef struct {
   LogWrite *head, **tail;
@@ -259,15 +259,12 @@ static LogEntry *get_log(LogWriter *writer, const LogWrite *write) {
 }
 
 static void add_create(LogWriter *writer, LogWrite *write) {
-  g_auto(LogHot) hot;
-  log_hot_init(&hot);
-  LogHot decoded;
-  Failure *failure = log_hot_decode(write->hot, write->hot_len, write->log_id, &decoded);
+  LogHot hot;
+  const Failure *failure = log_hot_decode(write->hot, write->hot_len, write->log_id, &hot);
   INVARIANT(!failure, "a new log comes with a hot record that can be read");
-  log_hot_clear(&hot);
-  hot = decoded;
   log_index_add(writer->index, write->log_id, hot.log_end_offset, hot.max_timestamp_ms);
   put_hot(writer, write->log_id, write->hot, write->hot_len);
+  log_hot_clear(&hot);
 }
 
 /* The time index: what finds an offset by time without reading the log. */

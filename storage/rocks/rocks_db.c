@@ -158,9 +158,10 @@ static gboolean segment_number(const char *name, guint32 *ret_number) {
   return TRUE;
 }
 
+static const char *const SMALL_FAMILIES[] = {"default", "hot", "compacted", NULL};
+
 /* Names of all column families; the three small ones are added when the store is being made. */
 static Failure *list_families(const RocksDb *db, const char *path, gboolean create, Families *families) {
-  static const char *const SMALL[] = {"default", "hot", "compacted"};
   families->names = g_ptr_array_new_with_free_func(g_free);
   size_t count = 0;
   char *error = NULL;
@@ -172,20 +173,26 @@ static Failure *list_families(const RocksDb *db, const char *path, gboolean crea
   if (error && !create)
     return rocks_failure(FAILURE(CORRUPT_LOG), error, "the database in %s can't be opened", path);
   rocksdb_free(error);
-  for (guint i = 0; i < G_N_ELEMENTS(SMALL); i++) {
-    if (has_name(families, SMALL[i]))
+  for (guint i = 0; SMALL_FAMILIES[i]; i++) {
+    if (has_name(families, SMALL_FAMILIES[i]))
       continue;
     if (!create)
-      return failure_new(FAILURE(CORRUPT_LOG), "the database in %s lacks its column family %s", path, SMALL[i]);
-    g_ptr_array_add(families->names, g_strdup(SMALL[i]));
+      return failure_new(FAILURE(CORRUPT_LOG), "the database in %s lacks its column family %s", path,
+                         SMALL_FAMILIES[i]);
+    g_ptr_array_add(families->names, g_strdup(SMALL_FAMILIES[i]));
   }
+  return NULL;
+}
+
+/* The options of each, and room for the handles. */
+static Failure *choose_options(const RocksDb *db, const char *path, Families *families) {
   families->options = g_new0(const rocksdb_options_t *, families->names->len);
   families->handles = g_new0(rocksdb_column_family_handle_t *, families->names->len);
   for (guint i = 0; i < families->names->len; i++) {
     const char *name = g_ptr_array_index(families->names, i);
     guint32 ignored;
     gboolean is_segment = segment_number(name, &ignored);
-    if (!is_segment && strcmp(name, "default") != 0 && strcmp(name, "hot") != 0 && strcmp(name, "compacted") != 0)
+    if (!is_segment && !g_strv_contains(SMALL_FAMILIES, name))
       return failure_new(FAILURE(UNSUPPORTED),
                          "the database in %s has a column family %s that this program does not "
                          "know: run the newer version that wrote it",
@@ -234,6 +241,8 @@ Failure *rocks_db_open(const char *path, const LogStoreOptions *options, gboolea
   rocksdb_flushoptions_set_wait(db->flush_no_wait, 0);
   g_auto(Families) families = {0};
   Failure *failure = list_families(db, path, create, &families);
+  if (!failure)
+    failure = choose_options(db, path, &families);
   if (failure)
     return failure;
   char *error = NULL;

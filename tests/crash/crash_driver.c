@@ -177,7 +177,7 @@ static GBytes *make_noise(guint64 run) {
   for (guint i = 0; i < PAYLOAD_BYTES_MAX / 2; i++)
     words[i] = g_rand_int(random);
   g_rand_free(random);
-  return g_bytes_new_take(words, PAYLOAD_BYTES_MAX * 2);
+  return g_bytes_new_take(words, (gsize)PAYLOAD_BYTES_MAX * 2);
 }
 
 int main(int argc, char **argv) {

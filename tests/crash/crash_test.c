@@ -103,10 +103,10 @@ static gboolean read_events(Crash *crash, int fd, int timeout_ms) {
 
 /* Run the driver for a random while, kill it, and take away what it did not sync. */
 static void run_and_kill(Crash *crash, const RunMode *mode, LoseReport *ret_lost) {
-  int fd;
+  int fd = -1;
   pid_t pid = start_driver(crash, mode, &fd);
   gboolean goes_on = mode->early || read_events(crash, fd, 10000); /* its first acknowledgement: it has started */
-  gint64 end_us = g_get_monotonic_time() + g_rand_int_range(crash->random, 1, 400) * 1000;
+  gint64 end_us = g_get_monotonic_time() + (gint64)g_rand_int_range(crash->random, 1, 400) * 1000;
   gint64 left_us;
   while (goes_on && (left_us = end_us - g_get_monotonic_time()) > 0)
     goes_on = read_events(crash, fd, (int)(left_us / 1000) + 1);
@@ -145,7 +145,7 @@ TEST(crash, every_acknowledged_batch_survives_50_kills) {
                 mode.loses ? "with what was not synced lost" : "plain", (unsigned)report.missing,
                 (unsigned)report.faults, report.first);
   }
-  EXPECT_TRUE(acked > KILLS * 100);
+  EXPECT_TRUE(acked > (guint64)KILLS * 100);
   EXPECT_TRUE(bytes_lost > 0);
   EXPECT_EQ_INT(KILLS, unclean);
   printf("%d kills: %lu batches acknowledged, %lu found, %lu bytes lost that were not synced\n", KILLS,
@@ -174,7 +174,7 @@ TEST(crash, a_failed_sync_ends_the_process) {
   g_auto(Crash) crash;
   crash_init(&crash);
   RunMode mode = {.ack = "synced", .loses = TRUE, .fail_sync_after = "60"};
-  int fd;
+  int fd = -1;
   pid_t pid = start_driver(&crash, &mode, &fd);
   while (read_events(&crash, fd, -1))
     ;

@@ -148,7 +148,7 @@ static gboolean damage_table(const char *folder) {
     largest = g_steal_pointer(&path);
   }
   int fd = largest ? open(largest, O_RDWR) : -1;
-  guint8 byte;
+  guint8 byte = 0;
   gboolean done = fd >= 0 && pread(fd, &byte, 1, largest_bytes / 3) == 1;
   byte ^= 0x10;
   done = done && pwrite(fd, &byte, 1, largest_bytes / 3) == 1;
