@@ -7,7 +7,7 @@
 
 #include "client/cli/local_cluster.h"
 
-#define WATCH_US 300000
+#define WATCH_NS 300000000L
 #define GRACE_MS 30000
 
 /* The plan of this start: kept in the folder before anything runs. */
@@ -53,7 +53,7 @@ static void tell_ends(Cli *cli, const LocalPlan *plan, pid_t *told) {
 
 static int watch(Cli *cli, const LocalPlan *plan, const sigset_t *signals) {
   g_autofree pid_t *told = g_new0(pid_t, plan->nodes->len);
-  const struct timespec pause = {.tv_nsec = WATCH_US * 1000};
+  const struct timespec pause = {.tv_nsec = WATCH_NS};
   cli_note(cli, "watching; Ctrl-C ends the cluster.");
   while (sigtimedwait(signals, NULL, &pause) < 0)
     tell_ends(cli, plan, told);

@@ -14,7 +14,7 @@
 #define OUTPUT_BYTES (64 << 10)
 #define POLL_MS 200
 /* Trouble is told once it lasts. */
-#define TROUBLE_US (2 * G_USEC_PER_SEC)
+#define TROUBLE_US (2 * (gint64)G_USEC_PER_SEC)
 
 /* A partition that is read. */
 typedef struct {
@@ -73,7 +73,7 @@ static MilenaPosition start_position(const When *from) {
 
 /* First offset, end and start of each partition, in one call. */
 static int look_up(Run *run, MilenaClient *client) {
-  gsize count = 3 * run->parts->len;
+  gsize count = (gsize)3 * run->parts->len;
   g_autofree MilenaOffsetQuery *queries = g_new(MilenaOffsetQuery, count);
   for (gsize i = 0; i < count; i++) {
     MilenaPosition positions[] = {MILENA_BEGINNING, MILENA_END, start_position(&run->job->from)};

@@ -122,7 +122,7 @@ Failure *local_plan_load(const char *folder, LocalPlan **ret_plan) {
     return NULL;
   }
   static const char *const KEYS[] = {"controllers", "brokers", "coordinators", "base-port"};
-  gint numbers[G_N_ELEMENTS(KEYS)];
+  gint numbers[G_N_ELEMENTS(KEYS)] = {0};
   g_autoptr(GKeyFile) file = g_key_file_new();
   g_autoptr(GError) error = NULL;
   gboolean good = g_key_file_load_from_file(file, path, G_KEY_FILE_NONE, &error);
@@ -131,9 +131,9 @@ Failure *local_plan_load(const char *folder, LocalPlan **ret_plan) {
     good = error == NULL;
   }
   gboolean bootstrapped = good && g_key_file_get_boolean(file, GROUP, "bootstrapped", &error);
-  if (error)
+  if (!good || error)
     return failure_new(FAILURE(INVALID_FIELD), "the plan of the cluster in '%s' can't be read: %s.", path,
-                       error->message);
+                       error ? error->message : "it is damaged");
   Failure *failure = check_plan((guint)numbers[0], (guint)numbers[1], (guint)numbers[2], (guint)numbers[3]);
   if (failure)
     return failure_prefix(failure, "in '%s'", path);

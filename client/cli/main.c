@@ -10,17 +10,21 @@
 #include "services/base/version.h"
 
 static const Command *const COMMANDS[] = {
-    &CMD_LOCAL_UP,      &CMD_LOCAL_STATUS, &CMD_LOCAL_DOWN,       &CMD_LOCAL_STOP,   &CMD_LOCAL_START,
-    &CMD_TOPICS_CREATE, &CMD_TOPICS_LIST,  &CMD_TOPICS_DESCRIBE,  &CMD_TOPICS_ALTER, &CMD_TOPICS_DELETE,
-    &CMD_PRODUCE,       &CMD_CONSUME,      &CMD_CLUSTER_DESCRIBE,
+    &CMD_LOCAL_UP,         &CMD_LOCAL_STATUS,
+    &CMD_LOCAL_DOWN,       &CMD_LOCAL_STOP,
+    &CMD_LOCAL_START,      &CMD_TOPICS_CREATE,
+    &CMD_TOPICS_LIST,      &CMD_TOPICS_DESCRIBE,
+    &CMD_TOPICS_ALTER,     &CMD_TOPICS_DELETE,
+    &CMD_PRODUCE,          &CMD_CONSUME,
+    &CMD_CLUSTER_DESCRIBE, NULL,
 };
 
 /* The list of commands; of one group when @group is not NULL. */
 static void print_help(FILE *out, const char *group) {
   fprintf(out, "Usage: milena %s [ARGUMENTS] [OPTIONS]\n\nCommands:\n", group ? group : "COMMAND");
   gsize length = group ? strlen(group) : 0;
-  for (guint i = 0; i < G_N_ELEMENTS(COMMANDS); i++) {
-    const Command *command = COMMANDS[i];
+  for (const Command *const *at = COMMANDS; *at; at++) {
+    const Command *command = *at;
     if (group && (strncmp(command->name, group, length) != 0 || command->name[length] != ' '))
       continue;
     g_autofree char *usage = g_strjoin(*command->arguments ? " " : "", command->name, command->arguments, NULL);
@@ -33,23 +37,23 @@ static void print_help(FILE *out, const char *group) {
 
 /* The command that argv begins with; @ret_words is how many words its name has. */
 static const Command *find_command(int argc, char **argv, int *ret_words) {
-  for (guint i = 0; i < G_N_ELEMENTS(COMMANDS); i++) {
-    g_auto(GStrv) words = g_strsplit(COMMANDS[i]->name, " ", -1);
+  for (const Command *const *at = COMMANDS; *at; at++) {
+    g_auto(GStrv) words = g_strsplit((*at)->name, " ", -1);
     int count = (int)g_strv_length(words), same = 0;
     while (same < count && same < argc && !strcmp(words[same], argv[same]))
       same++;
     if (same < count)
       continue;
     *ret_words = count;
-    return COMMANDS[i];
+    return *at;
   }
   return NULL;
 }
 
 static gboolean is_group(const char *word) {
   gsize length = strlen(word);
-  for (guint i = 0; i < G_N_ELEMENTS(COMMANDS); i++)
-    if (!strncmp(COMMANDS[i]->name, word, length) && COMMANDS[i]->name[length] == ' ')
+  for (const Command *const *at = COMMANDS; *at; at++)
+    if (!strncmp((*at)->name, word, length) && (*at)->name[length] == ' ')
       return TRUE;
   return FALSE;
 }
@@ -59,16 +63,16 @@ static int unknown_command(int argc, char **argv) {
   gboolean group = is_group(argv[0]);
   g_autofree char *both = argc > 1 ? g_strdup_printf("%s %s", argv[0], argv[1]) : g_strdup(argv[0]);
   const char *given = group ? both : argv[0];
-  const char *names[2 * G_N_ELEMENTS(COMMANDS) + 1] = {NULL};
-  g_autoptr(GPtrArray) firsts = g_ptr_array_new_with_free_func(g_free);
-  for (guint i = 0; i < G_N_ELEMENTS(COMMANDS); i++) {
-    g_ptr_array_add(firsts, g_strndup(COMMANDS[i]->name, strcspn(COMMANDS[i]->name, " ")));
-    names[2 * i] = COMMANDS[i]->name;
-    names[2 * i + 1] = firsts->pdata[i];
+  /* Whole names, and their first words. */
+  g_autoptr(GStrvBuilder) builder = g_strv_builder_new();
+  for (const Command *const *at = COMMANDS; *at; at++) {
+    g_autofree char *first = g_strndup((*at)->name, strcspn((*at)->name, " "));
+    g_strv_builder_add_many(builder, (*at)->name, first, NULL);
   }
-  const char *nearest = text_nearest(both, names);
+  g_auto(GStrv) names = g_strv_builder_end(builder);
+  const char *nearest = text_nearest(both, (const char *const *)names);
   if (!nearest)
-    nearest = text_nearest(argv[0], names);
+    nearest = text_nearest(argv[0], (const char *const *)names);
   fprintf(stderr, "milena: there is no command '%s'", given);
   if (nearest && strcmp(nearest, argv[0]) != 0)
     fprintf(stderr, "; did you mean 'milena %s'?\n", nearest);
