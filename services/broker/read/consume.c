@@ -82,26 +82,34 @@ static const SourceFind *find_of(const Consume *consume, guint index) {
   return g_ptr_array_index(consume->finds, index);
 }
 
-static void send_ready(Consume *consume, const gint64 *starts, const gint64 *stops) {
-  g_autoptr(ReadMemory) memory = read_memory_new();
-  Milena__V1__ConsumeReady ready = MILENA__V1__CONSUME_READY__INIT;
-  ready.n_ranges = consume->partition_count;
-  ready.ranges = read_memory_alloc(memory, consume->partition_count * sizeof *ready.ranges);
-  for (guint i = 0; i < consume->partition_count; i++) {
+/* What is read of each partition, from what was found. */
+static Milena__V1__ConsumeRange **ranges_new(const Consume *consume, ReadMemory *memory) {
+  guint count = consume->partition_count;
+  guint stop_find = consume->start.kind == PLACE_OFFSET ? 0 : count; /* stops were found after the starts */
+  Milena__V1__ConsumeRange **ranges = read_memory_alloc(memory, count * sizeof *ranges);
+  for (guint i = 0; i < count; i++) {
     Milena__V1__ConsumeRange *range = read_memory_alloc(memory, sizeof *range);
     milena__v1__consume_range__init(range);
     range->partition = consume->partitions[i];
-    range->start_offset = starts[i];
+    range->start_offset = consume->start.kind == PLACE_OFFSET ? consume->start.offset : find_of(consume, i)->offset;
     if (consume->has_stop) {
       range->stop_presence_case = MILENA__V1__CONSUME_RANGE__STOP_PRESENCE_STOP_OFFSET;
-      range->stop_offset = stops[i];
+      range->stop_offset =
+          consume->stop.kind == PLACE_OFFSET ? consume->stop.offset : find_of(consume, stop_find + i)->offset;
     }
-    ready.ranges[i] = range;
+    ranges[i] = range;
   }
+  return ranges;
+}
+
+static void send_ready(Consume *consume, Milena__V1__ConsumeRange **ranges) {
+  Milena__V1__ConsumeReady ready = MILENA__V1__CONSUME_READY__INIT;
+  ready.n_ranges = consume->partition_count;
+  ready.ranges = ranges;
   Milena__V1__ConsumeResponse response = MILENA__V1__CONSUME_RESPONSE__INIT;
   response.frame_case = MILENA__V1__CONSUME_RESPONSE__FRAME_READY;
   response.ready = &ready;
-  send_frame(consume, &response, memory);
+  send_frame(consume, &response, NULL);
 }
 
 /* Starts and stops are known. */
@@ -114,21 +122,14 @@ static void begin(gpointer user_data) {
     finish(consume, failure_copy(failure));
     return;
   }
-  guint count = consume->partition_count, find = 0;
-  g_autofree gint64 *starts = g_new(gint64, count);
-  g_autofree gint64 *stops = g_new(gint64, count);
-  for (guint i = 0; i < count; i++)
-    starts[i] = consume->start.kind == PLACE_OFFSET ? consume->start.offset : find_of(consume, find++)->offset;
-  for (guint i = 0; i < count; i++) {
-    stops[i] = EXPAND_STOP_NONE;
-    if (consume->has_stop)
-      stops[i] = consume->stop.kind == PLACE_OFFSET ? consume->stop.offset : find_of(consume, find++)->offset;
-  }
-  send_ready(consume, starts, stops);
+  g_autoptr(ReadMemory) memory = read_memory_new();
+  Milena__V1__ConsumeRange **ranges = ranges_new(consume, memory);
+  send_ready(consume, ranges);
   consume->set = cursor_set_new(consume->service->front, consume->format, consume->max_bytes, flow, consume);
-  for (guint i = 0; i < count; i++)
-    cursor_go(cursor_set_add(consume->set, consume->topic->name, consume->topic->id, consume->partitions[i]), starts[i],
-              stops[i]);
+  for (guint i = 0; i < consume->partition_count; i++) {
+    Cursor *cursor = cursor_set_add(consume->set, consume->topic->name, consume->topic->id, ranges[i]->partition);
+    cursor_go(cursor, ranges[i]->start_offset, consume->has_stop ? ranges[i]->stop_offset : EXPAND_STOP_NONE);
+  }
   cursor_set_run(consume->set, !consume->busy && !consume->finished);
   flow(consume);
 }
@@ -207,13 +208,13 @@ static void closed(RpcCall *call, gboolean cancelled, gpointer state) {
 static const RpcCallEvents EVENTS = {.writable = writable, .draining = draining, .closed = closed};
 
 static Failure *check_partitions(const gint32 *partitions, gsize count) {
-  g_autoptr(GHashTable) seen = g_hash_table_new(NULL, NULL);
+  g_autoptr(GHashTable) seen = g_hash_table_new(g_int_hash, g_int_equal);
   Failure *failure = count > 0 ? read_request_count(count, "partitions") : NULL;
   for (gsize i = 0; failure == NULL && i < count; i++) {
     g_autofree char *path = g_strdup_printf("partitions[%" G_GSIZE_FORMAT "]", i);
     if (partitions[i] < 0)
       failure = read_request_invalid(path, "%d is no partition; they count from 0", partitions[i]);
-    else if (!g_hash_table_add(seen, GINT_TO_POINTER(partitions[i])))
+    else if (!g_hash_table_add(seen, (gpointer)&partitions[i]))
       failure = read_request_invalid(path, "partition %d is named twice", partitions[i]);
   }
   return failure;

@@ -19,11 +19,11 @@
 /* What may wait to be given beyond one piece. */
 #define READ_AHEAD_BYTES (2u << 20)
 /* How long a read of a partition that has caught up waits: long, but it ends, so that a lost answer does not last. */
-#define WAIT_US (20 * G_USEC_PER_SEC)
+#define WAIT_US ((gint64)20 * G_USEC_PER_SEC)
 /* One try at finding a leader, pauses between tries, and when the client is told. */
-#define TRY_US (2 * G_USEC_PER_SEC)
-#define PAUSE_MS 250
-#define TELL_AFTER_US (5 * G_USEC_PER_SEC)
+#define TRY_US ((gint64)2 * G_USEC_PER_SEC)
+#define PAUSE_US ((gint64)250 * 1000)
+#define TELL_AFTER_US ((gint64)5 * G_USEC_PER_SEC)
 
 typedef enum {
   CURSOR_HELD,
@@ -159,7 +159,7 @@ static void stumble(Cursor *cursor, Failure *failure) {
   }
   failure_free(failure);
   cursor->state = CURSOR_PAUSED;
-  timer_set(front_timers(cursor->set->front), &cursor->pause, now_us + PAUSE_MS * 1000, pause_over, cursor);
+  timer_set(front_timers(cursor->set->front), &cursor->pause, now_us + PAUSE_US, pause_over, cursor);
 }
 
 /* An answer: keep it, or drop it where too much waits already. */

@@ -2,7 +2,7 @@
 #include "services/broker/read/service.h"
 
 /* Left of the client's time for the answer to travel. */
-#define ANSWER_US (100 * 1000)
+#define ANSWER_US ((gint64)100 * 1000)
 
 const RpcMethodHandler READ_SERVICE_HANDLERS[] = {
     {.name = "Fetch", .unary = read_fetch},

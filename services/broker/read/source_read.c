@@ -6,7 +6,7 @@
 #include "services/broker/read/routed.h"
 
 /* How much longer than its wait a leader may take to answer. */
-#define ANSWER_GRACE_US (2 * G_USEC_PER_SEC)
+#define ANSWER_GRACE_US ((gint64)2 * G_USEC_PER_SEC)
 
 typedef struct SourceReadState {
   Routed routed;

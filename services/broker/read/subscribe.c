@@ -267,7 +267,7 @@ static Failure *check_seek(const Subscribe *subscribe, const Milena__V1__Seek *s
 
 static void take_seek(Subscribe *subscribe, const Milena__V1__Seek *seek) {
   Cursor *cursor;
-  Place place;
+  Place place = {.kind = PLACE_LATEST};
   Failure *failure = check_seek(subscribe, seek, &cursor, &place);
   if (failure != NULL) {
     send_seek_done(subscribe, seek->seek_id, cursor != NULL ? cursor_position(cursor) : 0, failure);

@@ -76,20 +76,23 @@ static SourceOrigin origin_new(void) {
                         .metadata_version = 5};
 }
 
-/* What is wrong with a target; NULL when nothing is. */
-static Failure *target_check(Front *front, const SourceTarget *target, FakePartition **ret_partition) {
-  gboolean known = g_strcmp0(target->topic, FAKE_TOPIC) == 0 ||
-                   (*target->topic == '\0' && g_str_equal(target->topic_id, FAKE_TOPIC_ID));
-  if (!known)
-    return failure_new(FAILURE(UNKNOWN_TOPIC), "there is no topic %s", target->topic);
-  if (target->partition >= FAKE_PARTITIONS)
-    return failure_new(FAILURE(UNKNOWN_PARTITION), "there is no partition %d", target->partition);
-  FakePartition *partition = &front->partitions[target->partition];
-  *ret_partition = partition;
-  if (partition->failures > 0) {
-    partition->failures--;
-    return failure_new(partition->reason, "partition %d fails as told", target->partition);
+/* The partition of a target, or NULL and what is wrong with it. */
+static FakePartition *partition_of(Front *front, const SourceTarget *target, Failure **ret_failure) {
+  gboolean is_known = g_strcmp0(target->topic, FAKE_TOPIC) == 0 ||
+                      (*target->topic == '\0' && g_str_equal(target->topic_id, FAKE_TOPIC_ID));
+  if (!is_known) {
+    *ret_failure = failure_new(FAILURE(UNKNOWN_TOPIC), "there is no topic %s", target->topic);
+    return NULL;
   }
+  if (target->partition >= FAKE_PARTITIONS) {
+    *ret_failure = failure_new(FAILURE(UNKNOWN_PARTITION), "there is no partition %d", target->partition);
+    return NULL;
+  }
+  FakePartition *partition = &front->partitions[target->partition];
+  if (partition->failures == 0)
+    return partition;
+  partition->failures--;
+  *ret_failure = failure_new(partition->reason, "partition %d fails as told", target->partition);
   return NULL;
 }
 
@@ -135,30 +138,33 @@ static void read_end(struct SourceReadState *state) {
 
 static gboolean wait_over(gpointer data);
 
+static void wait_begin(struct SourceReadState *state, gint64 left_us) {
+  if (state->waiting)
+    return;
+  state->waiting = TRUE;
+  g_ptr_array_add(state->front->waiting, state->read);
+  g_atomic_int_inc(&state->front->waiting_reads);
+  source_clear(&state->source);
+  state->source = loop_add_timeout(state->front->loop, (guint)(left_us / 1000) + 1, wait_over, state);
+}
+
 /* Answer if there is enough, or @last. */
 static void read_try(struct SourceReadState *state, gboolean last) {
   SourceRead *read = state->read;
-  FakePartition *partition = NULL;
-  read->failure = target_check(state->front, &read->target, &partition);
-  if (read->failure == NULL)
-    read->failure = range_check(partition, read->from_offset);
-  if (partition != NULL)
-    read->bounds = (PartitionBounds){partition->high_watermark, partition->log_start_offset, partition->high_watermark};
-  g_autoptr(GArray) batches = log_batch_array_new();
-  gsize bytes = read->failure == NULL ? batches_copy(partition, read, batches) : 0;
   gint64 left_us = read->wait_until_us - g_get_monotonic_time();
-  if (read->failure == NULL && !last && bytes < MAX(read->min_bytes, 1) && left_us > 0) {
-    if (!state->waiting) {
-      g_ptr_array_add(state->front->waiting, read);
-      g_atomic_int_inc(&state->front->waiting_reads);
-      source_clear(&state->source);
-      state->source = loop_add_timeout(state->front->loop, (guint)(left_us / 1000) + 1, wait_over, state);
-    }
-    state->waiting = TRUE;
-    return;
+  const FakePartition *partition = partition_of(state->front, &read->target, &read->failure);
+  if (partition != NULL) {
+    read->bounds = (PartitionBounds){partition->high_watermark, partition->log_start_offset, partition->high_watermark};
+    read->failure = range_check(partition, read->from_offset);
   }
-  if (read->failure == NULL)
+  if (partition != NULL && read->failure == NULL) {
+    g_autoptr(GArray) batches = log_batch_array_new();
+    if (batches_copy(partition, read, batches) < MAX(read->min_bytes, 1) && !last && left_us > 0) {
+      wait_begin(state, left_us);
+      return;
+    }
     read->batches = g_steal_pointer(&batches);
+  }
   source_origin_clear(&read->origin);
   read->origin = origin_new();
   read_end(state);
@@ -227,18 +233,30 @@ static void time_find(const FakePartition *partition, SourceFind *find) {
   find->timestamp_ms = 1000 + offset;
 }
 
+static void place_find(const FakePartition *partition, SourceFind *find) {
+  switch (find->place.kind) {
+  case PLACE_TIME:
+    time_find(partition, find);
+    break;
+  case PLACE_OFFSET:
+    find->offset = find->place.offset;
+    find->failure = range_check(partition, find->offset);
+    break;
+  case PLACE_EARLIEST:
+    find->offset = partition->log_start_offset;
+    break;
+  case PLACE_LATEST:
+  case PLACE_LAST_STABLE:
+    find->offset = partition->high_watermark;
+    break;
+  }
+}
+
 static gboolean find_end(gpointer data) {
   SourceFind *find = data;
-  FakePartition *partition = NULL;
-  find->failure = target_check(find->state->front, &find->target, &partition);
-  if (find->failure == NULL && find->place.kind == PLACE_OFFSET)
-    find->failure = range_check(partition, find->place.offset);
-  if (find->failure == NULL && find->place.kind == PLACE_TIME)
-    time_find(partition, find);
-  else if (find->failure == NULL)
-    find->offset = find->place.kind == PLACE_OFFSET     ? find->place.offset
-                   : find->place.kind == PLACE_EARLIEST ? partition->log_start_offset
-                                                        : partition->high_watermark;
+  const FakePartition *partition = partition_of(find->state->front, &find->target, &find->failure);
+  if (partition != NULL)
+    place_find(partition, find);
   find->origin = origin_new();
   source_clear(&find->state->source);
   g_clear_pointer(&find->state, g_free);
@@ -273,10 +291,9 @@ void source_find_free(SourceFind *find) {
 
 static gboolean topic_end(gpointer data) {
   SourceTopic *topic = data;
-  FakePartition *partition;
   SourceTarget target = topic->target;
   target.partition = FAKE_PARTITIONS - 1;
-  topic->failure = target_check(topic->state->front, &target, &partition);
+  partition_of(topic->state->front, &target, &topic->failure);
   topic->name = g_strdup(FAKE_TOPIC);
   topic->id = g_strdup(FAKE_TOPIC_ID);
   topic->partition_count = FAKE_PARTITIONS;

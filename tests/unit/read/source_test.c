@@ -381,7 +381,7 @@ TEST_ROWS(source_abandoned, ROWS) {
     Try try = {0};
     try_begin(&try, ROWS[row].meetings, ROWS[row].count);
     loop_call_and_wait(try.front.loop, read_start, &try);
-    g_usleep(delay_ms * 1000);
+    g_usleep((gulong)delay_ms * 1000);
     loop_call_and_wait(try.front.loop, read_free, &try);
     gint done = g_atomic_int_get(&try.done);
     g_usleep(20000);
