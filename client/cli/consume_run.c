@@ -13,6 +13,7 @@
 
 #define OUTPUT_BYTES (64 << 10)
 #define POLL_MS 200
+#define LOOK_UP_PAUSE_US 200000
 /* Trouble is told once it lasts. */
 #define TROUBLE_US (2 * (gint64)G_USEC_PER_SEC)
 
@@ -58,6 +59,14 @@ static int list_parts(Run *run, MilenaClient *client) {
   return CLI_OK;
 }
 
+/* Once in each row of troubles, when they last. */
+static void tell_trouble(Run *run, const MilenaError *trouble, gint64 lasts_us) {
+  if (run->told_trouble || lasts_us < TROUBLE_US)
+    return;
+  run->told_trouble = TRUE;
+  cli_note(run->cli, "waiting: %s", milena_error_message(trouble));
+}
+
 static MilenaPosition start_position(const When *from) {
   switch (from->kind) {
   case WHEN_END:
@@ -72,7 +81,7 @@ static MilenaPosition start_position(const When *from) {
 }
 
 /* First offset, end and start of each partition, in one call. */
-static int look_up(Run *run, MilenaClient *client) {
+static MilenaError *look_up_once(Run *run, MilenaClient *client) {
   gsize count = (gsize)3 * run->parts->len;
   g_autofree MilenaOffsetQuery *queries = g_new(MilenaOffsetQuery, count);
   for (gsize i = 0; i < count; i++) {
@@ -83,16 +92,31 @@ static int look_up(Run *run, MilenaClient *client) {
   MilenaOffsetResult *results = NULL;
   MilenaError *error = milena_admin_list_offsets(client, queries, count, cli_timeout_ms(run->cli), &results);
   if (error)
-    return cli_failed(run->cli, error);
-  int code = CLI_OK;
-  for (gsize i = 0; code == CLI_OK && i < count; i++) {
+    return error;
+  for (gsize i = 0; i < count; i++) {
     Part *part = &g_array_index(run->parts, Part, i / 3);
-    if (results[i].error)
-      code = cli_failed(run->cli, milena_error_copy(results[i].error));
     *(i % 3 == 0 ? &part->first : i % 3 == 1 ? &part->end : &part->start) = results[i].offset;
+    if (results[i].error && !error)
+      error = milena_error_copy(results[i].error);
   }
   milena_offset_results_free(results, count);
-  return code;
+  return error;
+}
+
+/* The same, until it works or --timeout has passed: a broker that restarts is waited for. */
+static int look_up(Run *run, MilenaClient *client) {
+  gint64 begun_us = g_get_monotonic_time();
+  for (;;) {
+    g_autoptr(MilenaError) error = look_up_once(run, client);
+    if (!error)
+      return CLI_OK;
+    gint64 waited_us = g_get_monotonic_time() - begun_us;
+    if (!milena_error_is_retriable(error) || interrupt_signal() ||
+        waited_us >= (gint64)run->cli->timeout_s * G_USEC_PER_SEC)
+      return cli_failed(run->cli, g_steal_pointer(&error));
+    tell_trouble(run, error, waited_us);
+    g_usleep(LOOK_UP_PAUSE_US);
+  }
 }
 
 /* It was read up to @next. */
@@ -189,9 +213,8 @@ static int wait_on(Run *run) {
     return trouble ? cli_failed(run->cli, g_steal_pointer(&trouble))
                    : cli_failed_text(run->cli, "nothing came for %d s, though records are left to read.",
                                      run->cli->timeout_s);
-  if (trouble && !run->told_trouble)
-    cli_note(run->cli, "waiting: %s", milena_error_message(trouble));
-  run->told_trouble = run->told_trouble || trouble;
+  if (trouble)
+    tell_trouble(run, trouble, silent_us);
   return CLI_OK;
 }
 
