@@ -16,7 +16,7 @@
 #define MAILBOX_MAX 65536
 #define MAIN_MAILBOX_MAX 10000
 #define QUIET_CHECK_MS 10
-#define QUIET_TIMEOUT_MS 3000
+#define QUIET_TIMEOUT_US G_GINT64_CONSTANT(3000000)
 #define LEAVE_TIMEOUT_MS 10000
 #define DRAIN_GRACE_MS 10000
 #define SHARDS_MAX 64
@@ -88,7 +88,7 @@ static void on_stop(gpointer data) {
     return;
   }
   broker_server_begin_drain(process->server);
-  process->quiet_until_us = g_get_monotonic_time() + QUIET_TIMEOUT_MS * 1000;
+  process->quiet_until_us = g_get_monotonic_time() + QUIET_TIMEOUT_US;
   g_source_unref(loop_add_timeout(process->loop, QUIET_CHECK_MS, on_quiet_check, process));
 }
 
@@ -175,7 +175,7 @@ static void process_serve(Process *process) {
   static const NodeEvents EVENTS = {.fenced = on_fenced, .refused = on_refused};
   Broker *broker = &process->broker;
   for (guint i = 0; i < broker->shard_count; i++)
-    loop_start(broker->shards[i]->loop);
+    shard_start(broker->shards[i]);
   process->loops_run = TRUE;
   broker_server_start(process->server);
   g_auto(GStrv) controllers = g_strsplit(process->settings.controllers, ",", -1);
@@ -202,7 +202,7 @@ static void process_close(Process *process) {
   loop_finish(process->loop);
   log_store_close(broker->store);
   for (guint i = 0; i < broker->shard_count && process->loops_run; i++)
-    loop_stop(broker->shards[i]->loop);
+    shard_stop(broker->shards[i]);
   broker_server_free(process->server);
   for (guint i = 0; i < broker->shard_count; i++)
     shard_free(broker->shards[i]);

@@ -2,7 +2,7 @@
  *
  *   shut ──ask the controller──► asked ──image shows it──► each goes in turn ──all went──► gone
  *                 ▲                                             │ still no way
- *                 └──────────── RETRY_MS ───────────────────────┘
+ *                 └──────────── RETRY_US ───────────────────────┘
  *
  * One gate for each topic or partition that has no way now, so one question to the controller however many wait. What
  * comes while a gate is shut waits behind it: nothing overtakes what was sent before to the same place.
@@ -12,7 +12,7 @@
 #include "services/broker/produce_internal.h"
 
 /* How long after a fruitless try the next begins. */
-#define RETRY_MS 100
+#define RETRY_US G_GINT64_CONSTANT(100000)
 
 struct ProduceGate {
   Producer *producer;
@@ -103,7 +103,7 @@ static void gate_give_up(ProduceGate *gate, const Failure *failure) {
 }
 
 static void gate_retry_later(ProduceGate *gate) {
-  timer_set(gate->producer->front->timers, &gate->timer, g_get_monotonic_time() + RETRY_MS * 1000, on_retry, gate);
+  timer_set(gate->producer->front->timers, &gate->timer, g_get_monotonic_time() + RETRY_US, on_retry, gate);
 }
 
 /* The front knows what the controller knows: let them go, as far as they get. */

@@ -102,7 +102,7 @@ static void on_appended(PartitionAppend *append, gpointer user_data) {
   Failure *failure = g_steal_pointer(&append->failure);
   produce_item_outcome(item, failure ? NULL : &append->receipt, failure);
   partition_append_free(append);
-  produce_job_release(job);
+  produce_job_release(job); /* NOLINT(clang-analyzer-unix.Malloc): this hold kept it */
 }
 
 static void item_append(ProduceItem *item) {

@@ -157,13 +157,16 @@ static void take_result(ProduceLink *link, const Milena__V1__ProduceStreamResult
   if (!item)
     return; /* answered before: nobody waits for it */
   g_hash_table_remove(link->sent, &result->correlation_id);
-  const Milena__V1__ProduceResult *told = result->n_results == 1 ? result->results[0] : NULL;
   Failure *failure = failure_from_status(result->status);
-  if (!failure && told)
-    failure = failure_from_status(told->status);
-  if (!failure && !told)
+  if (!failure && result->n_results != 1)
     failure =
         failure_new(FAILURE(UNKNOWN_OUTCOME), "the leader at %s did not say what became of the records", link->address);
+  if (failure) {
+    give_back(item, NULL, failure);
+    return;
+  }
+  const Milena__V1__ProduceResult *told = result->results[0];
+  failure = failure_from_status(told->status);
   if (failure) {
     give_back(item, NULL, failure);
     return;

@@ -11,15 +11,20 @@
 #define RECORD_OVERHEAD_BYTES 48
 #define HEADER_OVERHEAD_BYTES 24
 
+/* The records that go to one partition. */
+typedef struct {
+  gint32 partition;
+  GArray *indexes; /* of guint32: into the request's records */
+} Group;
+
 typedef struct {
   ProduceJob *job;
   const MetadataTopic *topic;
   gint64 now_ms;
   gsize max_bytes;
   gint32 rotated;           /* partition of the records without a key; -1: not chosen yet */
-  GHashTable *by_partition; /* partition → GArray of guint32 */
-  GPtrArray *groups;        /* the same arrays, in the order of their first records; owned */
-  GArray *partitions;       /* of gint32: of each group */
+  GPtrArray *groups;        /* of Group, in the order of their first records; owned */
+  GHashTable *by_partition; /* gint32 * in the Group → Group */
 } Plan;
 
 /* ---- choosing partitions ---- */
@@ -78,8 +83,10 @@ static Failure *choose_partition(Plan *plan, const Milena__V1__Record *record, g
   return failure;
 }
 
-static void unref_indexes(gpointer indexes) {
-  g_array_unref(indexes);
+static void group_free(gpointer data) {
+  Group *group = data;
+  g_array_unref(group->indexes);
+  g_free(group);
 }
 
 static void plan_init(Plan *plan, ProduceJob *job, const MetadataTopic *topic) {
@@ -88,34 +95,36 @@ static void plan_init(Plan *plan, ProduceJob *job, const MetadataTopic *topic) {
                  .now_ms = g_get_real_time() / 1000,
                  .max_bytes = metadata_topic_max_message_bytes(topic),
                  .rotated = -1,
-                 .by_partition = g_hash_table_new(NULL, NULL),
-                 .groups = g_ptr_array_new_with_free_func(unref_indexes),
-                 .partitions = g_array_new(FALSE, FALSE, sizeof(gint32))};
+                 .groups = g_ptr_array_new_with_free_func(group_free),
+                 .by_partition = g_hash_table_new(g_int_hash, g_int_equal)};
 }
 
 static void plan_clear(Plan *plan) {
   g_hash_table_unref(plan->by_partition);
   g_ptr_array_unref(plan->groups);
-  g_array_unref(plan->partitions);
+}
+
+static Group *plan_group_of(Plan *plan, gint32 partition) {
+  Group *group = g_hash_table_lookup(plan->by_partition, &partition);
+  if (group)
+    return group;
+  group = g_new0(Group, 1);
+  *group = (Group){.partition = partition, .indexes = g_array_new(FALSE, FALSE, sizeof(guint32))};
+  g_hash_table_insert(plan->by_partition, &group->partition, group);
+  g_ptr_array_add(plan->groups, group);
+  return group;
 }
 
 static Failure *plan_group(Plan *plan) {
   const ProduceInput *input = &plan->job->input;
   for (guint32 i = 0; i < input->n_records; i++) {
-    gint32 partition;
+    gint32 partition = -1;
     Failure *failure = choose_partition(plan, input->records[i], &partition);
     if (failure) {
       g_autofree char *path = g_strdup_printf("records[%u]", i);
       return failure_prefix_violations(failure, path);
     }
-    GArray *indexes = g_hash_table_lookup(plan->by_partition, GINT_TO_POINTER(partition));
-    if (!indexes) {
-      indexes = g_array_new(FALSE, FALSE, sizeof(guint32));
-      g_hash_table_insert(plan->by_partition, GINT_TO_POINTER(partition), indexes);
-      g_ptr_array_add(plan->groups, indexes);
-      g_array_append_val(plan->partitions, partition);
-    }
-    g_array_append_val(indexes, i);
+    g_array_append_val(plan_group_of(plan, partition)->indexes, i);
   }
   return NULL;
 }
@@ -140,8 +149,9 @@ static gsize record_bytes_bound(const Milena__V1__Record *record) {
   return bytes;
 }
 
-/* Make an item of what the builder holds: records @indexes[from .. to) of @partition. */
-static Failure *plan_close_batch(Plan *plan, gint32 partition, const GArray *indexes, guint from, guint to) {
+/* Make an item of what the builder holds: the records of @group with indexes[from .. to). */
+static Failure *plan_close_batch(Plan *plan, const Group *group, guint from, guint to) {
+  const GArray *indexes = group->indexes;
   LogRecordsBuilder *builder = plan->job->producer->builder;
   LogBatch batch = LOG_BATCH_INIT;
   Failure *failure = log_records_builder_finish(builder, MILENA__V1__COMPRESSION__COMPRESSION_NONE, &batch);
@@ -158,7 +168,7 @@ static Failure *plan_close_batch(Plan *plan, gint32 partition, const GArray *ind
   ProduceItem *item = produce_job_add_item(plan->job);
   item->topic_name = plan->topic->name;
   item->topic_id = plan->topic->id;
-  item->partition = partition;
+  item->partition = group->partition;
   item->batch = batch;
   item->checked = TRUE;
   item->record_indexes = g_array_sized_new(FALSE, FALSE, sizeof(guint32), to - from);
@@ -166,7 +176,8 @@ static Failure *plan_close_batch(Plan *plan, gint32 partition, const GArray *ind
   return NULL;
 }
 
-static Failure *plan_build_group(Plan *plan, gint32 partition, const GArray *indexes) {
+static Failure *plan_build_group(Plan *plan, const Group *group) {
+  const GArray *indexes = group->indexes;
   const ProduceInput *input = &plan->job->input;
   LogRecordsBuilder *builder = plan->job->producer->builder;
   guint from = 0;
@@ -174,7 +185,7 @@ static Failure *plan_build_group(Plan *plan, gint32 partition, const GArray *ind
     guint32 index = g_array_index(indexes, guint32, i);
     const Milena__V1__Record *record = input->records[index];
     if (i > from && log_records_builder_bytes(builder) + record_bytes_bound(record) > plan->max_bytes) {
-      Failure *failure = plan_close_batch(plan, partition, indexes, from, i);
+      Failure *failure = plan_close_batch(plan, group, from, i);
       if (failure)
         return failure;
       from = i;
@@ -185,7 +196,7 @@ static Failure *plan_build_group(Plan *plan, gint32 partition, const GArray *ind
       return failure_prefix_violations(failure, path);
     }
   }
-  return plan_close_batch(plan, partition, indexes, from, indexes->len);
+  return plan_close_batch(plan, group, from, indexes->len);
 }
 
 /* Forget the items that were made: the request fails as a whole. */
@@ -201,7 +212,7 @@ Failure *produce_plan_records(ProduceJob *job, const MetadataTopic *topic) {
   plan_init(&plan, job, topic);
   Failure *failure = plan_group(&plan);
   for (guint i = 0; i < plan.groups->len && !failure; i++)
-    failure = plan_build_group(&plan, g_array_index(plan.partitions, gint32, i), plan.groups->pdata[i]);
+    failure = plan_build_group(&plan, plan.groups->pdata[i]);
   plan_clear(&plan);
   if (failure) {
     plan_undo(job);

@@ -4,7 +4,7 @@
 #include "services/broker/produce_internal.h"
 
 /* Left of the client's time for the answer to travel: what became of the records is worth more than a bare timeout. */
-#define ANSWER_US (100 * 1000)
+#define ANSWER_US G_GINT64_CONSTANT(100000)
 
 Producer *producer_new(Front *front) {
   Producer *producer = g_new0(Producer, 1);

@@ -33,6 +33,14 @@ Shard *shard_new(Broker *broker, guint index, guint mailbox_max, gsize cache_byt
   return shard;
 }
 
+void shard_start(Shard *shard) {
+  loop_start(shard->loop);
+}
+
+void shard_stop(Shard *shard) {
+  loop_stop(shard->loop);
+}
+
 void shard_free(Shard *shard) {
   if (!shard)
     return;

@@ -23,6 +23,9 @@ struct Shard {
 
 /* @mailbox_max, @cache_bytes: of this shard. Its loop is not started yet. */
 Shard *shard_new(Broker *broker, guint index, guint mailbox_max, gsize cache_bytes);
+void shard_start(Shard *shard);
+/* End its loop, after what is in its mailbox. */
+void shard_stop(Shard *shard);
 /* Its loop was stopped by this thread, or never started. NULL is fine. */
 void shard_free(Shard *shard);
 /* Make, change and doom partitions after @image. @broker_epoch: epoch of this process's registration; 0: none yet. */

@@ -7,13 +7,18 @@
 #define SHARDS 2
 #define EPOCH 5
 
+static GByteArray *pack(const ProtobufCMessage *message) {
+  GByteArray *bytes = g_byte_array_new();
+  g_byte_array_set_size(bytes, (guint)protobuf_c_message_get_packed_size(message));
+  protobuf_c_message_pack(message, bytes->data);
+  return bytes;
+}
+
 /* ---- the image ---- */
 
 static void add_copy(GPtrArray *records, const MetadataRecord *record) {
-  gsize len = protobuf_c_message_get_packed_size(&record->base);
-  g_autofree guint8 *bytes = g_malloc(len);
-  protobuf_c_message_pack(&record->base, bytes);
-  g_ptr_array_add(records, milena__internal__v1__metadata_record__unpack(NULL, len, bytes));
+  g_autoptr(GByteArray) bytes = pack(&record->base);
+  g_ptr_array_add(records, milena__internal__v1__metadata_record__unpack(NULL, bytes->len, bytes->data));
 }
 
 static void add_broker(GPtrArray *records, gint32 id, char *address) {
@@ -265,10 +270,8 @@ static void on_produced(ProduceJob *job, gpointer user_data) {
   Milena__V1__ProduceResponse response = MILENA__V1__PRODUCE_RESPONSE__INIT;
   response.n_results = results.count;
   response.results = results.results;
-  gsize len = protobuf_c_message_get_packed_size(&response.base);
-  g_autofree guint8 *bytes = g_malloc(len + 1);
-  protobuf_c_message_pack(&response.base, bytes);
-  producing->outcome.response = milena__v1__produce_response__unpack(NULL, len, bytes);
+  g_autoptr(GByteArray) bytes = pack(&response.base);
+  producing->outcome.response = milena__v1__produce_response__unpack(NULL, bytes->len, bytes->data);
   produce_results_clear(&results);
   g_atomic_int_set(&producing->done, 1);
 }
@@ -303,10 +306,7 @@ static void end_produce(gpointer data) {
 
 Outcome fixture_produce(Fixture *fixture, guint index, const Milena__V1__ProduceRequest *request) {
   Producing producing = {.fixture = fixture, .index = index};
-  gsize len = protobuf_c_message_get_packed_size(&request->base);
-  guint8 *bytes = g_malloc(len + 1);
-  protobuf_c_message_pack(&request->base, bytes);
-  g_autoptr(GBytes) wire = g_bytes_new_take(bytes, len);
+  g_autoptr(GBytes) wire = g_byte_array_free_to_bytes(pack(&request->base));
   g_autoptr(Failure) failure =
       rpc_message_decode(&milena__v1__produce_request__descriptor, &wire, 1, &producing.message);
   INVARIANT(!failure, "a request that was packed can be decoded");
