@@ -27,4 +27,5 @@ for folder in "${pure[@]}"; do
   if [ -z "$objects" ]; then echo "not ok $folder was built"; bad=1; continue; fi
   rule "$folder calls nothing of the outer world" "$(nm -u $objects | awk '/ U /{print $2}' | sort -u | grep -vxEf tests/purity/allowed.txt || true)"
 done
+tests/purity/docs.sh || bad=1
 exit $bad
