@@ -23,6 +23,8 @@
 /* One try at finding a leader, pauses between tries, and when the client is told. */
 #define TRY_US ((gint64)2 * G_USEC_PER_SEC)
 #define PAUSE_US ((gint64)250 * 1000)
+/* A wait that ends at once with nothing is not repeated at once: a leader that drains answers so. */
+#define WAIT_LEAST_US ((gint64)20 * 1000)
 #define TELL_AFTER_US ((gint64)5 * G_USEC_PER_SEC)
 
 typedef enum {
@@ -44,7 +46,8 @@ struct Cursor {
   gboolean caught_up;
   SourceRead *read;        /* READING */
   gboolean read_is_behind; /* it counts in behind_reads */
-  Expander *expander;      /* READY */
+  gint64 read_since_us;
+  Expander *expander; /* READY */
   gsize kept_bytes;
   Failure *failure; /* FAILED: why */
   Failure *notice;  /* to be told */
@@ -148,6 +151,11 @@ static void pause_over(Timer *timer, gpointer data) {
   pump(cursor->set);
 }
 
+static void pause_begin(Cursor *cursor) {
+  cursor->state = CURSOR_PAUSED;
+  timer_set(front_timers(cursor->set->front), &cursor->pause, g_get_monotonic_time() + PAUSE_US, pause_over, cursor);
+}
+
 /* No leader answered. Takes @failure. */
 static void stumble(Cursor *cursor, Failure *failure) {
   gint64 now_us = g_get_monotonic_time();
@@ -158,8 +166,7 @@ static void stumble(Cursor *cursor, Failure *failure) {
     cursor->notice = g_steal_pointer(&failure);
   }
   failure_free(failure);
-  cursor->state = CURSOR_PAUSED;
-  timer_set(front_timers(cursor->set->front), &cursor->pause, now_us + PAUSE_US, pause_over, cursor);
+  pause_begin(cursor);
 }
 
 /* An answer: keep it, or drop it where too much waits already. */
@@ -171,6 +178,9 @@ static void advance(Cursor *cursor, GArray *batches, gboolean was_behind) {
   cursor->caught_up = batches->len == 0;
   if (batches->len == 0 || (!was_behind && set->kept_bytes >= room_bytes(set))) {
     cursor->state = cursor->position >= cursor->stop ? CURSOR_ENDED : CURSOR_IDLE;
+    if (cursor->state == CURSOR_IDLE && cursor->caught_up && !was_behind &&
+        g_get_monotonic_time() - cursor->read_since_us < WAIT_LEAST_US)
+      pause_begin(cursor);
     g_array_unref(batches);
     return;
   }
@@ -221,6 +231,7 @@ static void read_start(Cursor *cursor) {
   read->user_data = cursor;
   cursor->read = read;
   cursor->read_is_behind = !cursor->caught_up;
+  cursor->read_since_us = now_us;
   set->behind_reads += cursor->read_is_behind;
   cursor->state = CURSOR_READING;
   settle(cursor);

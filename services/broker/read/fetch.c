@@ -155,6 +155,7 @@ static void wait_begin(Fetch *fetch) {
 static void part_done(SourceRead *read, gpointer data) {
   FetchPart *part = data;
   Fetch *fetch = part->fetch;
+  gsize before = part->bytes;
   part->read = NULL;
   fetch->in_flight--;
   account(part, read);
@@ -167,7 +168,7 @@ static void part_done(SourceRead *read, gpointer data) {
     scan(fetch);
   else if (is_enough(fetch))
     answer(fetch);
-  else
+  else if (part->bytes > before) /* else its wait is over, or its leader drains: the others go on */
     part_wait(part);
 }
 

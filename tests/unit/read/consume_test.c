@@ -190,6 +190,22 @@ TEST(consume, a_slow_reader_is_not_read_ahead_for) {
     EXPECT_EQ_INT(128, count_in_order(recorder, partition, 0));
 }
 
+static void make_hasty(gpointer front) {
+  ((Front *)front)->hasty = TRUE;
+}
+
+TEST(consume, does_not_ask_a_draining_leader_without_pause) {
+  g_autoptr(ReadFixture) fixture = read_fixture_new();
+  fake_on_loop(fixture->front, make_hasty);
+  Milena__V1__ConsumeRequest request = request_new();
+  g_autoptr(Recorder) recorder = consume(fixture, &request, TRUE);
+  ASSERT_TRUE(fixture_wait(&recorder->messages, 1));
+  g_usleep(500000);
+  EXPECT_TRUE(g_atomic_int_get(&fixture->front->reads) <= 5 * FAKE_PARTITIONS);
+  fake_append(fixture->front, 1, 1, 0, NONE);
+  EXPECT_TRUE(fixture_wait(&recorder->messages, 2));
+}
+
 TEST(consume, rides_through_changes_of_leader) {
   g_autoptr(ReadFixture) fixture = read_fixture_new();
   fake_append(fixture->front, 0, 10, 0, NONE);

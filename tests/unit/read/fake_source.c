@@ -159,7 +159,8 @@ static void read_try(struct SourceReadState *state, gboolean last) {
   }
   if (partition != NULL && read->failure == NULL) {
     g_autoptr(GArray) batches = log_batch_array_new();
-    if (batches_copy(partition, read, batches) < MAX(read->min_bytes, 1) && !last && left_us > 0) {
+    if (batches_copy(partition, read, batches) < MAX(read->min_bytes, 1) && !last && left_us > 0 &&
+        !state->front->hasty) {
       wait_begin(state, left_us);
       return;
     }

@@ -23,6 +23,7 @@ struct Front {
   FakePartition partitions[FAKE_PARTITIONS];
   GPtrArray *waiting; /* of SourceRead in flight that wait for data */
   gboolean draining;
+  gboolean hasty; /* waits end at once, as a leader's that drains */
   /* Counts; read with g_atomic_int_get. */
   gint reads, reads_in_flight, waiting_reads, finds;
 };
