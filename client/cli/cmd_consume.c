@@ -8,6 +8,9 @@
 #include "client/cli/interrupt.h"
 #include "client/cli/text.h"
 
+/* A count that was not given. */
+#define COUNT_ALL G_MAXINT64
+
 /* The options as they were given. */
 typedef struct {
   char **partitions;
@@ -89,8 +92,9 @@ static int run_with(Cli *cli, const Options *options) {
   Failure *failure = NULL;
   if (options->format && options->print_key)
     failure = failure_new(FAILURE(INVALID_FIELD), "--format and --print-key exclude each other: give one of them.");
-  if (!failure && options->count < 0)
-    failure = failure_new(FAILURE(INVALID_FIELD), "--count is negative; give 1 or more.");
+  if (!failure && options->count < 1)
+    failure =
+        failure_new(FAILURE(INVALID_FIELD), "--count is %" G_GINT64_FORMAT ", but must be 1 or more.", options->count);
   if (!failure)
     failure = template_new(choose_format(cli, options), &template);
   if (!failure && options->from)
@@ -104,7 +108,7 @@ static int run_with(Cli *cli, const Options *options) {
       .partitions = (const gint32 *)(void *)partitions->data,
       .partition_count = partitions->len,
       .from = from,
-      .count = (guint64)options->count,
+      .count = options->count == COUNT_ALL ? 0 : (guint64)options->count,
       .follow = options->follow,
       .template = template,
   };
@@ -112,7 +116,7 @@ static int run_with(Cli *cli, const Options *options) {
 }
 
 static int run_consume(Cli *cli, int argc, char **argv) {
-  g_auto(Options) options = {0};
+  g_auto(Options) options = {.count = COUNT_ALL};
   const GOptionEntry entries[] = {
       {"partition", 'p', 0, G_OPTION_ARG_FILENAME_ARRAY, &options.partitions,
        "Read this partition alone; may be repeated (default all)", "N"},

@@ -179,6 +179,14 @@ const Command CMD_LOCAL_STOP = {
     .run = run_stop,
 };
 
+static int start_node(Cli *cli, LocalCluster *cluster, GPtrArray *nodes) {
+  const LocalNode *node = nodes->pdata[0];
+  LocalPid identity;
+  if (local_process_state(cluster->plan, node, &identity) == LOCAL_RUNNING)
+    cli_note(cli, "%s runs already (pid %d).", node->name, (int)identity.pid);
+  return local_cluster_bring_up(cli, cluster, nodes);
+}
+
 static int run_start(Cli *cli, int argc, char **argv) {
   g_autofree char *data = NULL;
   const GOptionEntry entries[] = {
@@ -193,7 +201,7 @@ static int run_start(Cli *cli, int argc, char **argv) {
   code = open_cluster(cli, data, TRUE, &cluster);
   if (code == CLI_OK)
     code = find_node(cli, &cluster, &nodes);
-  return code == CLI_OK ? local_cluster_bring_up(cli, &cluster, nodes) : code;
+  return code == CLI_OK ? start_node(cli, &cluster, nodes) : code;
 }
 
 const Command CMD_LOCAL_START = {

@@ -10,13 +10,21 @@
 
 /* ---- create ---- */
 
+/* Of an option that takes a number. */
+#define NOT_GIVEN G_MININT
+
 static Failure *check_counts(gint partitions, gint replication_factor) {
-  if (partitions < 0 || partitions > 10000)
+  if (partitions != NOT_GIVEN && (partitions < 1 || partitions > 10000))
     return failure_new(FAILURE(INVALID_FIELD), "--partitions is %d, but must be from 1 to 10000.", partitions);
-  if (replication_factor < 0 || replication_factor > 1000)
+  if (replication_factor != NOT_GIVEN && (replication_factor < 1 || replication_factor > 1000))
     return failure_new(FAILURE(INVALID_FIELD), "--replication-factor is %d, but must be from 1 to 1000.",
                        replication_factor);
   return NULL;
+}
+
+/* As the API wants it: 0 leaves it to the cluster. */
+static guint32 count_or_default(gint count) {
+  return count == NOT_GIVEN ? 0 : (guint32)count;
 }
 
 static int create_topic(Cli *cli, const MilenaNewTopic *new_topic, gboolean if_missing) {
@@ -40,7 +48,7 @@ static int create_topic(Cli *cli, const MilenaNewTopic *new_topic, gboolean if_m
 }
 
 static int run_create(Cli *cli, int argc, char **argv) {
-  gint partitions = 0, replication_factor = 0;
+  gint partitions = NOT_GIVEN, replication_factor = NOT_GIVEN;
   gboolean dry_run = FALSE, if_missing = FALSE;
   g_auto(GStrv) settings = NULL;
   const GOptionEntry entries[] = {
@@ -64,8 +72,8 @@ static int run_create(Cli *cli, int argc, char **argv) {
     return cli_usage(cli, failure);
   MilenaNewTopic topic = {
       .name = cli->arguments[0],
-      .partitions = (guint32)partitions,
-      .replication_factor = (guint32)replication_factor,
+      .partitions = count_or_default(partitions),
+      .replication_factor = count_or_default(replication_factor),
       .config = change.config,
       .validate_only = dry_run,
   };
@@ -215,7 +223,7 @@ static int alter_topic(Cli *cli, const Alteration *alteration) {
 }
 
 static int run_alter(Cli *cli, int argc, char **argv) {
-  gint partitions = 0;
+  gint partitions = NOT_GIVEN;
   gboolean dry_run = FALSE;
   g_auto(GStrv) settings = NULL;
   const GOptionEntry entries[] = {
@@ -230,12 +238,12 @@ static int run_alter(Cli *cli, int argc, char **argv) {
   if (!cli_parse(cli, entries, notes, argc, argv, &code))
     return code;
   Alteration alteration = {.name = cli->arguments[0], .dry_run = dry_run};
-  Failure *failure = check_counts(partitions, 0);
-  if (!failure && !settings && partitions == 0)
+  Failure *failure = check_counts(partitions, NOT_GIVEN);
+  if (!failure && !settings && partitions == NOT_GIVEN)
     failure = failure_new(FAILURE(INVALID_FIELD), "there is nothing to change: give --config or --partitions.");
   if (!failure)
     failure = topic_config_parse(settings, &alteration.change);
-  alteration.partitions = (guint32)partitions;
+  alteration.partitions = count_or_default(partitions);
   code = failure ? cli_usage(cli, failure) : alter_topic(cli, &alteration);
   topic_config_change_clear(&alteration.change);
   return code;

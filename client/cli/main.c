@@ -21,7 +21,7 @@ static const Command *const COMMANDS[] = {
 
 /* The list of commands; of one group when @group is not NULL. */
 static void print_help(FILE *out, const char *group) {
-  fprintf(out, "Usage: milena %s [ARGUMENTS] [OPTIONS]\n\nCommands:\n", group ? group : "COMMAND");
+  fprintf(out, "Usage: milena %s%sCOMMAND [ARGUMENTS] [OPTIONS]\n\nCommands:\n", group ? group : "", group ? " " : "");
   gsize length = group ? strlen(group) : 0;
   for (const Command *const *at = COMMANDS; *at; at++) {
     const Command *command = *at;
@@ -32,7 +32,7 @@ static void print_help(FILE *out, const char *group) {
   }
   fprintf(out, "\n'milena COMMAND --help' explains a command, with examples.\n"
                "Everywhere: --bootstrap host:port (or MILENA_BOOTSTRAP), --output table|json, --timeout SECONDS.\n"
-               "Exit codes: 0 it went well, 1 it failed, 2 the command line is wrong.\n");
+               "Exit codes: 0 it went well, 1 it failed, 2 the command line is wrong, 130 after Ctrl-C.\n");
 }
 
 /* The command that argv begins with; @ret_words is how many words its name has. */

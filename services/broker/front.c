@@ -126,7 +126,7 @@ static Failure *refuse_proxy(const Route *route, gint32 partition) {
   return failure_add(failure, "metadata_version", "%" G_GUINT64_FORMAT, metadata_image_version(route->image));
 }
 
-static Failure *no_partition(const MetadataTopic *topic, gint32 partition) {
+Failure *route_no_partition(const MetadataTopic *topic, gint32 partition) {
   Failure *failure =
       failure_new(FAILURE(UNKNOWN_PARTITION), "topic '%s' has no partition %d: it has %u, numbered from 0", topic->name,
                   partition, topic->partition_count);
@@ -153,7 +153,7 @@ Failure *front_route(Front *front, const char *topic_name, const char *topic_id,
     return failure;
   ret_route->partition = metadata_topic_partition(ret_route->topic, partition);
   if (!ret_route->partition)
-    return no_partition(ret_route->topic, partition);
+    return route_no_partition(ret_route->topic, partition);
   if (ret_route->partition->leader_id >= 0)
     ret_route->leader = metadata_image_broker(image, ret_route->partition->leader_id);
   if (!ret_route->leader)

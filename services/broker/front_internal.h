@@ -24,6 +24,9 @@ void front_set_image(Front *front, MetadataImage *image);
 /* @address: NULL when none is known */
 void front_set_controller(Front *front, const char *address, gint32 id);
 
+/* UNKNOWN_PARTITION. */
+Failure *route_no_partition(const MetadataTopic *topic, gint32 partition);
+
 /* The broker stops: tell all who wait for a refresh. */
 void front_end_refreshes(Front *front);
 

@@ -67,8 +67,7 @@ static Failure *choose_partition(Plan *plan, const Milena__V1__Record *record, g
       return failure_add_violation(failure_new(FAILURE(INVALID_FIELD), "a record's partition is negative"), "partition",
                                    "must be 0 or more");
     if ((guint32)record->partition >= topic->partition_count)
-      return failure_new(FAILURE(UNKNOWN_PARTITION), "topic '%s' has no partition %d: it has %u, numbered from 0",
-                         topic->name, record->partition, topic->partition_count);
+      return route_no_partition(topic, record->partition);
     *ret_partition = record->partition;
     return NULL;
   }

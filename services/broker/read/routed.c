@@ -202,7 +202,8 @@ void source_origin_clear(SourceOrigin *origin) {
  */
 static gboolean is_transport(const Failure *failure) {
   FailureReason reason = failure_reason(failure);
-  if (reason == FAILURE(UNKNOWN_OUTCOME) || reason == FAILURE(DEADLINE_EXCEEDED) || reason == FAILURE(CANCELLED))
+  if (reason == FAILURE(UNKNOWN_OUTCOME) || reason == FAILURE(DEADLINE_EXCEEDED) || reason == FAILURE(CANCELLED) ||
+      reason == FAILURE(PEER_UNREACHABLE))
     return TRUE;
   switch (failure_code(failure)) {
   case GRPC_CANCELLED:
