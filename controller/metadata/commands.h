@@ -14,6 +14,8 @@ G_BEGIN_DECLS
 #define METADATA_TOPIC_NAME_BYTES_MAX 249
 #define METADATA_PARTITIONS_MAX 10000
 #define METADATA_REQUEST_ID_BYTES_MAX 128
+/* Producer ids that a broker gets at once. */
+#define METADATA_PRODUCER_ID_BLOCK 1000
 
 /* What a command may not find out by itself. */
 typedef struct {
@@ -48,6 +50,13 @@ Failure *metadata_command_register_node(const MetadataImage *image, const Metada
  * FENCED when @epoch is not that of its registration. */
 Failure *metadata_command_fence_node(const MetadataImage *image, Milena__Internal__V1__NodeKind kind, gint32 id,
                                      guint64 epoch, gboolean fenced, GPtrArray *records);
+
+/* Give a broker METADATA_PRODUCER_ID_BLOCK producer ids that nobody had before. Each call gives others: what a lost
+ * answer wastes is not missed. FENCED when @broker_epoch is not that of its registration.
+ *
+ * @ret_first: the first of them; untouched on failure */
+Failure *metadata_command_allocate_producer_ids(const MetadataImage *image, gint32 broker_id, guint64 broker_epoch,
+                                                GPtrArray *records, gint64 *ret_first);
 
 /* The topic of the request's name is the answer once the records are applied, also where there are none. With
  * validate_only the caller drops the records, and shows the topic as it would be; so for the others. */

@@ -192,3 +192,18 @@ Failure *metadata_command_fence_node(const MetadataImage *image, Milena__Interna
   elect_for(image, id, fenced, records);
   return NULL;
 }
+
+/* ---- Producer ids ---- */
+
+Failure *metadata_command_allocate_producer_ids(const MetadataImage *image, gint32 broker_id, guint64 broker_epoch,
+                                                GPtrArray *records, gint64 *ret_first) {
+  const MetadataBroker *broker = metadata_image_broker(image, broker_id);
+  if (!broker || broker->epoch != broker_epoch)
+    return stale_epoch("broker", broker_id, broker_epoch, broker ? broker->epoch : 0);
+  gint64 first = metadata_image_next_producer_id(image);
+  if (first > G_MAXINT64 - METADATA_PRODUCER_ID_BLOCK)
+    return failure_new(FAILURE(LIMIT_EXCEEDED), "The cluster has given all of its producer ids.");
+  g_ptr_array_add(records, metadata_record_producer_id_block(broker_id, first + METADATA_PRODUCER_ID_BLOCK));
+  *ret_first = first;
+  return NULL;
+}

@@ -262,6 +262,7 @@ MetadataImage *metadata_image_new(void) {
   MetadataImage *image = g_new0(MetadataImage, 1);
   image->refs = 1;
   image->next_log_id = 1;
+  image->next_producer_id = 1;
   return image;
 }
 
@@ -304,6 +305,9 @@ gint64 metadata_image_created_ms(const MetadataImage *image) {
 }
 guint64 metadata_image_next_log_id(const MetadataImage *image) {
   return image->next_log_id;
+}
+gint64 metadata_image_next_producer_id(const MetadataImage *image) {
+  return image->next_producer_id;
 }
 guint metadata_image_topic_count(const MetadataImage *image) {
   return metadata_tree_count(image->topics_by_name);

@@ -111,6 +111,8 @@ const char *metadata_image_cluster_id(const MetadataImage *image);
 gint64 metadata_image_created_ms(const MetadataImage *image);
 /* Higher than every log id given before. */
 guint64 metadata_image_next_log_id(const MetadataImage *image);
+/* Higher than every producer id given before; 1 or more. */
+gint64 metadata_image_next_producer_id(const MetadataImage *image);
 guint metadata_image_topic_count(const MetadataImage *image);
 guint metadata_image_broker_count(const MetadataImage *image);
 guint metadata_image_partition_count(const MetadataImage *image);

@@ -257,6 +257,9 @@ static Failure *apply_record(Apply *apply, const MetadataRecord *record) {
   case RECORD(NEXT_LOG_ID):
     apply->image->next_log_id = MAX(apply->image->next_log_id, record->next_log_id->next_log_id);
     return NULL;
+  case RECORD(PRODUCER_ID_BLOCK):
+    apply->image->next_producer_id = MAX(apply->image->next_producer_id, record->producer_id_block->next_producer_id);
+    return NULL;
   default:
     return failure_new(FAILURE(UNSUPPORTED),
                        "The metadata holds a record of a kind that this version does not know: it "

@@ -12,6 +12,7 @@ struct MetadataImage {
   char cluster_id[METADATA_ID_BYTES]; /* "" before the bootstrap */
   gint64 created_ms;
   guint64 next_log_id;
+  gint64 next_producer_id;
   guint partition_count;
   MetadataTree *topics_by_name; /* of MetadataTopic; each topic is in both trees */
   MetadataTree *topics_by_id;

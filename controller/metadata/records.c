@@ -148,6 +148,14 @@ MetadataRecord *metadata_record_next_log_id(guint64 next_log_id) {
   return record;
 }
 
+MetadataRecord *metadata_record_producer_id_block(gint32 broker_id, gint64 next_producer_id) {
+  MetadataRecord *record = record_new(RECORD(PRODUCER_ID_BLOCK));
+  record->producer_id_block = MESSAGE_NEW(ProducerIdBlockRecord, producer_id_block_record);
+  record->producer_id_block->broker_id = broker_id;
+  record->producer_id_block->next_producer_id = next_producer_id;
+  return record;
+}
+
 /* ---- The image as records ---- */
 
 static void add_topics(const MetadataImage *image, GPtrArray *records) {
@@ -177,6 +185,9 @@ GPtrArray *metadata_image_to_records(const MetadataImage *image) {
     g_ptr_array_add(records, metadata_record_register_coordinator(coordinator));
   add_topics(image, records);
   g_ptr_array_add(records, metadata_record_next_log_id(image->next_log_id));
+  /* Of all brokers; none before the first block, so that an older process still reads such a snapshot. */
+  if (image->next_producer_id > 1)
+    g_ptr_array_add(records, metadata_record_producer_id_block(-1, image->next_producer_id));
   return records;
 }
 

@@ -18,6 +18,7 @@ MetadataRecord *metadata_record_partition(const MetadataPartition *partition);
 MetadataRecord *metadata_record_topic_config(const char *topic_id, const Milena__V1__TopicConfig *config);
 MetadataRecord *metadata_record_remove_topic(const char *topic_id);
 MetadataRecord *metadata_record_next_log_id(guint64 next_log_id);
+MetadataRecord *metadata_record_producer_id_block(gint32 broker_id, gint64 next_producer_id);
 
 /* A MetadataTransaction as bytes: the data of a log entry. */
 GBytes *metadata_transaction_encode(MetadataRecord *const *records, gsize record_count);

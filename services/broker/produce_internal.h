@@ -15,6 +15,7 @@ typedef struct ProduceJob ProduceJob;
 typedef struct ProduceItem ProduceItem;
 typedef struct ProduceGate ProduceGate;
 typedef struct ProduceLink ProduceLink;
+typedef struct ProduceIds ProduceIds;
 
 struct Producer {
   Front *front;
@@ -23,6 +24,7 @@ struct Producer {
   GHashTable *old_links; /* set of ProduceLink, owned: to brokers that stop, until they have answered all */
   GQueue jobs;           /* of ProduceJob, by link: not done yet */
   LogRecordsBuilder *builder;
+  ProduceIds *ids;
   guint64 next_sequence; /* of what may wait at a gate */
 };
 
@@ -163,6 +165,16 @@ Failure *produce_check_input(const ProduceInput *input);
  * sent for sure comes back as PEER_UNREACHABLE or OVERLOADED. */
 void produce_link_send(Producer *producer, ProduceItem *item);
 void produce_link_free(gpointer link);
+
+/* ---- producer ids: produce_ids.c ---- */
+
+ProduceIds *produce_ids_new(Front *front);
+/* Tell all who wait that the broker stops. */
+void produce_ids_drain(ProduceIds *ids);
+/* NULL is fine. */
+void produce_ids_free(ProduceIds *ids);
+/* InitProducer: takes the call over. @request: borrowed */
+void produce_ids_init_producer(ProduceIds *ids, RpcCall *call, const Milena__V1__InitProducerRequest *request);
 
 /* ---- calls: produce_service.c, produce_stream.c ---- */
 void produce_stream_open(RpcCall *call, gpointer producer);

@@ -13,6 +13,7 @@ Producer *producer_new(Front *front) {
   producer->links = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, produce_link_free);
   producer->old_links = g_hash_table_new_full(NULL, NULL, produce_link_free, NULL);
   producer->builder = log_records_builder_new();
+  producer->ids = produce_ids_new(front);
   g_queue_init(&producer->jobs);
   return producer;
 }
@@ -26,11 +27,13 @@ void producer_free(Producer *producer) {
   g_hash_table_unref(producer->links);
   g_hash_table_unref(producer->old_links);
   log_records_builder_free(producer->builder);
+  produce_ids_free(producer->ids);
   g_free(producer);
 }
 
 void producer_drain(Producer *producer) {
   produce_gates_drain(producer);
+  produce_ids_drain(producer->ids);
 }
 
 static void on_produced(ProduceJob *job, gpointer user_data) {
@@ -81,7 +84,13 @@ static void produce(RpcCall *call, RpcMessage *message, gpointer user_data) {
     produce_job_start(producer, message, &input, on_produced, call);
 }
 
+static void init_producer(RpcCall *call, RpcMessage *message, gpointer user_data) {
+  const Producer *producer = user_data;
+  produce_ids_init_producer(producer->ids, call, rpc_message_body(message));
+}
+
 const RpcMethodHandler PRODUCER_SERVICE_HANDLERS[] = {
+    {.name = "InitProducer", .unary = init_producer},
     {.name = "Produce", .unary = produce},
     {.name = "ProduceStream", .stream = produce_stream_open},
     {NULL},

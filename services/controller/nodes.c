@@ -154,6 +154,45 @@ void nodes_heartbeat(Nodes *nodes, RpcCall *call, const Milena__Internal__V1__He
   host_propose(nodes->host, g_steal_pointer(&records), heartbeat_done, node);
 }
 
+/* ---- Producer ids ---- */
+
+/* A broker that waits for its block. */
+typedef struct {
+  RpcCall *call;
+  gint64 first;
+} BlockCall;
+
+static void allocate_done(const Failure *failure, MetadataImage *image, gpointer data) {
+  (void)image;
+  g_autofree BlockCall *block = data;
+  if (failure) {
+    rpc_call_finish(block->call, failure_copy(failure));
+    return;
+  }
+  Milena__Internal__V1__AllocateProducerIdsResponse response =
+      MILENA__INTERNAL__V1__ALLOCATE_PRODUCER_IDS_RESPONSE__INIT;
+  response.first_producer_id = block->first;
+  response.count = METADATA_PRODUCER_ID_BLOCK;
+  rpc_call_reply(block->call, &response.base, NULL, 0);
+}
+
+void nodes_allocate_producer_ids(Nodes *nodes, RpcCall *call,
+                                 const Milena__Internal__V1__AllocateProducerIdsRequest *request) {
+  g_autoptr(GPtrArray) records = metadata_records_new();
+  gint64 first = 0;
+  Failure *failure = host_check_active(nodes->host);
+  if (!failure)
+    failure = metadata_command_allocate_producer_ids(host_tip(nodes->host), request->broker_id, request->broker_epoch,
+                                                     records, &first);
+  if (failure) {
+    rpc_call_finish(call, failure);
+    return;
+  }
+  BlockCall *block = g_new(BlockCall, 1);
+  *block = (BlockCall){.call = call, .first = first};
+  host_propose(nodes->host, g_steal_pointer(&records), allocate_done, block);
+}
+
 /* ---- Sessions ---- */
 
 static void fence_done(const Failure *failure, MetadataImage *image, gpointer data) {

@@ -20,5 +20,8 @@ void nodes_stop(Nodes *nodes);
 /* Handlers of unary calls: they take over the call. */
 void nodes_register(Nodes *nodes, RpcCall *call, const Milena__Internal__V1__RegisterNodeRequest *request);
 void nodes_heartbeat(Nodes *nodes, RpcCall *call, const Milena__Internal__V1__HeartbeatRequest *request);
+/* A block of producer ids for a broker, by its epoch. */
+void nodes_allocate_producer_ids(Nodes *nodes, RpcCall *call,
+                                 const Milena__Internal__V1__AllocateProducerIdsRequest *request);
 
 G_END_DECLS

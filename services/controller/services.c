@@ -45,6 +45,11 @@ static void heartbeat(RpcCall *call, RpcMessage *message, gpointer user_data) {
   nodes_heartbeat(parts->nodes, call, rpc_message_body(message));
 }
 
+static void allocate_producer_ids(RpcCall *call, RpcMessage *message, gpointer user_data) {
+  const ControllerParts *parts = user_data;
+  nodes_allocate_producer_ids(parts->nodes, call, rpc_message_body(message));
+}
+
 static void follow_metadata(RpcCall *call, RpcMessage *message, gpointer user_data) {
   const ControllerParts *parts = user_data;
   feed_follow(parts->feed, call, rpc_message_body(message));
@@ -53,6 +58,7 @@ static void follow_metadata(RpcCall *call, RpcMessage *message, gpointer user_da
 static const RpcMethodHandler CONTROLLER_HANDLERS[] = {
     {.name = "RegisterNode", .unary = register_node},
     {.name = "Heartbeat", .unary = heartbeat},
+    {.name = "AllocateProducerIds", .unary = allocate_producer_ids},
     {.name = "FollowMetadata", .unary = follow_metadata},
     {.name = NULL},
 };

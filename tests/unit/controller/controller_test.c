@@ -90,6 +90,40 @@ TEST(controller, works_on_topics_on_the_peers_listener_too) {
   fixture_clear(&fixture);
 }
 
+/* ---- Producer ids ---- */
+
+static Failure *allocate(Fixture *fixture, guint64 epoch, gint64 *ret_first) {
+  Milena__Internal__V1__AllocateProducerIdsRequest request = MILENA__INTERNAL__V1__ALLOCATE_PRODUCER_IDS_REQUEST__INIT;
+  request.broker_id = 1;
+  request.broker_epoch = epoch;
+  g_autoptr(RpcMessage) message = NULL;
+  Failure *failure = fixture_call(fixture, TRUE, &milena__internal__v1__controller_service__descriptor,
+                                  "AllocateProducerIds", &request.base, &message);
+  if (failure)
+    return failure;
+  const Milena__Internal__V1__AllocateProducerIdsResponse *response = rpc_message_body(message);
+  EXPECT_EQ_INT(1000, response->count);
+  *ret_first = response->first_producer_id;
+  return NULL;
+}
+
+TEST(controller, gives_producer_ids_once_also_over_a_restart) {
+  Fixture fixture;
+  fixture_init(&fixture, LONG_SESSION_MS);
+  fixture_start(&fixture);
+  guint64 epoch = fixture_add_broker(&fixture, 1);
+  gint64 first = 0;
+  EXPECT_NULL(allocate(&fixture, epoch, &first));
+  EXPECT_EQ_INT(1, first);
+  fixture_stop(&fixture);
+  fixture_start(&fixture);
+  EXPECT_NULL(allocate(&fixture, epoch, &first));
+  EXPECT_EQ_INT(1001, first);
+  g_autoptr(Failure) stale = allocate(&fixture, epoch + 1, &first);
+  EXPECT_EQ_INT(FAILURE(FENCED), stale ? (int)failure_reason(stale) : -1);
+  fixture_clear(&fixture);
+}
+
 /* ---- Sessions ---- */
 
 TEST(controller, fences_a_broker_that_falls_silent_and_takes_it_back) {

@@ -415,3 +415,52 @@ TEST_ROWS(add_partitions, ADDITIONS) {
   }
   cluster_clear(&cluster);
 }
+
+/* ---- Producer ids ---- */
+
+TEST(producer_ids, blocks_follow_each_other_whoever_asks) {
+  Cluster cluster;
+  cluster_init(&cluster);
+  cluster_add_broker(&cluster, 1, "");
+  cluster_add_broker(&cluster, 2, "");
+  EXPECT_EQ_INT(1, metadata_image_next_producer_id(cluster.image));
+  for (gint32 i = 0; i < 3; i++) {
+    gint32 id = 1 + i % 2;
+    gint64 first = 0;
+    GPtrArray *records = metadata_records_new();
+    cluster_apply(&cluster,
+                  metadata_command_allocate_producer_ids(
+                      cluster.image, id, metadata_image_broker(cluster.image, id)->epoch, records, &first),
+                  records);
+    EXPECT_EQ_INT(1 + 1000 * i, first);
+  }
+  EXPECT_EQ_INT(3001, metadata_image_next_producer_id(cluster.image));
+  g_autoptr(GBytes) bytes = metadata_snapshot_encode(cluster.image);
+  gsize size;
+  const void *data = g_bytes_get_data(bytes, &size);
+  g_autoptr(MetadataImage) restored = NULL;
+  EXPECT_NULL(metadata_snapshot_decode(data, size, &restored));
+  EXPECT_EQ_INT(3001, metadata_image_next_producer_id(restored));
+  cluster_clear(&cluster);
+}
+
+TEST(producer_ids, a_stale_registration_gets_none) {
+  Cluster cluster;
+  cluster_init(&cluster);
+  cluster_add_broker(&cluster, 1, "");
+  guint64 epoch = metadata_image_broker(cluster.image, 1)->epoch;
+  const struct {
+    gint32 id;
+    guint64 epoch;
+  } rows[] = {{1, epoch - 1}, {1, epoch + 1}, {1, 0}, {2, epoch}};
+  for (guint i = 0; i < G_N_ELEMENTS(rows); i++) {
+    g_autoptr(GPtrArray) records = metadata_records_new();
+    gint64 first = -7;
+    g_autoptr(Failure) failure =
+        metadata_command_allocate_producer_ids(cluster.image, rows[i].id, rows[i].epoch, records, &first);
+    EXPECT_EQ_INT(FAILURE(FENCED), failure ? (int)failure_reason(failure) : -1);
+    EXPECT_EQ_INT(0, records->len);
+    EXPECT_EQ_INT(-7, first);
+  }
+  cluster_clear(&cluster);
+}
