@@ -94,6 +94,7 @@ echo "key '$key': $(wc -l <"$work/key.read") records, all in $partitions partiti
 [ "$partitions" -eq 1 ] || die "one key is in several partitions: this is a bug."
 
 say "the cluster is up; try:"
+[ "$BASE_PORT" = 7600 ] || echo "  export MILENA_BOOTSTRAP=$MILENA_BOOTSTRAP"
 cat <<TEXT
   bin/milena cluster describe
   bin/milena topics describe package-history
@@ -108,8 +109,7 @@ cat <<TEXT
   grpcurl -plaintext -d '{"topic":"package-history","records":[{"key_text":"bash","value_text":"by hand"}]}' \\
     $MILENA_BOOTSTRAP milena.v1.ProducerService/Produce
 
-(another port or folder: MILENA_DEMO_PORT, MILENA_DEMO_DATA; where localhost:7600 is not the address, add --bootstrap
-or export MILENA_BOOTSTRAP.) End it with:
+(Another port or folder: MILENA_DEMO_PORT, MILENA_DEMO_DATA.) End it with:
 
   bin/milena local down --data $DATA
 TEXT
