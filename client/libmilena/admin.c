@@ -7,6 +7,7 @@
 #include "milena/v1/admin_service.pb-c.h"
 #include "milena/v1/consumer_service.pb-c.h"
 #include "milena/v1/metadata_service.pb-c.h"
+#include "services/base/times.h"
 
 /* Of one page of a listing. */
 #define PAGE_SIZE 1000
@@ -312,7 +313,7 @@ static MilenaOffsetResult *take_offsets(const Milena__V1__ListOffsetsResponse *b
   for (gsize i = 0; i < body->n_results; i++) {
     Failure *failure = failure_from_status(body->results[i]->status);
     results[i].offset = failure == NULL ? body->results[i]->offset : -1;
-    results[i].timestamp_ms = convert_timestamp_ms(body->results[i]->timestamp);
+    results[i].timestamp_ms = times_timestamp_ms(body->results[i]->timestamp, 0);
     results[i].error = milena_error_take(failure, OUTCOME_NOT_WRITTEN);
   }
   return results;

@@ -1,25 +1,9 @@
 /* Between protos and the structs of milena.h: see convert.h. Pure; every free function takes NULL. */
 #include "client/libmilena/convert.h"
 
-/* ---- times and positions ---- */
+#include "services/base/times.h"
 
-gint64 convert_timestamp_ms(const Google__Protobuf__Timestamp *timestamp) {
-  return timestamp != NULL ? timestamp->seconds * 1000 + timestamp->nanos / 1000000 : 0;
-}
-
-void convert_to_timestamp(gint64 ms, Google__Protobuf__Timestamp *ret_timestamp) {
-  google__protobuf__timestamp__init(ret_timestamp);
-  /* Nanoseconds count forwards, before 1970 too. */
-  gint64 rest = ((ms % 1000) + 1000) % 1000;
-  ret_timestamp->seconds = (ms - rest) / 1000;
-  ret_timestamp->nanos = (gint32)rest * 1000000;
-}
-
-void convert_to_duration(gint64 ms, Google__Protobuf__Duration *ret_duration) {
-  google__protobuf__duration__init(ret_duration);
-  ret_duration->seconds = ms / 1000;
-  ret_duration->nanos = (gint32)(ms % 1000) * 1000000;
-}
+/* ---- positions ---- */
 
 gboolean convert_to_position(MilenaPosition position, PositionProto *ret_proto) {
   Milena__V1__Position *proto = &ret_proto->position;
@@ -37,7 +21,7 @@ gboolean convert_to_position(MilenaPosition position, PositionProto *ret_proto) 
     return position.value >= 0;
   case MILENA_POSITION_TIME:
     proto->kind_case = MILENA__V1__POSITION__KIND_TIME;
-    convert_to_timestamp(position.value, &ret_proto->time);
+    times_timestamp_set(&ret_proto->time, position.value);
     proto->time = &ret_proto->time;
     return TRUE;
   default:
@@ -52,7 +36,7 @@ void convert_to_config(const MilenaTopicConfig *config, TopicConfigProto *ret_pr
   milena__v1__topic_config__init(proto);
   proto->flush = (Milena__V1__Flush)config->flush;
   if (config->flush_interval_ms != 0) {
-    convert_to_duration(config->flush_interval_ms, &ret_proto->flush_interval);
+    times_duration_set(&ret_proto->flush_interval, config->flush_interval_ms);
     proto->flush_interval = &ret_proto->flush_interval;
   }
   if (config->max_message_bytes != 0) {
@@ -71,8 +55,7 @@ static MilenaTopicConfig convert_config(const Milena__V1__TopicConfig *proto) {
   if (proto == NULL)
     return config;
   config.flush = (MilenaFlush)proto->flush;
-  if (proto->flush_interval != NULL)
-    config.flush_interval_ms = proto->flush_interval->seconds * 1000 + proto->flush_interval->nanos / 1000000;
+  config.flush_interval_ms = times_duration_ms(proto->flush_interval, 0);
   if (proto->max_message_bytes_presence_case == MILENA__V1__TOPIC_CONFIG__MAX_MESSAGE_BYTES_PRESENCE_MAX_MESSAGE_BYTES)
     config.max_message_bytes = proto->max_message_bytes;
   if (proto->min_insync_replicas_presence_case ==

@@ -11,11 +11,6 @@
 
 G_BEGIN_DECLS
 
-/* Milliseconds since 1970; 0 for NULL. */
-gint64 convert_timestamp_ms(const Google__Protobuf__Timestamp *timestamp);
-void convert_to_timestamp(gint64 ms, Google__Protobuf__Timestamp *ret_timestamp);
-void convert_to_duration(gint64 ms, Google__Protobuf__Duration *ret_duration);
-
 /* A position as a message; points into itself: must stay put. */
 typedef struct {
   Milena__V1__Position position;

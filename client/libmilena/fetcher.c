@@ -17,6 +17,7 @@
 #include "client/libmilena/consumer.h"
 #include "client/libmilena/convert.h"
 #include "milena/v1/consumer_service.pb-c.h"
+#include "services/base/times.h"
 
 /* Fetches under way at one broker. */
 #define FETCHES_PER_BROKER_MAX 4
@@ -302,7 +303,7 @@ static void send_fetch(Ask *ask, guint32 max_bytes) {
     pointers[i] = &items[i];
   }
   Google__Protobuf__Duration max_wait;
-  convert_to_duration(options->max_wait_ms, &max_wait);
+  times_duration_set(&max_wait, options->max_wait_ms);
   Milena__V1__FetchRequest request = MILENA__V1__FETCH_REQUEST__INIT;
   request.n_partitions = count;
   request.partitions = pointers;

@@ -15,6 +15,8 @@
 
 #include <string.h>
 
+#include "services/base/times.h"
+
 /* How much longer than the broker we wait for an answer. */
 #define ANSWER_GRACE_US (2 * G_TIME_SPAN_SECOND)
 
@@ -198,9 +200,8 @@ static void link_connect(Link *link, gint64 now_us) {
   link->connect_us = now_us;
   link->call = rpc_client_stream(client_rpc(client), link->address, &milena__v1__producer_service__descriptor,
                                  "ProduceStream", G_MAXINT64, client_loop(client), &LINK_EVENTS, link);
-  Google__Protobuf__Duration timeout = GOOGLE__PROTOBUF__DURATION__INIT;
-  timeout.seconds = options->request_timeout_ms / 1000;
-  timeout.nanos = options->request_timeout_ms % 1000 * 1000000;
+  Google__Protobuf__Duration timeout;
+  times_duration_set(&timeout, options->request_timeout_ms);
   Milena__V1__ProduceStreamInit init = MILENA__V1__PRODUCE_STREAM_INIT__INIT;
   init.acks = (Milena__V1__Acks)options->acks;
   init.timeout = &timeout;

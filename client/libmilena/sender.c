@@ -15,6 +15,7 @@
 
 #include "client/libmilena/convert.h"
 #include "client/libmilena/link.h"
+#include "services/base/times.h"
 
 struct Sender {
   MilenaClient *client;
@@ -93,7 +94,7 @@ static void report_written(Sender *sender, Batch *batch, const Milena__V1__Produ
       .topic = batch->lane->topic->name,
       .partition = batch->lane->partition,
       .offset = sender->options->acks == MILENA_ACKS_NONE ? -1 : result->base_offset,
-      .append_time_ms = convert_timestamp_ms(result->append_time),
+      .append_time_ms = times_timestamp_ms(result->append_time, 0),
       .leader_epoch = result->leader_epoch,
       .replicas = result->replicas,
       .synced_replicas = result->synced_replicas,

@@ -3,6 +3,8 @@
  * Messages are allocated piece by piece as protobuf-c would, so that their free_unpacked frees them. */
 #include "controller/metadata/view.h"
 
+#include "services/base/times.h"
+
 #include <string.h>
 
 #define PAGE_DEFAULT 100
@@ -42,8 +44,7 @@ Milena__V1__Flush metadata_topic_flush(const MetadataTopic *topic) {
 }
 
 static gint64 flush_interval_ms(const Milena__V1__TopicConfig *config) {
-  const Google__Protobuf__Duration *interval = config->flush_interval;
-  return interval ? interval->seconds * 1000 + interval->nanos / 1000000 : DEFAULT_FLUSH_INTERVAL_MS;
+  return times_duration_ms(config->flush_interval, DEFAULT_FLUSH_INTERVAL_MS);
 }
 
 gint64 metadata_topic_flush_interval_ms(const MetadataTopic *topic) {
@@ -52,9 +53,7 @@ gint64 metadata_topic_flush_interval_ms(const MetadataTopic *topic) {
 
 static Google__Protobuf__Duration *duration_new(gint64 ms) {
   Google__Protobuf__Duration *duration = g_new(Google__Protobuf__Duration, 1);
-  google__protobuf__duration__init(duration);
-  duration->seconds = ms / 1000;
-  duration->nanos = (gint32)(ms % 1000) * 1000000;
+  times_duration_set(duration, ms);
   return duration;
 }
 

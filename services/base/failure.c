@@ -5,6 +5,7 @@
 
 #include "google/rpc/error_details.pb-c.h"
 #include "services/base/invariant.h"
+#include "services/base/times.h"
 
 #define DOMAIN "milena"
 #define TYPE_PREFIX "type.googleapis.com/"
@@ -291,9 +292,8 @@ static void add_error_info(const Failure *failure, GPtrArray *details) {
 }
 
 static void add_retry_info(const Failure *failure, GPtrArray *details) {
-  Google__Protobuf__Duration delay = GOOGLE__PROTOBUF__DURATION__INIT;
-  delay.seconds = failure->retry_delay_ms / 1000;
-  delay.nanos = (int)(failure->retry_delay_ms % 1000) * 1000000;
+  Google__Protobuf__Duration delay;
+  times_duration_set(&delay, failure->retry_delay_ms);
   Google__Rpc__RetryInfo info = GOOGLE__RPC__RETRY_INFO__INIT;
   info.retry_delay = &delay;
   status_add_detail(details, &info.base);
@@ -403,7 +403,7 @@ static void take_detail(Failure *failure, const Google__Protobuf__Any *any) {
   } else if (message->descriptor == &google__rpc__retry_info__descriptor) {
     Google__Rpc__RetryInfo *info = (Google__Rpc__RetryInfo *)message;
     if (info->retry_delay && info->retry_delay->seconds >= 0 && info->retry_delay->seconds < G_MAXINT32)
-      failure->retry_delay_ms = info->retry_delay->seconds * 1000 + info->retry_delay->nanos / 1000000;
+      failure->retry_delay_ms = times_duration_ms(info->retry_delay, 0);
   } else if (message->descriptor == &google__rpc__bad_request__descriptor) {
     Google__Rpc__BadRequest *request = (Google__Rpc__BadRequest *)message;
     for (gsize i = 0; i < request->n_field_violations; i++)

@@ -1,6 +1,8 @@
 /* What is asked and what is answered, between messages and jobs. Thread: the front's loop. */
 #include "services/broker/produce_internal.h"
 
+#include "services/base/times.h"
+
 #define TIMEOUT_DEFAULT_MS 30000
 #define TIMEOUT_MAX_MS 300000
 
@@ -21,7 +23,7 @@ Failure *produce_check_terms(Milena__V1__Acks acks, const Google__Protobuf__Dura
       return bad_field("timeout", "must not be negative, and its nanos below a second");
     if (timeout->seconds > TIMEOUT_MAX_MS / 1000)
       return bad_field("timeout", "must be 5 minutes at most");
-    timeout_ms = timeout->seconds * 1000 + timeout->nanos / 1000000;
+    timeout_ms = times_duration_ms(timeout, 0);
     if (timeout_ms == 0)
       return bad_field("timeout", "must be at least a millisecond; leave it out for the default, 30 s");
   }
@@ -52,10 +54,7 @@ static void set_receipt(const ProduceItem *item, ProduceResultProto *proto) {
   result->duplicate = item->duplicate;
   if (receipt->base_offset < 0)
     return;
-  gint64 seconds = receipt->append_timestamp_ms / 1000, rest_ms = receipt->append_timestamp_ms % 1000;
-  google__protobuf__timestamp__init(&proto->append_time);
-  proto->append_time.seconds = rest_ms < 0 ? seconds - 1 : seconds;
-  proto->append_time.nanos = (int32_t)(rest_ms < 0 ? rest_ms + 1000 : rest_ms) * 1000000;
+  times_timestamp_set(&proto->append_time, receipt->append_timestamp_ms);
   result->append_time = &proto->append_time;
 }
 

@@ -9,6 +9,8 @@
  * Invariant: each item of the link is either in `waiting` or in `sent`, and holds its job. Thread: the front's loop. */
 #include "services/broker/produce_internal.h"
 
+#include "services/base/times.h"
+
 /* Items and bytes that may wait for a slow broker. */
 #define WAITING_MAX 8192
 #define WAITING_BYTES_MAX (32 << 20)
@@ -171,10 +173,9 @@ static void take_result(ProduceLink *link, const Milena__V1__ProduceStreamResult
     give_back(item, NULL, failure);
     return;
   }
-  gint64 append_ms = told->append_time ? told->append_time->seconds * 1000 + told->append_time->nanos / 1000000 : 0;
   PartitionReceipt receipt = {.base_offset = told->base_offset,
                               .leader_epoch = told->leader_epoch,
-                              .append_timestamp_ms = append_ms,
+                              .append_timestamp_ms = times_timestamp_ms(told->append_time, 0),
                               .replicas = told->replicas,
                               .synced_replicas = told->synced_replicas,
                               .log_start_offset = told->log_start_offset};

@@ -10,6 +10,7 @@
 #include "services/controller/nodes.h"
 
 #include "services/base/slog.h"
+#include "services/base/times.h"
 #include "services/controller/liveness.h"
 
 struct Nodes {
@@ -54,12 +55,6 @@ static gboolean find_node(const MetadataImage *image, NodeKind kind, gint32 id, 
 
 /* ---- Registration ---- */
 
-static void duration_init(Google__Protobuf__Duration *duration, gint64 ms) {
-  google__protobuf__duration__init(duration);
-  duration->seconds = ms / 1000;
-  duration->nanos = (gint32)(ms % 1000) * 1000000;
-}
-
 static void register_done(const Failure *failure, MetadataImage *image, gpointer data) {
   g_autofree NodeCall *node = data;
   Nodes *nodes = node->nodes;
@@ -71,8 +66,8 @@ static void register_done(const Failure *failure, MetadataImage *image, gpointer
   slog_info("registered", "kind", kind_name(node->kind), "id", SLOG_INT(node->id), "epoch", SLOG_INT(node->epoch),
             NULL);
   Google__Protobuf__Duration interval, timeout;
-  duration_init(&interval, nodes->heartbeat_interval_ms);
-  duration_init(&timeout, nodes->session_timeout_ms);
+  times_duration_set(&interval, nodes->heartbeat_interval_ms);
+  times_duration_set(&timeout, nodes->session_timeout_ms);
   Milena__Internal__V1__RegisterNodeResponse response = MILENA__INTERNAL__V1__REGISTER_NODE_RESPONSE__INIT;
   response.cluster_id = (char *)metadata_image_cluster_id(image);
   response.epoch = node->epoch;

@@ -9,6 +9,7 @@
 #include "services/membership/membership.h"
 
 #include "services/base/slog.h"
+#include "services/base/times.h"
 #include "services/membership/backoff.h"
 #include "services/membership/controllers.h"
 #include "services/membership/follower.h"
@@ -146,8 +147,7 @@ static void on_registered(RpcMessage *response, const Failure *failure, gpointer
     return;
   }
   const Milena__Internal__V1__RegisterNodeResponse *body = rpc_message_body(response);
-  const Google__Protobuf__Duration *interval = body->heartbeat_interval;
-  gint64 interval_ms = interval ? interval->seconds * 1000 + interval->nanos / 1000000 : 1000;
+  gint64 interval_ms = times_duration_ms(body->heartbeat_interval, 1000);
   membership->heartbeat_ms = (guint)CLAMP(interval_ms, 10, 60000);
   membership->epoch = body->epoch;
   membership->told_version = 0;

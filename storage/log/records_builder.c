@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "services/base/invariant.h"
+#include "services/base/times.h"
 #include "storage/log/records.h"
 #include "storage/log/wire.h"
 
@@ -212,7 +213,7 @@ static Failure *proto_timestamp(const Milena__V1__Record *record, gint64 default
     return bad_field("timestamp", "lies outside of the years 1 to 9999");
   if (timestamp->nanos < 0 || timestamp->nanos > 999999999)
     return bad_field("timestamp.nanos", "must be 0 to 999999999");
-  *ret_ms = timestamp->seconds * 1000 + timestamp->nanos / 1000000;
+  *ret_ms = times_timestamp_ms(timestamp, default_ms);
   return NULL;
 }
 

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "services/base/invariant.h"
+#include "services/base/times.h"
 #include "storage/log/records.h"
 
 /* What a record, header or batch is counted with beside its bytes: about its tags, lengths, offset and timestamp when
@@ -118,10 +119,7 @@ static void damage_set(Expander *expander, const LogBatch *batch, Failure *cause
 
 Google__Protobuf__Timestamp *expand_timestamp_new(ReadMemory *memory, gint64 timestamp_ms) {
   Google__Protobuf__Timestamp *timestamp = read_memory_alloc(memory, sizeof *timestamp);
-  google__protobuf__timestamp__init(timestamp);
-  gint64 rest_ms = ((timestamp_ms % 1000) + 1000) % 1000; /* nanoseconds count forward, before 1970 too */
-  timestamp->seconds = (timestamp_ms - rest_ms) / 1000;
-  timestamp->nanos = (gint32)rest_ms * 1000000;
+  times_timestamp_set(timestamp, timestamp_ms);
   return timestamp;
 }
 

@@ -1,5 +1,6 @@
 /* Finding an offset in a partition wherever it is led: see source.h and routed.h. */
 #include "milena/v1/consumer_service.pb-c.h"
+#include "services/base/times.h"
 #include "services/broker/read/routed.h"
 
 typedef struct SourceFindState {
@@ -78,8 +79,7 @@ static Failure *take_answer(SourceFindState *state, RpcMessage *message) {
     return failure_from_status(result->status);
   state->offset = result->offset;
   state->has_timestamp = result->timestamp != NULL;
-  if (result->timestamp != NULL)
-    state->timestamp_ms = result->timestamp->seconds * 1000 + result->timestamp->nanos / 1000000;
+  state->timestamp_ms = times_timestamp_ms(result->timestamp, 0);
   return NULL;
 }
 
@@ -107,14 +107,11 @@ static void position_fill(const Place *place, Google__Protobuf__Timestamp *time,
     position->kind_case = MILENA__V1__POSITION__KIND_OFFSET;
     position->offset = place->offset;
     break;
-  case PLACE_TIME: {
-    gint64 rest_ms = ((place->timestamp_ms % 1000) + 1000) % 1000;
-    time->seconds = (place->timestamp_ms - rest_ms) / 1000;
-    time->nanos = (gint32)rest_ms * 1000000;
+  case PLACE_TIME:
+    times_timestamp_set(time, place->timestamp_ms);
     position->kind_case = MILENA__V1__POSITION__KIND_TIME;
     position->time = time;
     break;
-  }
   }
 }
 
