@@ -112,11 +112,13 @@ static char *bad_value(const Settings *settings, const SettingSpec *spec, const 
 /* ---- Places ---- */
 
 static void print_help(const char *program, const char *group, const SettingSpec *specs) {
+  g_autofree char *general = env_name(NULL, specs->name);
+  g_autofree char *own = env_name(group, specs->name);
   printf("Usage: %s [--NAME VALUE | --NAME=VALUE]...\n\n", program);
-  printf("Each setting may also come from the environment (MILENA_NAME or MILENA_%s_NAME, in capitals, with _ for -)\n"
+  printf("Each setting may also come from the environment (--%s: %s, or %s, which wins),\n"
          "or from the group [%s] of the key file that --config names. A flag wins over the environment, and that over\n"
          "the file.\n\nSettings:\n",
-         group, group);
+         specs->name, general, own, group);
   for (const SettingSpec *spec = specs; spec->name; spec++) {
     printf("  --%-26s %s", spec->name, spec->help);
     if (spec->default_text && *spec->default_text)

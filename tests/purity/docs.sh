@@ -44,6 +44,18 @@ misplaced_functions() {
   done
 }
 
+# `--option`, in all pages: one of ours, or in our scripts or Bazel's settings.
+missing_options() {
+  local page name
+  git ls-files '*.md' | while read -r page; do
+    prose "$page" | grep -oE '`--[a-z][a-z-]+' | sort -u | while read -r name; do
+      name=${name#\`--}
+      git grep -qE -e "\"(--)?$name[\"=]" -- '*.c' '*.h' '*.cc' || git grep -q -e "--$name" -- '*.sh' dev .bazelrc ||
+        echo "$page: --$name"
+    done || true
+  done
+}
+
 broken_links() {
   local page target
   git ls-files '*.md' | while read -r page; do
@@ -75,6 +87,7 @@ pages=(docs/tour.md ARCHITECTURE.md CONTRIBUTING.md README.md)
 rule "files that the documents name exist" "$(missing_paths "${pages[@]}")"
 rule "functions that the documents name exist" "$(missing_functions "${pages[@]}")"
 rule "functions are in the files that the documents say" "$(misplaced_functions "${pages[@]}")"
+rule "options that the documents name exist" "$(missing_options)"
 rule "links between pages lead somewhere" "$(broken_links)"
 rule "each folder of the code has a README" "$(folders_without_readme)"
 rule "decisions are numbered one after the other, and listed" "$(misnumbered_decisions)"
