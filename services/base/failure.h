@@ -46,7 +46,8 @@ gboolean failure_is_retriable(const Failure *failure);
 /* Details; each returns @failure, so that calls can be chained. All strings are copied. */
 Failure *failure_add(Failure *failure, const char *key, const char *format, ...) G_GNUC_PRINTF(3, 4);
 Failure *failure_add_violation(Failure *failure, const char *field_path, const char *description);
-/* Put @path in front of the field path of each violation: "records[3]" makes "headers[0].key" "records[3].headers[0].key".
+/* Put @path in front of the field path of each violation: "records[3]" makes "headers[0].key"
+ * "records[3].headers[0].key".
  */
 Failure *failure_prefix_violations(Failure *failure, const char *path);
 Failure *failure_set_resource(Failure *failure, const char *type, const char *name);

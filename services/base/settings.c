@@ -6,11 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "services/base/invariant.h"
 #include "services/base/version.h"
-
-extern char **environ;
 
 typedef struct {
   const char *program, *group;

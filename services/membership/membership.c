@@ -104,7 +104,7 @@ static void retry_after(Membership *membership, const Failure *failure) {
 }
 
 static gint64 deadline_us(void) {
-  return g_get_monotonic_time() + CALL_TIMEOUT_MS * 1000;
+  return g_get_monotonic_time() + CALL_TIMEOUT_MS * G_TIME_SPAN_MILLISECOND;
 }
 
 /* Begin a call on the current controller. */

@@ -80,7 +80,7 @@ gpointer rpc_arena_grow(RpcArena *arena, gpointer old, gsize old_bytes, gsize ne
     return old;
   }
   gpointer memory = rpc_arena_alloc(arena, new_bytes);
-  if (memory && old_bytes)
+  if (memory && old)
     memcpy(memory, old, old_bytes);
   return memory;
 }

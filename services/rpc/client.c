@@ -39,7 +39,7 @@ static void copy_metadata(RpcClient *client, const RpcMetadata *metadata) {
   while (metadata && metadata[client->metadata_count].key)
     client->metadata_count++;
   client->metadata = g_new0(grpc_metadata, client->metadata_count);
-  for (gsize i = 0; i < client->metadata_count; i++) {
+  for (gsize i = 0; metadata && i < client->metadata_count; i++) {
     client->metadata[i].key = grpc_slice_from_copied_string(metadata[i].key);
     client->metadata[i].value = grpc_slice_from_copied_string(metadata[i].value);
     INVARIANT(grpc_header_key_is_legal(client->metadata[i].key) &&

@@ -17,9 +17,9 @@ G_BEGIN_DECLS
 #define RPC_NESTING_MAX 32
 /* Bound of the arena: the smallest records of use (5 bytes) become structs of some 130 bytes; what grows more than this
  * is no honest message. */
-#define RPC_ARENA_BASE_BYTES (1024 * 1024)
+#define RPC_ARENA_BASE_BYTES ((gsize)1 << 20)
 #define RPC_ARENA_PER_WIRE_BYTE 32
-#define RPC_ARENA_MOST_BYTES (256 * 1024 * 1024)
+#define RPC_ARENA_MOST_BYTES ((gsize)256 << 20)
 
 /* @pieces: borrowed; must live as long as the body
  * @arena: initialised here; to be cleared by the caller, also on failure

@@ -16,6 +16,7 @@ typedef Grpc__Reflection__V1__ServerReflectionResponse Answer;
 static void send_answer(RpcCall *call, Answer *answer, GPtrArray *owners) {
   RpcSendResult sent =
       rpc_call_send(call, &answer->base, owners ? (GBytes *const *)owners->pdata : NULL, owners ? owners->len : 0);
+  grpc__reflection__v1__server_reflection_response__init(answer); /* its parts end with who made them */
   if (sent == RPC_SENT)
     rpc_call_read(call);
 }

@@ -105,6 +105,28 @@ Cluster *cluster_up(guint brokers) {
   return NULL;
 }
 
+static char *read_whole(const char *path) {
+  char *text = NULL;
+  return g_file_get_contents(path, &text, NULL, NULL) ? text : g_strdup("");
+}
+
+/* A service that a sanitizer was built into reports to its log: leaks among it, when it ends. */
+static void expect_no_reports(const Cluster *cluster) {
+  static const char *const REPORTS[] = {"Sanitizer: ", "runtime error: "};
+  g_autoptr(GDir) folder = g_dir_open(cluster->data, 0, NULL);
+  for (const char *name; folder && (name = g_dir_read_name(folder));) {
+    if (!g_str_has_suffix(name, ".log"))
+      continue;
+    g_autofree char *path = g_build_filename(cluster->data, name, NULL);
+    g_autofree char *log = read_whole(path);
+    for (guint i = 0; i < G_N_ELEMENTS(REPORTS); i++) {
+      const char *report = strstr(log, REPORTS[i]);
+      if (report)
+        shim_fail(__FILE__, __LINE__, "%s has a sanitizer's report: %.4000s", name, report);
+    }
+  }
+}
+
 void cluster_down(Cluster *cluster) {
   if (!cluster)
     return;
@@ -112,6 +134,7 @@ void cluster_down(Cluster *cluster) {
     const Ran *ran = cluster_milena(cluster, "local", "down", "--data", cluster->data, NULL);
     if (ran->exit_code != 0)
       shim_fail(__FILE__, __LINE__, "the cluster does not go down: %s%s", ran->out, ran->err);
+    expect_no_reports(cluster);
   }
   if (cluster->port_lock >= 0)
     close(cluster->port_lock);
@@ -141,11 +164,6 @@ static gpointer feed(gpointer data) {
   }
   close(feeder->fd);
   return NULL;
-}
-
-static char *read_whole(const char *path) {
-  char *text = NULL;
-  return g_file_get_contents(path, &text, NULL, NULL) ? text : g_strdup("");
 }
 
 /* words[0] with its folder. */

@@ -252,8 +252,9 @@ TEST(decode, nesting_is_bounded) {
 
 TEST(decode, nested_groups_are_bounded) {
   g_autofree guint8 *groups = g_malloc(100000);
-  for (guint i = 0; i < 50000; i++)
-    memcpy(groups + 2 * i, "\xa3\x06", 2);
+  static const guint8 GROUP[2] = {0xa3, 0x06};
+  for (gsize i = 0; i < 50000; i++)
+    memcpy(groups + i * sizeof GROUP, GROUP, sizeof GROUP);
   g_autoptr(RpcMessage) message = NULL;
   g_autoptr(Failure) failure = decode_cut(groups, 100000, 4096, &message);
   EXPECT_CONTAINS(failure_message(failure), "nested too deeply");
@@ -261,10 +262,11 @@ TEST(decode, nested_groups_are_bounded) {
 
 /* Empty children take 3 bytes on the wire and some 400 in memory. */
 TEST(decode, a_small_input_cannot_take_much_memory) {
-  gsize count = 1000 * 1000;
+  static const guint8 CHILD[3] = {0xea, 0x01, 0x00};
+  gsize count = 1000000;
   g_autofree guint8 *wire = g_malloc(count * 3);
   for (gsize i = 0; i < count; i++)
-    memcpy(wire + i * 3, "\xea\x01\x00", 3);
+    memcpy(wire + i * sizeof CHILD, CHILD, sizeof CHILD);
   g_autoptr(RpcMessage) message = NULL;
   g_autoptr(Failure) failure = decode_cut(wire, count * 3, 65536, &message);
   EXPECT_EQ_INT(FAILURE(MALFORMED_MESSAGE), failure_reason(failure));

@@ -47,7 +47,8 @@ static void consume_send(RpcCall *call, Consume *consume) {
     RpcSendResult result = consume_send_one(call, consume);
     if (result == RPC_CLOSED)
       return;
-    g_atomic_int_set(&consume->counts->sent, ++consume->sent);
+    consume->sent++;
+    g_atomic_int_set(&consume->counts->sent, consume->sent);
     if (result == RPC_BUSY) {
       g_atomic_int_inc(&consume->counts->busy);
       return;
