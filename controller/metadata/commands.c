@@ -48,11 +48,11 @@ void metadata_elect(const MetadataPartition *partition, gboolean (*may_lead)(gin
       leader_id = partition->isr[i];
   if (leader_id == partition->leader_id)
     return;
-  MetadataPartition changed = *partition;
-  changed.leader_id = leader_id;
-  changed.leader_epoch++;
-  changed.partition_epoch++;
-  g_ptr_array_add(records, metadata_record_partition(&changed));
+  MetadataRecord *record = metadata_record_partition(partition);
+  record->partition->leader_id = leader_id;
+  record->partition->leader_epoch++;
+  record->partition->partition_epoch++;
+  g_ptr_array_add(records, record);
 }
 
 /* ---- The cluster and its controllers ---- */

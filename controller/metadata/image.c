@@ -8,10 +8,24 @@
  * Owning thread: none; reference counts are atomic. Failure modes: none but memory. */
 #include "controller/metadata/image.h"
 
+#include <stddef.h>
 #include <string.h>
 
 #include "controller/metadata/image_internal.h"
 #include "services/base/invariant.h"
+
+/* Every shared part begins with its count, so that a copy can leave it out: other threads change it at any time. */
+G_STATIC_ASSERT(offsetof(MetadataBroker, refs) == 0);
+G_STATIC_ASSERT(offsetof(MetadataCoordinator, refs) == 0);
+G_STATIC_ASSERT(offsetof(MetadataImage, refs) == 0);
+
+/* A copy of the @bytes of @part with one reference; its pointers are the same. */
+static gpointer part_copy(gconstpointer part, gsize bytes) {
+  gint *copy = g_malloc(bytes);
+  *copy = 1;
+  memcpy(copy + 1, (const gint *)part + 1, bytes - sizeof *copy);
+  return copy;
+}
 
 /* ---- Partitions ---- */
 
@@ -181,9 +195,7 @@ void metadata_broker_unref(gpointer value) {
 }
 
 MetadataBroker *metadata_broker_copy(const MetadataBroker *broker) {
-  MetadataBroker *copy = g_new(MetadataBroker, 1);
-  *copy = *broker;
-  copy->refs = 1;
+  MetadataBroker *copy = part_copy(broker, sizeof *broker);
   copy->incarnation = g_strdup(broker->incarnation);
   copy->process_id = g_strdup(broker->process_id);
   copy->rack = g_strdup(broker->rack);
@@ -208,9 +220,7 @@ void metadata_coordinator_unref(gpointer value) {
 }
 
 MetadataCoordinator *metadata_coordinator_copy(const MetadataCoordinator *coordinator) {
-  MetadataCoordinator *copy = g_new(MetadataCoordinator, 1);
-  *copy = *coordinator;
-  copy->refs = 1;
+  MetadataCoordinator *copy = part_copy(coordinator, sizeof *coordinator);
   copy->process_id = g_strdup(coordinator->process_id);
   copy->address = g_strdup(coordinator->address);
   return copy;
@@ -267,9 +277,7 @@ MetadataImage *metadata_image_new(void) {
 }
 
 MetadataImage *metadata_image_share(const MetadataImage *base) {
-  MetadataImage *image = g_new(MetadataImage, 1);
-  *image = *base;
-  image->refs = 1;
+  MetadataImage *image = part_copy(base, sizeof *base);
   metadata_tree_ref(image->topics_by_name);
   metadata_tree_ref(image->topics_by_id);
   metadata_tree_ref(image->brokers);
