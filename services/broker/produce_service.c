@@ -3,9 +3,6 @@
 
 #include "services/broker/produce_internal.h"
 
-/* Left of the client's time for the answer to travel: what became of the records is worth more than a bare timeout. */
-#define ANSWER_US G_GINT64_CONSTANT(100000)
-
 Producer *producer_new(Front *front) {
   Producer *producer = g_new0(Producer, 1);
   producer->front = front;
@@ -63,10 +60,7 @@ static Failure *read_request(RpcCall *call, const Milena__V1__ProduceRequest *re
   Failure *failure = produce_check_terms(request->acks, request->timeout, &ret_input->acks, &timeout_ms);
   if (failure)
     return failure;
-  gint64 call_deadline_us = rpc_call_deadline_us(call);
-  if (call_deadline_us != G_MAXINT64)
-    call_deadline_us -= ANSWER_US;
-  ret_input->deadline_us = MIN(call_deadline_us, g_get_monotonic_time() + timeout_ms * 1000);
+  ret_input->deadline_us = MIN(rpc_call_answer_by_us(call), g_get_monotonic_time() + timeout_ms * 1000);
   return produce_check_input(ret_input);
 }
 

@@ -103,6 +103,11 @@ void rpc_call_unref(RpcCall *call);
 
 /* Monotonic time (g_get_monotonic_time) in µs at which the client gives up; G_MAXINT64 for never. */
 gint64 rpc_call_deadline_us(RpcCall *call);
+/* When a handler should have its answer ready, so that it reaches the caller before that: a tenth of a second earlier,
+ * or half of what is left when that is less. A bare timeout tells the caller less than any answer. G_MAXINT64: no
+ * deadline.
+ */
+gint64 rpc_call_answer_by_us(RpcCall *call);
 gboolean rpc_call_is_cancelled(RpcCall *call);
 /* The client's address, "ipv4:127.0.0.1:40612"; borrowed. */
 const char *rpc_call_peer(RpcCall *call);

@@ -21,6 +21,8 @@
 #include "services/rpc/server_internal.h"
 #include "services/rpc/slices.h"
 
+/* What the answer's way to the caller may take. */
+#define ANSWER_US ((gint64)100 * 1000)
 /* The call that a task is embedded in. */
 #define CALL_OF(task, member) ((RpcCall *)((char *)(task)-offsetof(RpcCall, member)))
 
@@ -388,6 +390,13 @@ Loop *rpc_call_loop(RpcCall *call) {
 
 gint64 rpc_call_deadline_us(RpcCall *call) {
   return call->deadline_us;
+}
+
+gint64 rpc_call_answer_by_us(RpcCall *call) {
+  if (call->deadline_us == G_MAXINT64)
+    return G_MAXINT64;
+  gint64 left_us = call->deadline_us - g_get_monotonic_time();
+  return call->deadline_us - CLAMP(left_us / 2, 0, ANSWER_US);
 }
 
 gboolean rpc_call_is_cancelled(RpcCall *call) {

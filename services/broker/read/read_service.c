@@ -1,9 +1,6 @@
 /* The table of ConsumerService's methods: see read_service.h. */
 #include "services/broker/read/service.h"
 
-/* Left of the client's time for the answer to travel. */
-#define ANSWER_US ((gint64)100 * 1000)
-
 const RpcMethodHandler READ_SERVICE_HANDLERS[] = {
     {.name = "Fetch", .unary = read_fetch},
     {.name = "Consume", .unary = read_consume},
@@ -23,9 +20,7 @@ void read_service_free(ReadService *service) {
 }
 
 gint64 read_deadline_us(RpcCall *call, gint64 most_ms) {
-  gint64 deadline_us = rpc_call_deadline_us(call);
-  gint64 most_us = g_get_monotonic_time() + most_ms * 1000;
-  return deadline_us == G_MAXINT64 ? most_us : MIN(most_us, deadline_us - ANSWER_US);
+  return MIN(g_get_monotonic_time() + most_ms * 1000, rpc_call_answer_by_us(call));
 }
 
 Failure *read_check_draining(const ReadService *service) {

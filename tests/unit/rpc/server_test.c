@@ -19,7 +19,7 @@ typedef struct {
   gint received_bytes;
   gint is_same_memory, is_intact;
   char *agent, *test, *peer, *method;
-  gint64 left_ms;
+  gint64 left_ms, early_ms; /* until the deadline; how long before it an answer should be ready */
 } Holder;
 
 static void hold(RpcCall *call, RpcMessage *request, gpointer user_data) {
@@ -83,6 +83,7 @@ static void inspect(RpcCall *call, RpcMessage *request, gpointer user_data) {
   holder->peer = g_strdup(rpc_call_peer(call));
   holder->method = g_strdup(rpc_call_method(call));
   holder->left_ms = (rpc_call_deadline_us(call) - g_get_monotonic_time()) / 1000;
+  holder->early_ms = (rpc_call_deadline_us(call) - rpc_call_answer_by_us(call)) / 1000;
   gsize len = body->n_batches ? body->batches[0]->batch->records.len : 0;
   if (len) {
     const ProtobufCBinaryData *field = &body->batches[0]->batch->records;
@@ -276,6 +277,7 @@ TEST(server, handlers_see_metadata_peer_method_and_deadline) {
   EXPECT_CONTAINS(holder.peer, "127.0.0.1:");
   EXPECT_EQ_STR("/milena.v1.ProducerService/Produce", holder.method);
   EXPECT_TRUE(holder.left_ms > 10000 && holder.left_ms <= 20100);
+  EXPECT_EQ_INT(100, holder.early_ms);
   holder_clear(&holder);
 }
 
