@@ -28,6 +28,25 @@ need_python() {
     { echo "grpcio could not be installed from PyPI"; return 1; }
 }
 
+# What the Go client is built with: protoc's plugins, and the modules that its go.mod names. Sets GO_PLUGINS.
+need_go_client() {
+  GO_PLUGINS=$TOOLS_DIR/go/protobuf-1.35.1-grpc-1.5.1
+  export GOTOOLCHAIN=local
+  local version
+  command -v go >/dev/null || { echo "no go command"; return 1; }
+  command -v protoc >/dev/null || { echo "no protoc command"; return 1; }
+  version=$(go env GOVERSION 2>/dev/null)
+  [ "$(printf '%s\n' go1.22 "$version" | sort -V | head -1)" = go1.22 ] ||
+    { echo "go is too old: it needs 1.22, and this is ${version:-older than 1.16}"; return 1; }
+  if [ ! -x "$GO_PLUGINS/protoc-gen-go" ] || [ ! -x "$GO_PLUGINS/protoc-gen-go-grpc" ]; then
+    GOBIN=$GO_PLUGINS timeout 300 go install google.golang.org/protobuf/cmd/protoc-gen-go@v1.35.1 >/dev/null 2>&1 &&
+      GOBIN=$GO_PLUGINS timeout 300 go install google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.5.1 >/dev/null 2>&1 ||
+      { echo "protoc's plugins could not be built as Go modules"; return 1; }
+  fi
+  (cd tests/interop/go && timeout 300 go mod download) >/dev/null 2>&1 ||
+    { echo "the client's Go modules could not be fetched"; return 1; }
+}
+
 # Sets BASE_PORT to a block of 300 ports that no other test of this machine uses now: below the range that the kernel
 # gives to outgoing connections, and held by a lock for as long as the script lives.
 reserve_ports() {
