@@ -269,3 +269,25 @@ TEST(scale, one_change_among_100000_partitions_costs_little) {
   EXPECT_TRUE(g_get_monotonic_time() - start_us < (gint64)500 * 1000);
   cluster_clear(&cluster);
 }
+
+/* What a shard of a broker does with the image that it has, while the main loop makes the next from it. */
+static gpointer let_go(gpointer data) {
+  MetadataImage *image = data;
+  for (guint i = 0; i < 200; i++)
+    metadata_image_unref(metadata_image_ref(image));
+  metadata_image_unref(image);
+  return NULL;
+}
+
+/* ThreadSanitizer sees what this is about. */
+TEST(image, is_followed_by_the_next_while_other_threads_let_go_of_it) {
+  Cluster cluster;
+  small_cluster(&cluster);
+  for (guint i = 0; i < 20; i++) {
+    GThread *thread = g_thread_new("shard", let_go, metadata_image_ref(cluster.image));
+    cluster_fence(&cluster, 2, i % 2 == 1);
+    g_thread_join(thread);
+  }
+  EXPECT_TRUE(metadata_image_broker(cluster.image, 2)->fenced);
+  cluster_clear(&cluster);
+}
