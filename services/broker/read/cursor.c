@@ -6,7 +6,7 @@
  *
  * Invariants: `kept_bytes` is the sum over READY cursors; `behind_reads` counts reads in flight that do not wait;
  * `over_count` counts ENDED and FAILED cursors without a notice. A position only moves by what was given, or by
- * cursor_go. */
+ * cursor_go. At most one cursor holds a decompressed batch, and it is the first of `ready`. */
 #include "services/broker/read/cursor.h"
 
 #include "services/base/invariant.h"
@@ -259,6 +259,15 @@ static gboolean take_piece(Cursor *cursor, const ExpandLimits *limits, ReadMemor
   return frame->failure != NULL || frame->piece.counted_records > 0;
 }
 
+/* A cursor whose batch was decompressed goes on before the others have their turn: so one such batch is held for a
+ * stream, and not one for each of its partitions. */
+static void give_first(Cursor *cursor) {
+  if (cursor->state != CURSOR_READY || !expander_holds_memory(cursor->expander))
+    return;
+  g_queue_unlink(cursor->queue, &cursor->link);
+  g_queue_push_head_link(cursor->queue, &cursor->link);
+}
+
 gboolean cursor_set_next(CursorSet *set, const ExpandLimits *limits, ReadMemory *memory, CursorFrame *ret_frame) {
   INVARIANT(limits->at_least_one, "each piece makes progress");
   CursorFrame frame = {0};
@@ -275,6 +284,7 @@ gboolean cursor_set_next(CursorSet *set, const ExpandLimits *limits, ReadMemory 
     queue_move(frame.cursor, NULL); /* to the end, if it has more */
     found = take_piece(frame.cursor, limits, memory, &frame);
     settle(frame.cursor);
+    give_first(frame.cursor);
   }
   pump(set);
   if (found)

@@ -67,6 +67,10 @@ gint64 expander_next_offset(const Expander *expander) {
 gsize expander_bytes(const Expander *expander) {
   return expander->bytes;
 }
+gboolean expander_holds_memory(const Expander *expander) {
+  return expander->reader != NULL &&
+         log_batch_codec(LOG_BATCH_AT(expander->batches, expander->at)) != MILENA__V1__COMPRESSION__COMPRESSION_NONE;
+}
 void expander_set_stop(Expander *expander, gint64 stop) {
   expander->stop = MIN(expander->stop, stop);
 }

@@ -69,6 +69,8 @@ gint64 expander_next_offset(const Expander *expander);
 gboolean expander_is_done(const Expander *expander);
 /* Bytes of the batches that are kept: what not sending costs. */
 gsize expander_bytes(const Expander *expander);
+/* A batch is open that had to be decompressed: its memory, up to 64 MiB, is held until its last record was given. */
+gboolean expander_holds_memory(const Expander *expander);
 /* Want less: @stop not above the one before. */
 void expander_set_stop(Expander *expander, gint64 stop);
 

@@ -227,6 +227,22 @@ TEST(subscribe, seeks_are_answered_in_order) {
   expect_still(recorder, "ready 0:0 0:1 seek1@7 seek2@5 noseek3@5 noseek4@0 noseek5@5 0:5 0:6");
 }
 
+/* A decompressed batch may take 64 MiB: not one for each partition at once. */
+TEST(subscribe, a_compressed_batch_is_given_whole_before_the_next_is_opened) {
+  g_autoptr(ReadFixture) fixture = read_fixture_new();
+  fake_append(fixture->front, 0, 3, 0, ZSTD);
+  fake_append(fixture->front, 1, 3, 0, ZSTD);
+  Init init;
+  init_fill(&init, 2);
+  init.init.max_bytes = 1; /* one record a frame */
+  init.credit.records = 1;
+  init.init.initial_credit = &init.credit;
+  g_autoptr(Recorder) recorder = open_stream(fixture, &init);
+  expect_still(recorder, "ready 0:0"); /* both partitions have something to give now */
+  send_credit(recorder, 5, 0);
+  expect_story(recorder, "ready 0:0 0:1 0:2 1:0 1:1 1:2");
+}
+
 TEST(subscribe, half_close_gives_what_is_there_and_ends) {
   g_autoptr(ReadFixture) fixture = read_fixture_new();
   fake_append(fixture->front, 0, 3, 0, NONE);
