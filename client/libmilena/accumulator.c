@@ -36,7 +36,7 @@ struct Accumulator {
 
 static void lane_free(gpointer data) {
   Lane *lane = data;
-  INVARIANT(g_queue_is_empty(&lane->queue) && lane->in_flight == NULL, "every accepted record is reported");
+  INVARIANT(g_queue_is_empty(&lane->queue) && g_queue_is_empty(&lane->in_flight), "every accepted record is reported");
   g_free(lane);
 }
 
@@ -313,6 +313,7 @@ static void topic_update(const Accumulator *accumulator, TopicLanes *topic, cons
     lane->topic = topic;
     lane->partition = (gint32)i;
     g_queue_init(&lane->queue);
+    g_queue_init(&lane->in_flight);
     g_ptr_array_add(topic->lanes, lane);
   }
   for (guint32 i = 0; i < topic->lanes->len; i++) {
@@ -406,6 +407,8 @@ void accumulator_peek(Accumulator *accumulator, Lane *lane, gint64 now_us, LaneH
         .not_before_us = batch->not_before_us,
         .deadline_us = batch->deadline_us,
         .attempts = batch->attempts,
+        .sequenced = batch->sequenced,
+        .written = batch->written,
     };
   }
   pthread_mutex_unlock(&accumulator->mutex);
@@ -422,7 +425,10 @@ Batch *accumulator_take(Accumulator *accumulator, Lane *lane) {
 
 void accumulator_put_back(Accumulator *accumulator, Batch *batch) {
   pthread_mutex_lock(&accumulator->mutex);
-  g_queue_push_head(&batch->lane->queue, batch);
+  GList *later = batch->lane->queue.head;
+  while (later != NULL && ((const Batch *)later->data)->number < batch->number)
+    later = later->next;
+  g_queue_insert_before(&batch->lane->queue, later, batch);
   lane_activate(accumulator, batch->lane);
   pthread_mutex_unlock(&accumulator->mutex);
 }

@@ -12,6 +12,7 @@
 #include <pthread.h>
 
 #include "client/libmilena/client.h"
+#include "client/libmilena/sequence.h"
 #include "storage/log/records.h"
 
 G_BEGIN_DECLS
@@ -48,7 +49,10 @@ struct Batch {
   guint64 correlation_id;
   guint attempts;
   gboolean maybe_written; /* an earlier try had an unknown outcome */
-  Failure *last;          /* why the latest try failed; owned */
+  gboolean sequenced;     /* `encoded` has its producer and its sequence */
+  gboolean written;       /* it was, as `receipt` says, and waits for its report behind an earlier batch */
+  MilenaReceipt receipt;
+  Failure *last; /* why the latest try failed; owned */
 };
 
 /* The batches of one partition that wait, oldest first; at most the last is open. */
@@ -57,9 +61,12 @@ struct Lane {
   gint32 partition;
   GQueue queue; /* of Batch */
   gboolean has_leader;
-  gboolean active;         /* in accumulator_active */
-  Batch *in_flight;        /* the sender's: taken and not answered: at most one, which keeps the order */
-  gint64 missing_since_us; /* the sender's: when the metadata had no such partition any more; 0 when it has */
+  gboolean active; /* in accumulator_active */
+  /* The sender's. */
+  GQueue in_flight;        /* of Batch: taken and not answered, oldest first */
+  gboolean draining;       /* a batch was put back: nothing is sent until all in flight are answered */
+  Sequence sequence;       /* of an idempotent producer */
+  gint64 missing_since_us; /* when the metadata had no such partition any more; 0 when it has */
 };
 
 struct TopicLanes {
@@ -119,11 +126,12 @@ typedef struct {
   gint64 not_before_us;
   gint64 deadline_us;
   guint attempts;
+  gboolean sequenced, written;
 } LaneHead;
 void accumulator_peek(Accumulator *accumulator, Lane *lane, gint64 now_us, LaneHead *ret_head);
 /* Take the first batch out; closes it. Never NULL for a lane that is not empty. */
 Batch *accumulator_take(Accumulator *accumulator, Lane *lane);
-/* Put a batch back, before all others of its lane. */
+/* Put a batch back, before all of its lane that came after it. */
 void accumulator_put_back(Accumulator *accumulator, Batch *batch);
 /* Encode a taken batch, once. Returns NULL or why it can't be. */
 Failure *accumulator_encode(Accumulator *accumulator, Batch *batch);

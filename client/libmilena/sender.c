@@ -4,18 +4,27 @@
  * runs when something changed (an append, an answer, a link, the metadata, a timer), never more than once at a time.
  *
  * Invariants
- *   1. Of a lane at most one batch is in flight: a retry can't be overtaken by what follows it.
- *   2. A batch is sent again only when it certainly was not written, or when the user asked for at-least-once.
- *   3. Every batch is reported once, before its deadline or at it.
+ *   1. Of a lane at most one batch is in flight; of an idempotent producer's up to LANE_IN_FLIGHT_MAX, in the order of
+ *      their sequences. Once one is put back, none is sent until all in flight are answered: so a retry is never
+ *      overtaken by what follows it, and a leader that refused one refuses those behind it.
+ *   2. A batch is sent again only when it certainly was not written, when its sequence keeps it from being written
+ *      twice, or when the user asked for at-least-once. It keeps its sequence while an earlier try may have been
+ *      written; only what certainly was not gets another.
+ *   3. Every batch is reported once, before its deadline or at it; of a lane in order.
  *
  * Owned by the client's loop, but for sender_wake. Callbacks of the user run on the loop with nothing locked. */
 #include "client/libmilena/sender.h"
 
 #include <stdatomic.h>
 
-#include "client/libmilena/convert.h"
+#include "client/libmilena/identity.h"
 #include "client/libmilena/link.h"
-#include "services/base/times.h"
+#include "client/libmilena/report.h"
+
+/* Batches of one partition that an idempotent producer has in flight: as many as a leader remembers. */
+#define LANE_IN_FLIGHT_MAX 5
+/* Of one lane, before others have their turn. */
+#define PUMP_BATCHES_MAX 16
 
 struct Sender {
   MilenaClient *client;
@@ -25,7 +34,8 @@ struct Sender {
   atomic_bool woken;  /* wake_task is posted */
   GHashTable *links;  /* broker id (the link's) → Link, owned */
   GSource *timer;
-  guint rotation; /* where a pump begins: lanes take turns where a link has little room */
+  Identity *identity; /* NULL: not idempotent */
+  guint rotation;     /* where a pump begins: lanes take turns where a link has little room */
   gboolean closed;
 };
 
@@ -36,6 +46,10 @@ static void sender_on_view(gpointer data) {
   g_autoptr(View) view = client_view(sender->client);
   accumulator_update(sender->accumulator, view);
   sender_wake(sender);
+}
+
+static void sender_on_identity(gpointer data) {
+  sender_wake(data);
 }
 
 static void sender_wake_run(LoopTask *task) {
@@ -56,6 +70,8 @@ Sender *sender_new(MilenaClient *client, Accumulator *accumulator, const MilenaP
   sender->options = options;
   sender->wake_task.run = sender_wake_run;
   sender->links = g_hash_table_new_full(g_int_hash, g_int_equal, NULL, link_destroy);
+  if (options->idempotent && options->acks != MILENA_ACKS_NONE)
+    sender->identity = identity_new(client, sender_on_identity, sender);
   client_listen(client, sender_on_view, sender);
   return sender;
 }
@@ -77,58 +93,43 @@ void sender_link_changed(Sender *sender) {
   sender_wake(sender);
 }
 
-/* ---- reports ---- */
+/* ---- what becomes of a batch ---- */
 
-static void call_waiters(const Batch *batch, MilenaDelivery *delivery) {
-  gint64 base_offset = delivery->offset;
-  for (guint i = 0; batch->waiters != NULL && i < batch->waiters->len; i++) {
-    const BatchWaiter *waiter = &g_array_index(batch->waiters, BatchWaiter, i);
-    delivery->offset = base_offset >= 0 ? base_offset + waiter->index : -1;
-    delivery->timestamp_ms = waiter->timestamp_ms;
-    waiter->done(delivery, waiter->user_data);
-  }
+static gboolean is_idempotent(const Sender *sender) {
+  return sender->identity != NULL;
 }
 
-static void report_written(Sender *sender, Batch *batch, const Milena__V1__ProduceResult *result) {
-  MilenaDelivery delivery = {
-      .topic = batch->lane->topic->name,
-      .partition = batch->lane->partition,
-      .offset = sender->options->acks == MILENA_ACKS_NONE ? -1 : result->base_offset,
-      .append_time_ms = times_timestamp_ms(result->append_time, 0),
-      .leader_epoch = result->leader_epoch,
-      .replicas = result->replicas,
-      .synced_replicas = result->synced_replicas,
-      .duplicate = result->duplicate,
-  };
-  call_waiters(batch, &delivery);
-  accumulator_finish(sender->accumulator, batch, TRUE, FALSE);
+static guint32 first_sequence(const Batch *batch) {
+  return batch->encoded.first_sequence;
+}
+
+static void finish_written(Sender *sender, Batch *batch) {
+  if (batch->sequenced)
+    sequence_written(&batch->lane->sequence, first_sequence(batch), batch->count);
+  report_written(sender->accumulator, batch);
 }
 
 /* @failure: taken. */
-static void report_failed(Sender *sender, Batch *batch, Failure *failure, Outcome outcome) {
-  if (batch->maybe_written)
-    outcome = OUTCOME_UNKNOWN;
-  failure_add(failure, "topic", "%s", batch->lane->topic->name);
-  failure_add(failure, "partition", "%d", batch->lane->partition);
-  g_autoptr(MilenaError) error = milena_error_take(failure, outcome);
-  MilenaDelivery delivery = {
-      .topic = batch->lane->topic->name, .partition = batch->lane->partition, .offset = -1, .error = error};
-  call_waiters(batch, &delivery);
-  accumulator_finish(sender->accumulator, batch, FALSE, outcome == OUTCOME_UNKNOWN);
+static void finish_failed(Sender *sender, Batch *batch, Failure *failure, Outcome outcome) {
+  gboolean certain = outcome == OUTCOME_NOT_WRITTEN && !batch->maybe_written;
+  if (batch->sequenced)
+    sequence_give_up(&batch->lane->sequence, first_sequence(batch), batch->count, certain);
+  report_failed(sender->accumulator, batch, failure, outcome);
 }
 
-/* Its time is over and it is not in flight: say what held it up. */
-static void report_expired(Sender *sender, Batch *batch) {
-  Failure *failure = batch->last != NULL ? failure_copy(batch->last) : accumulator_get_trouble(sender->accumulator);
-  if (failure == NULL)
-    failure = failure_new(FAILURE(PEER_UNREACHABLE), "the batch could not be sent in time");
-  else if (failure_reason(failure) == FAILURE(UNSPECIFIED)) {
-    Failure *named = failure_new(FAILURE(PEER_UNREACHABLE), "%s", failure_message(failure));
-    failure_free(failure);
-    failure = named;
+/* Try again later. @failure: taken; why; NULL when the batch is not to blame. */
+static void put_back(Sender *sender, Batch *batch, Failure *failure) {
+  batch->not_before_us = 0;
+  if (failure != NULL) {
+    gint64 pause_ms = client_backoff_ms(sender->client, MAX(batch->attempts, 1));
+    batch->not_before_us =
+        g_get_monotonic_time() + MAX(pause_ms, failure_retry_delay_ms(failure)) * G_TIME_SPAN_MILLISECOND;
+    accumulator_set_trouble(sender->accumulator, failure_copy(failure));
+    failure_free(batch->last);
+    batch->last = failure;
   }
-  failure_prefix(failure, "gave up after %u tries within %d ms", batch->attempts, sender->options->timeout_ms);
-  report_failed(sender, batch, failure, OUTCOME_NOT_WRITTEN);
+  batch->lane->draining = TRUE;
+  accumulator_put_back(sender->accumulator, batch);
 }
 
 /* ---- answers ---- */
@@ -140,38 +141,122 @@ static gboolean is_news_to_leader(const Batch *batch, const Failure *failure) {
          g_get_monotonic_time() < batch->created_us + CLIENT_MISSING_GRACE_US;
 }
 
+/* The leader's memory of this producer and ours differ. */
+static gboolean is_about_sequence(const Batch *batch, const Failure *failure) {
+  FailureReason reason = failure_reason(failure);
+  return batch->sequenced &&
+         (reason == FAILURE(SEQUENCE_MISMATCH) || reason == FAILURE(UNKNOWN_PRODUCER) || reason == FAILURE(FENCED));
+}
+
 static gboolean may_retry(const Sender *sender, const Batch *batch, const Failure *failure, Outcome outcome) {
   if (sender->closed || g_get_monotonic_time() >= batch->deadline_us)
     return FALSE;
-  if (is_news_to_leader(batch, failure))
+  if (is_about_sequence(batch, failure) || is_news_to_leader(batch, failure))
     return TRUE;
-  return outcome == OUTCOME_UNKNOWN ? sender->options->retry_unknown : failure_is_retriable(failure);
+  return outcome == OUTCOME_UNKNOWN ? batch->sequenced || sender->options->retry_unknown
+                                    : failure_is_retriable(failure);
+}
+
+/* Its sequence is older than what the leader remembers: it was written, but nobody knows where. */
+static gboolean is_too_old(const Failure *failure) {
+  const char *expected = failure_get(failure, "expected"), *actual = failure_get(failure, "actual");
+  return failure_reason(failure) == FAILURE(SEQUENCE_MISMATCH) && expected != NULL && actual != NULL &&
+         (gint32)((guint32)g_ascii_strtoull(actual, NULL, 10) - (guint32)g_ascii_strtoull(expected, NULL, 10)) < 0;
+}
+
+/* The leader refused a batch for its sequence. Behind a batch that failed that is to be expected: both are sent again,
+ * in order. For the first one it means that the leader lost what it had, or forgot us. @failure: taken. */
+static void on_sequence_refused(Sender *sender, Batch *batch, Failure *failure) {
+  Sequence *sequence = &batch->lane->sequence;
+  gboolean is_fenced = failure_reason(failure) == FAILURE(FENCED);
+  gboolean expected = sequence->reset != SEQUENCE_GOES_ON || !sequence_is_head(sequence, first_sequence(batch));
+  if (is_too_old(failure))
+    batch->maybe_written = TRUE;
+  else if (expected && !is_fenced) {
+    failure_free(failure);
+    put_back(sender, batch, NULL);
+    return;
+  }
+  if (is_fenced)
+    identity_renew(sender->identity, sequence->producer_id, sequence->producer_epoch, TRUE);
+  sequence_disown(sequence);
+  put_back(sender, batch, failure);
+}
+
+static void on_written(Sender *sender, Batch *batch, const Milena__V1__ProduceResult *result) {
+  accumulator_set_trouble(sender->accumulator, NULL);
+  batch->receipt = report_receipt(batch, result, sender->options->acks);
+  if (!batch->sequenced || sequence_is_head(&batch->lane->sequence, first_sequence(batch))) {
+    finish_written(sender, batch);
+    return;
+  }
+  batch->written = TRUE; /* one before it is not resolved: reports keep their order */
+  put_back(sender, batch, NULL);
 }
 
 void sender_batch_answered(Sender *sender, Batch *batch, const Milena__V1__ProduceResult *result, Failure *failure,
                            Outcome outcome) {
   LOOP_ASSERT_CURRENT(client_loop(sender->client));
-  INVARIANT(batch->lane->in_flight == batch, "a lane has one batch in flight");
-  batch->lane->in_flight = NULL;
+  gboolean was_in_flight = g_queue_remove(&batch->lane->in_flight, batch);
+  INVARIANT(was_in_flight, "what is answered was in flight");
   if (!sender->closed)
-    sender_wake(sender); /* the lane is free */
+    sender_wake(sender); /* the lane has room */
   if (failure == NULL) {
-    accumulator_set_trouble(sender->accumulator, NULL);
-    report_written(sender, batch, result);
-    return;
+    on_written(sender, batch, result);
+  } else if (!may_retry(sender, batch, failure, outcome)) {
+    finish_failed(sender, batch, failure, outcome);
+  } else if (is_about_sequence(batch, failure)) {
+    on_sequence_refused(sender, batch, failure);
+  } else {
+    batch->maybe_written |= outcome == OUTCOME_UNKNOWN;
+    put_back(sender, batch, failure);
   }
-  if (!may_retry(sender, batch, failure, outcome)) {
-    report_failed(sender, batch, failure, outcome);
-    return;
+}
+
+/* ---- sequences ---- */
+
+/* Nothing of the lane is in flight, and its numbers do not go on: take them from the batches that will be sent again.
+ * What may have been written can't get another number, or it might be there twice. */
+static void lane_restart(Sender *sender, Lane *lane) {
+  GQueue kept = G_QUEUE_INIT;
+  LaneHead head;
+  for (;;) {
+    accumulator_peek(sender->accumulator, lane, 0, &head);
+    if (head.empty || !head.sequenced)
+      break;
+    Batch *batch = accumulator_take(sender->accumulator, lane);
+    if (batch->written) {
+      finish_written(sender, batch);
+    } else if (batch->maybe_written) {
+      Failure *failure = failure_new(
+          FAILURE(UNKNOWN_OUTCOME),
+          "the records may or may not have been written: an earlier try was not answered, and the leader "
+          "can't tell any more%s%s",
+          batch->last != NULL ? "; it said: " : "", batch->last != NULL ? failure_message(batch->last) : "");
+      finish_failed(sender, batch, failure, OUTCOME_UNKNOWN);
+    } else {
+      batch->sequenced = FALSE;
+      g_queue_push_tail(&kept, batch);
+    }
   }
-  batch->maybe_written |= outcome == OUTCOME_UNKNOWN;
-  gint64 pause_ms = client_backoff_ms(sender->client, MAX(batch->attempts, 1));
-  batch->not_before_us =
-      g_get_monotonic_time() + MAX(pause_ms, failure_retry_delay_ms(failure)) * G_TIME_SPAN_MILLISECOND;
-  accumulator_set_trouble(sender->accumulator, failure_copy(failure));
-  failure_free(batch->last);
-  batch->last = failure;
-  accumulator_put_back(sender->accumulator, batch);
+  for (Batch *batch = g_queue_pop_head(&kept); batch != NULL; batch = g_queue_pop_head(&kept))
+    accumulator_put_back(sender->accumulator, batch);
+  Sequence *sequence = &lane->sequence;
+  if (sequence->reset == SEQUENCE_NEW_EPOCH)
+    identity_renew(sender->identity, sequence->producer_id, sequence->producer_epoch, FALSE);
+  sequence_restart(sequence);
+}
+
+/* Give a batch its producer and its numbers, once. */
+static void batch_number(Batch *batch) {
+  if (batch->sequenced)
+    return;
+  Sequence *sequence = &batch->lane->sequence;
+  batch->encoded.producer_id = sequence->producer_id;
+  batch->encoded.producer_epoch = sequence->producer_epoch;
+  batch->encoded.first_sequence = sequence_take(sequence, batch->count);
+  log_batch_seal(&batch->encoded);
+  batch->sequenced = TRUE;
 }
 
 /* ---- the pump ---- */
@@ -217,57 +302,117 @@ static Link *lane_link(Sender *sender, Lane *lane, Pump *pump, Failure **ret_fai
   return NULL;
 }
 
-/* Encode and send a lane's first batch. */
-static void pump_send(Sender *sender, Lane *lane, Link *link, Pump *pump) {
+/* Whether the lane has an id to send with. */
+static IdentityState lane_identity(Sender *sender, Lane *lane, Pump *pump, const Failure **ret_failure) {
+  gint64 producer_id;
+  guint32 producer_epoch;
+  gint64 retry_us = G_MAXINT64;
+  if (!is_idempotent(sender) || lane->sequence.producer_id != 0)
+    return IDENTITY_KNOWN;
+  IdentityState state =
+      identity_get(sender->identity, pump->now_us, &producer_id, &producer_epoch, &retry_us, ret_failure);
+  if (state == IDENTITY_KNOWN)
+    sequence_begin(&lane->sequence, producer_id, producer_epoch);
+  pump_look_again(pump, retry_us);
+  return state;
+}
+
+/* Encode and send a lane's first batch. Returns whether the lane may have another one to send. */
+static gboolean pump_send(Sender *sender, Lane *lane, Link *link, Pump *pump) {
   Batch *batch = accumulator_take(sender->accumulator, lane);
   Failure *failure = accumulator_encode(sender->accumulator, batch);
   if (failure != NULL) {
-    report_failed(sender, batch, failure, OUTCOME_NOT_WRITTEN);
-    return;
+    finish_failed(sender, batch, failure, OUTCOME_NOT_WRITTEN);
+    return TRUE;
   }
+  if (is_idempotent(sender))
+    batch_number(batch);
   batch->attempts++;
-  lane->in_flight = batch;
+  g_queue_push_tail(&lane->in_flight, batch);
   if (!link_send(link, batch, pump->now_us)) {
-    lane->in_flight = NULL; /* the stream is ending: it will say so */
+    g_queue_pop_tail(&lane->in_flight); /* the stream is ending: it will say so */
     batch->attempts--;
-    accumulator_put_back(sender->accumulator, batch);
-    return;
+    put_back(sender, batch, NULL);
+    return FALSE;
   }
   accumulator_count_sent(sender->accumulator, batch);
+  return TRUE;
 }
 
-static void pump_lane(Sender *sender, Lane *lane, Pump *pump) {
-  LaneHead head;
-  accumulator_peek(sender->accumulator, lane, pump->now_us, &head);
-  if (head.empty || lane->in_flight != NULL)
-    return;
+/* Send a lane's first batch, which is due, if that is possible. Returns whether to go on with the lane.
+ *
+ * @ret_fatal: set to why it never will be; untouched otherwise; owned by the caller */
+static gboolean pump_due(Sender *sender, Lane *lane, Pump *pump, Failure **ret_fatal) {
   g_autoptr(Failure) failure = NULL;
   const Failure *why = NULL;
   gboolean fatal = FALSE;
   gint64 retry_us = G_MAXINT64;
-  if (pump->now_us < head.deadline_us) {
-    pump_look_again(pump, head.deadline_us);
-    gint64 due_us = MAX(head.due ? 0 : head.due_us, head.not_before_us);
-    if (pump->now_us < due_us) {
-      pump_look_again(pump, due_us);
-      return;
-    }
-    Link *link = lane_link(sender, lane, pump, &failure, &fatal);
-    if (link != NULL && link_can_send(link, pump->now_us, &retry_us, &why)) {
-      pump_send(sender, lane, link, pump);
-      return;
-    }
-    pump_look_again(pump, retry_us);
-    if (failure != NULL || why != NULL)
-      accumulator_set_trouble(sender->accumulator, failure_copy(failure != NULL ? failure : why));
-    if (!fatal)
-      return;
+  IdentityState identity = lane_identity(sender, lane, pump, &why);
+  if (identity == IDENTITY_REFUSED) {
+    *ret_fatal = failure_copy(why);
+    return TRUE;
   }
-  Batch *batch = accumulator_take(sender->accumulator, lane);
+  Link *link = lane_link(sender, lane, pump, &failure, &fatal);
+  if (link != NULL && link_can_send(link, pump->now_us, &retry_us, &why) && identity == IDENTITY_KNOWN)
+    return pump_send(sender, lane, link, pump);
+  pump_look_again(pump, retry_us);
+  if (failure != NULL || why != NULL)
+    accumulator_set_trouble(sender->accumulator, failure_copy(failure != NULL ? failure : why));
   if (fatal)
-    report_failed(sender, batch, g_steal_pointer(&failure), OUTCOME_NOT_WRITTEN);
-  else
-    report_expired(sender, batch);
+    *ret_fatal = g_steal_pointer(&failure);
+  return fatal;
+}
+
+/* Whether a lane may send more now. */
+static gboolean lane_is_open(Sender *sender, Lane *lane) {
+  guint in_flight = lane->in_flight.length;
+  gboolean must_drain = lane->draining || lane->sequence.reset != SEQUENCE_GOES_ON;
+  if (must_drain && in_flight > 0)
+    return FALSE;
+  lane->draining = FALSE;
+  if (lane->sequence.reset != SEQUENCE_GOES_ON)
+    lane_restart(sender, lane);
+  return in_flight < (is_idempotent(sender) ? LANE_IN_FLIGHT_MAX : 1);
+}
+
+/* Do what is to be done with a lane's first batch. Returns whether to go on with the next. */
+static gboolean pump_head(Sender *sender, Lane *lane, Pump *pump) {
+  LaneHead head;
+  if (!lane_is_open(sender, lane))
+    return FALSE;
+  accumulator_peek(sender->accumulator, lane, pump->now_us, &head);
+  if (head.empty)
+    return FALSE;
+  if (head.written) {
+    if (lane->in_flight.length > 0)
+      return FALSE; /* one before it */
+    finish_written(sender, accumulator_take(sender->accumulator, lane));
+    return TRUE;
+  }
+  if (pump->now_us >= head.deadline_us) {
+    Batch *batch = accumulator_take(sender->accumulator, lane);
+    Failure *why = report_why_expired(sender->accumulator, batch, sender->options->timeout_ms);
+    finish_failed(sender, batch, why, OUTCOME_NOT_WRITTEN);
+    return TRUE;
+  }
+  pump_look_again(pump, head.deadline_us);
+  gint64 due_us = MAX(head.due ? 0 : head.due_us, head.not_before_us);
+  if (pump->now_us < due_us) {
+    pump_look_again(pump, due_us);
+    return FALSE;
+  }
+  Failure *fatal = NULL;
+  gboolean go_on = pump_due(sender, lane, pump, &fatal);
+  if (fatal != NULL)
+    finish_failed(sender, accumulator_take(sender->accumulator, lane), fatal, OUTCOME_NOT_WRITTEN);
+  return go_on;
+}
+
+static void pump_lane(Sender *sender, Lane *lane, Pump *pump) {
+  for (guint i = 0; i < PUMP_BATCHES_MAX; i++)
+    if (!pump_head(sender, lane, pump))
+      return;
+  sender_wake(sender); /* the others first */
 }
 
 static gboolean sender_on_timer(gpointer data) {
@@ -309,6 +454,8 @@ static void sender_pump(Sender *sender) {
 static void sender_close_run(gpointer data) {
   Sender *sender = data;
   sender->closed = TRUE;
+  if (sender->identity != NULL)
+    identity_stop(sender->identity);
   if (sender->timer != NULL) {
     g_source_destroy(sender->timer);
     g_clear_pointer(&sender->timer, g_source_unref);
@@ -321,9 +468,12 @@ static void sender_close_run(gpointer data) {
     for (accumulator_peek(sender->accumulator, lane, 0, &head); !head.empty;
          accumulator_peek(sender->accumulator, lane, 0, &head)) {
       Batch *batch = accumulator_take(sender->accumulator, lane);
-      report_failed(sender, batch,
-                    failure_new(FAILURE(CANCELLED), "the producer was closed before the record could be sent"),
-                    OUTCOME_NOT_WRITTEN);
+      if (batch->written)
+        report_written(sender->accumulator, batch);
+      else
+        report_failed(sender->accumulator, batch,
+                      failure_new(FAILURE(CANCELLED), "the producer was closed before the record could be sent"),
+                      OUTCOME_NOT_WRITTEN);
     }
   }
 }
@@ -343,5 +493,6 @@ void sender_free(Sender *sender) {
   /* A wake-up may still be in the mailbox: behind it there is none. */
   loop_call_and_wait(client_loop(sender->client), nothing, NULL);
   g_hash_table_unref(sender->links);
+  identity_free(sender->identity);
   g_free(sender);
 }

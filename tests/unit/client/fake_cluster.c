@@ -9,6 +9,7 @@
 static void batch_array_free(gpointer data) {
   FakePartition *partition = data;
   g_array_unref(partition->batches);
+  log_producers_free(partition->producers);
 }
 
 static void topic_free(gpointer data) {
@@ -188,8 +189,10 @@ static FakeTopic *add_topic(FakeCluster *cluster, const char *name, guint count)
   topic->partitions = g_array_new(FALSE, TRUE, sizeof(FakePartition));
   g_array_set_clear_func(topic->partitions, batch_array_free);
   for (guint i = 0; i < count; i++) {
-    FakePartition partition = {
-        .leader_id = 1 + (gint32)(i % cluster->brokers->len), .leader_epoch = 1, .batches = log_batch_array_new()};
+    FakePartition partition = {.leader_id = 1 + (gint32)(i % cluster->brokers->len),
+                               .leader_epoch = 1,
+                               .batches = log_batch_array_new(),
+                               .producers = log_producers_new()};
     g_array_append_val(topic->partitions, partition);
   }
   g_ptr_array_add(cluster->topics, topic);
@@ -286,8 +289,8 @@ static void start_broker(FakeBroker *broker) {
   rpc_server_add_service(broker->server, &milena__v1__metadata_service__descriptor, FAKE_METADATA_HANDLERS, loop,
                          broker);
   rpc_server_add_service(broker->server, &milena__v1__admin_service__descriptor, FAKE_ADMIN_HANDLERS, loop, broker);
-  rpc_server_add_service(broker->server, &milena__v1__producer_service__descriptor, FAKE_PRODUCER_HANDLERS, loop,
-                         broker);
+  rpc_server_add_service(broker->server, &milena__v1__producer_service__descriptor,
+                         broker->cluster->old ? FAKE_OLD_PRODUCER_HANDLERS : FAKE_PRODUCER_HANDLERS, loop, broker);
   rpc_server_add_service(broker->server, &milena__v1__consumer_service__descriptor, FAKE_CONSUMER_HANDLERS, loop,
                          broker);
   g_autofree char *listen = g_strdup_printf("127.0.0.1:%u", broker->port);
@@ -348,6 +351,7 @@ void fake_cluster_free(FakeCluster *cluster) {
   g_ptr_array_unref(cluster->watches);
   g_ptr_array_unref(cluster->held);
   g_ptr_array_unref(cluster->pending);
+  g_clear_pointer(&cluster->chaos, g_rand_free);
   g_free(cluster);
 }
 
@@ -471,6 +475,85 @@ static void run_fault(gpointer data) {
 void fake_cluster_fault(FakeCluster *cluster, FaultKind kind, FailureReason reason, guint count) {
   Order order = {.cluster = cluster, .fault = kind, .reason = reason, .number = count};
   loop_call_and_wait(cluster->loop, run_fault, &order);
+}
+
+static void run_chaos(gpointer data) {
+  Order *order = data;
+  g_clear_pointer(&order->cluster->chaos, g_rand_free);
+  order->cluster->chaos_percent = order->number;
+  if (order->number > 0)
+    order->cluster->chaos = g_rand_new_with_seed((guint32)order->value);
+}
+
+void fake_cluster_chaos(FakeCluster *cluster, guint32 seed, guint percent) {
+  Order order = {.cluster = cluster, .value = seed, .number = percent};
+  loop_call_and_wait(cluster->loop, run_chaos, &order);
+}
+
+static FakePartition *order_partition(const Order *order) {
+  return FAKE_PARTITION(fake_find_topic(order->cluster, order->name), order->number);
+}
+
+static void run_forget(gpointer data) {
+  log_producers_expire(order_partition(data)->producers, G_MAXINT64, NULL);
+}
+
+void fake_cluster_forget_producers(FakeCluster *cluster, const char *name, guint partition) {
+  Order order = {.cluster = cluster, .name = name, .number = partition};
+  loop_call_and_wait(cluster->loop, run_forget, &order);
+}
+
+/* The other process writes an empty-handed batch: the table alone sees it. */
+static void run_fence(gpointer data) {
+  FakePartition *partition = order_partition(data);
+  for (guint i = 0; i < partition->batches->len; i++) {
+    LogBatch batch;
+    log_batch_share(LOG_BATCH_AT(partition->batches, i), &batch);
+    const LogProducer *known = log_producers_find(partition->producers, batch.producer_id);
+    batch.producer_epoch = known ? known->epoch + 100 : 100;
+    log_producers_add(partition->producers, &batch);
+    log_batch_clear(&batch);
+  }
+}
+
+void fake_cluster_fence_producers(FakeCluster *cluster, const char *name, guint partition) {
+  Order order = {.cluster = cluster, .name = name, .number = partition};
+  loop_call_and_wait(cluster->loop, run_fence, &order);
+}
+
+static void run_cut(gpointer data) {
+  Order *order = data;
+  FakePartition *partition = order_partition(order);
+  guint keep = 0;
+  while (keep < partition->batches->len && LOG_BATCH_AT(partition->batches, keep)->base_offset < order->value)
+    keep++;
+  g_array_set_size(partition->batches, keep);
+  partition->log_end = keep > 0 ? log_batch_next_offset(LOG_BATCH_AT(partition->batches, keep - 1)) : 0;
+  log_producers_truncate(partition->producers, partition->log_end, NULL);
+}
+
+void fake_cluster_cut(FakeCluster *cluster, const char *name, guint partition, gint64 offset) {
+  Order order = {.cluster = cluster, .name = name, .number = partition, .value = offset};
+  loop_call_and_wait(cluster->loop, run_cut, &order);
+}
+
+static void run_refuse_ids(gpointer data) {
+  Order *order = data;
+  order->cluster->id_reason = order->reason;
+  order->cluster->id_failures = order->number;
+}
+
+void fake_cluster_refuse_ids(FakeCluster *cluster, FailureReason reason, guint count) {
+  Order order = {.cluster = cluster, .reason = reason, .number = count};
+  loop_call_and_wait(cluster->loop, run_refuse_ids, &order);
+}
+
+void fake_cluster_make_old(FakeCluster *cluster) {
+  cluster->old = TRUE; /* read on this thread alone */
+  for (guint i = 1; i <= cluster->brokers->len; i++) {
+    fake_cluster_stop_broker(cluster, (gint32)i);
+    fake_cluster_start_broker(cluster, (gint32)i);
+  }
 }
 
 static void run_hold(gpointer data) {

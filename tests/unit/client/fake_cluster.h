@@ -47,6 +47,19 @@ typedef enum {
 } FaultKind;
 /* The next @count produced items of any partition meet this. */
 void fake_cluster_fault(FakeCluster *cluster, FaultKind kind, FailureReason reason, guint count);
+/* From now on each produced item meets a fault by chance: in @percent of the cases its answer is dropped, it is
+ * refused, or the stream breaks, before or after the write. 0: no more. */
+void fake_cluster_chaos(FakeCluster *cluster, guint32 seed, guint percent);
+/* Forget all producers of the partition, as after a long time. */
+void fake_cluster_forget_producers(FakeCluster *cluster, const char *name, guint partition);
+/* Another process goes on with the ids of all producers that wrote to the partition. */
+void fake_cluster_fence_producers(FakeCluster *cluster, const char *name, guint partition);
+/* Lose what the partition has from @offset on, as an unclean election does. */
+void fake_cluster_cut(FakeCluster *cluster, const char *name, guint partition, gint64 offset);
+/* The next @count calls of InitProducer fail. */
+void fake_cluster_refuse_ids(FakeCluster *cluster, FailureReason reason, guint count);
+/* Brokers of an earlier version, without InitProducer: restarts them. */
+void fake_cluster_make_old(FakeCluster *cluster);
 /* Keep back the answers (and the writes) of all produced items until it is released. */
 void fake_cluster_hold(FakeCluster *cluster, gboolean hold);
 
@@ -57,6 +70,8 @@ typedef struct {
   guint64 records; /* written */
   guint64 fetches; /* calls */
   guint watches;   /* streams that were opened */
+  guint ids;       /* calls of InitProducer that were answered */
+  guint duplicates;
 } FakeCounters;
 FakeCounters fake_cluster_counters(FakeCluster *cluster);
 gint64 fake_cluster_log_end(FakeCluster *cluster, const char *name, guint partition);

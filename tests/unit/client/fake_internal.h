@@ -6,6 +6,7 @@
 #include "milena/v1/metadata_service.pb-c.h"
 #include "milena/v1/producer_service.pb-c.h"
 #include "services/rpc/server.h"
+#include "storage/log/producers.h"
 #include "storage/log/records.h"
 #include "tests/unit/client/fake_cluster.h"
 
@@ -16,6 +17,7 @@ typedef struct {
   gint32 leader_epoch;
   gint64 log_start, log_end;
   GArray *batches; /* of LogBatch */
+  LogProducers *producers;
   guint held;
 } FakePartition;
 
@@ -42,7 +44,13 @@ struct FakeCluster {
   FaultKind fault;
   FailureReason fault_reason;
   guint fault_count;
+  GRand *chaos; /* NULL: none */
+  guint chaos_percent;
   gboolean hold;
+  gboolean old;            /* InitProducer is not known */
+  FailureReason id_reason; /* InitProducer fails with it */
+  guint id_failures;       /* so often */
+  gint64 next_producer_id;
   FakeCounters counters;
   GPtrArray *watches; /* of RpcCall */
   GPtrArray *held;    /* of HeldItem */
@@ -65,6 +73,7 @@ void fake_release_held(FakeCluster *cluster);
 extern const RpcMethodHandler FAKE_METADATA_HANDLERS[];
 extern const RpcMethodHandler FAKE_ADMIN_HANDLERS[];
 extern const RpcMethodHandler FAKE_PRODUCER_HANDLERS[];
+extern const RpcMethodHandler FAKE_OLD_PRODUCER_HANDLERS[];
 extern const RpcMethodHandler FAKE_CONSUMER_HANDLERS[];
 
 G_END_DECLS

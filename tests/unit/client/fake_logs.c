@@ -17,38 +17,67 @@ static void held_free(HeldItem *held) {
   g_free(held);
 }
 
-/* Append a batch, checked as a broker would. */
+/* What a leader remembers of the batch's producer. Returns FALSE when it is not to be appended: it was before, or must
+ * not be. */
+static gboolean check_producer(FakePartition *partition, const LogBatch *batch, gint64 *ret_before,
+                               Failure **ret_failure) {
+  if (batch->producer_id == 0)
+    return TRUE;
+  LogProducerBatch before;
+  guint32 expected;
+  LogProducerVerdict verdict = log_producers_check(partition->producers, batch, &before, &expected);
+  if (verdict == LOG_PRODUCER_DUPLICATE)
+    *ret_before = before.base_offset;
+  else if (verdict != LOG_PRODUCER_NEXT)
+    *ret_failure = log_producers_refusal(verdict, batch, expected);
+  return verdict == LOG_PRODUCER_NEXT;
+}
+
+/* Append a batch, checked as a broker would.
+ *
+ * @ret_base: its first offset
+ * @ret_duplicate: it was written before */
 static Failure *append(FakeBroker *broker, FakeTopic *topic, FakePartition *partition,
-                       const Milena__V1__PartitionBatch *part, RpcMessage *message) {
+                       const Milena__V1__PartitionBatch *part, RpcMessage *message, gint64 *ret_base,
+                       gboolean *ret_duplicate) {
   g_autoptr(GBytes) records = rpc_message_share(message, &part->batch->records);
   LogBatch batch = LOG_BATCH_INIT;
   Failure *failure = log_batch_from_proto(part->batch, records, &batch);
-  if (!failure)
+  if (!failure && batch.producer_id == 0)
     failure = log_batch_check(&batch, topic->max_message_bytes);
+  if (!failure && log_batch_crc(&batch) != batch.crc32c)
+    failure = failure_new(FAILURE(CORRUPT_BATCH), "the batch's CRC does not fit");
   if (!failure)
     failure = log_records_check(&batch);
-  if (failure) {
+  *ret_base = -1;
+  if (failure || !check_producer(partition, &batch, ret_base, &failure)) {
     log_batch_clear(&batch);
+    *ret_duplicate = *ret_base >= 0;
+    broker->cluster->counters.duplicates += *ret_duplicate;
     return failure;
   }
-  batch.base_offset = partition->log_end;
+  *ret_base = batch.base_offset = partition->log_end;
   batch.leader_epoch = partition->leader_epoch;
   batch.append_timestamp_ms = 1000000;
   partition->log_end = log_batch_next_offset(&batch);
   broker->cluster->counters.records += batch.record_count;
   g_array_append_val(partition->batches, batch);
+  if (batch.producer_id != 0)
+    log_producers_add(partition->producers, &batch);
   return NULL;
 }
 
-/* @log_end: behind the batch, when it was written */
-static void answer(RpcCall *call, const Milena__V1__ProduceStreamItem *item, gint64 log_end, Failure *failure) {
+/* @failure: taken */
+static void answer(RpcCall *call, const Milena__V1__ProduceStreamItem *item, gint64 base_offset, gboolean duplicate,
+                   Failure *failure) {
   Milena__V1__ProduceResult result = MILENA__V1__PRODUCE_RESULT__INIT;
   Milena__V1__ProduceResult *results[] = {&result};
   Google__Protobuf__Timestamp time = GOOGLE__PROTOBUF__TIMESTAMP__INIT;
   time.seconds = 1000;
   result.topic = item->batches[0]->topic;
   result.partition = item->batches[0]->partition;
-  result.base_offset = failure ? -1 : log_end - item->batches[0]->batch->header->record_count;
+  result.base_offset = failure ? -1 : base_offset;
+  result.duplicate = !failure && duplicate;
   result.append_time = &time;
   result.replicas = 1;
   result.synced_replicas = 1;
@@ -66,9 +95,32 @@ static void answer(RpcCall *call, const Milena__V1__ProduceStreamItem *item, gin
   failure_free(failure);
 }
 
+static FaultKind chaos_fault(FakeCluster *cluster) {
+  static const struct {
+    FaultKind kind;
+    FailureReason reason;
+  } FAULTS[] = {
+      {FAULT_REFUSE, FAILURE(OVERLOADED)},
+      {FAULT_REFUSE, FAILURE(NOT_ENOUGH_REPLICAS)},
+      {FAULT_WRITE_AND_REFUSE, FAILURE(UNKNOWN_OUTCOME)},
+      {FAULT_REFUSE, FAILURE(UNKNOWN_OUTCOME)},
+      {FAULT_WRITE_AND_BREAK, FAILURE(UNSPECIFIED)},
+      {FAULT_BREAK, FAILURE(UNSPECIFIED)},
+      {FAULT_DRAIN, FAILURE(UNSPECIFIED)},
+      {FAULT_SILENCE, FAILURE(UNSPECIFIED)},
+  };
+  if (!cluster->chaos || g_rand_int_range(cluster->chaos, 0, 100) >= (gint32)cluster->chaos_percent)
+    return FAULT_NONE;
+  /* Silence takes as long as the client's patience: rarely. */
+  gint32 count = g_rand_int_range(cluster->chaos, 0, 20) == 0 ? G_N_ELEMENTS(FAULTS) : G_N_ELEMENTS(FAULTS) - 1;
+  gint32 which = g_rand_int_range(cluster->chaos, 0, count);
+  cluster->fault_reason = FAULTS[which].reason;
+  return FAULTS[which].kind;
+}
+
 static FaultKind take_fault(FakeCluster *cluster) {
   if (cluster->fault_count == 0)
-    return FAULT_NONE;
+    return chaos_fault(cluster);
   cluster->fault_count--;
   return cluster->fault;
 }
@@ -96,20 +148,23 @@ static void process(FakeBroker *broker, RpcCall *call, RpcMessage *message) {
   } else if (fault == FAULT_DRAIN) {
     drain_stream(call);
   } else if (fault == FAULT_REFUSE) {
-    answer(call, item, 0, failure_new(cluster->fault_reason, "refused, as ordered"));
+    answer(call, item, -1, FALSE, failure_new(cluster->fault_reason, "refused, as ordered"));
   } else if (fault != FAULT_SILENCE) {
     FakeTopic *topic;
     Failure *failure = NULL;
     FakePartition *partition =
         fake_find_partition(broker, item->batches[0]->topic, item->batches[0]->partition, &topic, &failure);
+    gint64 base_offset = -1;
+    gboolean duplicate = FALSE;
     if (partition)
-      failure = append(broker, topic, partition, item->batches[0], message);
+      failure = append(broker, topic, partition, item->batches[0], message, &base_offset, &duplicate);
     if (fault == FAULT_WRITE_AND_BREAK)
       break_stream(call);
-    else if (fault == FAULT_WRITE_AND_REFUSE)
-      answer(call, item, partition ? partition->log_end : 0, failure_new(cluster->fault_reason, "refused, as ordered"));
+    else if (fault == FAULT_WRITE_AND_REFUSE && !failure)
+      answer(call, item, -1, FALSE, failure_new(cluster->fault_reason, "refused, as ordered"));
     else
-      answer(call, item, partition ? partition->log_end : 0, failure);
+      answer(call, item, base_offset, duplicate, g_steal_pointer(&failure));
+    failure_free(failure);
     fake_serve_pending(cluster);
   }
 }
@@ -176,7 +231,25 @@ static void on_produce_stream(RpcCall *call, gpointer user_data) {
   rpc_call_read(call);
 }
 
-const RpcMethodHandler FAKE_PRODUCER_HANDLERS[] = {{.name = "ProduceStream", .stream = on_produce_stream}, {NULL}};
+static void on_init_producer(RpcCall *call, RpcMessage *message, gpointer user_data) {
+  FakeCluster *cluster = ((FakeBroker *)user_data)->cluster;
+  const Milena__V1__InitProducerRequest *request = rpc_message_body(message);
+  if (cluster->id_failures > 0) {
+    cluster->id_failures--;
+    rpc_call_finish(call, failure_new(cluster->id_reason, "no ids, as ordered"));
+    return;
+  }
+  cluster->counters.ids++;
+  Milena__V1__InitProducerResponse response = MILENA__V1__INIT_PRODUCER_RESPONSE__INIT;
+  response.producer_id = request->producer_id > 0 ? request->producer_id : ++cluster->next_producer_id;
+  response.producer_epoch = request->producer_id > 0 ? request->producer_epoch + 1 : 0;
+  rpc_call_reply(call, &response.base, NULL, 0);
+}
+
+const RpcMethodHandler FAKE_PRODUCER_HANDLERS[] = {{.name = "ProduceStream", .stream = on_produce_stream},
+                                                   {.name = "InitProducer", .unary = on_init_producer},
+                                                   {NULL}};
+const RpcMethodHandler FAKE_OLD_PRODUCER_HANDLERS[] = {{.name = "ProduceStream", .stream = on_produce_stream}, {NULL}};
 
 /* ---- consuming ---- */
 

@@ -159,7 +159,8 @@ typedef struct {
   /* A batch is closed when its serialised records reach this, 1 KiB to 64 MiB; the topic's max_message_bytes bounds it
    * too. A record that is larger goes alone. */
   uint32_t batch_bytes;
-  /* Batches that may be unanswered at one broker, 1 or more. Of one partition only one is: that keeps their order. */
+  /* Batches that may be unanswered at one broker, 1 or more. Of one partition up to 5 are, or 1 when not idempotent:
+   * that keeps their order. */
   uint32_t in_flight_max;
   /* Bound of what waits and is unanswered, in bytes: then a send waits, see milena_producer_send. */
   uint64_t buffer_bytes;
@@ -169,13 +170,17 @@ typedef struct {
   int32_t timeout_ms;
   /* How long one try may stay unanswered; then its outcome is unknown. */
   int32_t request_timeout_ms;
-  /* Retry too when it is not known whether the batch was written: at least once, perhaps twice. Otherwise only what
-   * certainly was not written is retried, and an unknown outcome is reported as such. */
+  /* Batches are numbered, so that brokers write each once, however often it is sent: whatever happens is retried until
+   * timeout_ms, and no record is doubled. Has no effect with acks none. Brokers that are too old for it are an error
+   * (UNSUPPORTED). */
+  bool idempotent;
+  /* Without `idempotent`: retry too when it is not known whether the batch was written: at least once, perhaps twice.
+   * Otherwise only what certainly was not written is retried, and an unknown outcome is reported as such. */
   bool retry_unknown;
 } MilenaProducerOptions;
 
 /* Fill in the defaults: acks all, no compression, sticky, linger 5 ms, batches of 512 KiB, 16 in flight, 64 MiB of
- * buffer, block 60 s, timeout 120 s, request timeout 15 s, retry_unknown off. */
+ * buffer, block 60 s, timeout 120 s, request timeout 15 s, idempotent off, retry_unknown off. */
 void milena_producer_options_init(MilenaProducerOptions *options);
 
 /* What became of a record. All borrowed for the callback. */
