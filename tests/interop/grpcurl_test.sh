@@ -97,3 +97,204 @@ check "groups are refused by name until they land" refuses UNSUPPORTED \
   call -d '{"init":{"group":"g"}}' $BROKER milena.v1.ConsumerService/Subscribe
 check "the topic is deleted" says '"id"' call -d '{"name":"orders"}' $BROKER milena.v1.AdminService/DeleteTopic
 check "and gone" refuses UNKNOWN_TOPIC call -d '{"name":"orders"}' $BROKER milena.v1.AdminService/GetTopic
+
+# ---- Every unary method, with every option of its request. What a script would do, and what it is told when it errs.
+
+# tells TEXT... -- COMMAND...: the command works, and its output has each TEXT.
+tells() {
+  local texts=() text
+  while [ "$1" != -- ]; do texts+=("$1"); shift; done
+  shift
+  "$@" >"$WORK/said" 2>&1 || { cat "$WORK/said"; return 1; }
+  for text in "${texts[@]}"; do
+    grep -qF -- "$text" "$WORK/said" || { echo "no '$text' in:"; cat "$WORK/said"; return 1; }
+  done
+}
+
+admin() { call -d "$2" "$BROKER" "milena.v1.AdminService/$1"; }
+metadata() { call -d "$1" "$BROKER" milena.v1.MetadataService/GetMetadata; }
+produce() { call -d "$1" "$BROKER" milena.v1.ProducerService/Produce; }
+fetch() { call -d "$1" "$BROKER" milena.v1.ConsumerService/Fetch; }
+offsets() { call -d "$1" "$BROKER" milena.v1.ConsumerService/ListOffsets; }
+# The first value of a field of the JSON that comes in.
+field() { sed -n "s/^ *\"$1\": \"\?\([^\",]*\)\"\?,\?$/\1/p" | head -1; }
+NO_ID=00000000-0000-0000-0000-000000000000
+
+check "CreateTopic: validate_only shows the topic" tells '"partition": 3' '"name": "draft"' -- \
+  admin CreateTopic '{"name":"draft","partitions":4,"validate_only":true}'
+check "CreateTopic: and creates nothing" refuses UNKNOWN_TOPIC admin GetTopic '{"name":"draft"}'
+check "CreateTopic: validate_only refuses what would be refused" refuses INVALID_FIELD \
+  admin CreateTopic '{"name":"draft","partitions":1000000,"validate_only":true}'
+check "CreateTopic: the configuration is kept, and its defaults are filled in" \
+  tells '"flush": "FLUSH_INTERVAL"' '"flushInterval": "0.250s"' '"maxMessageBytes": 4096' '"minInsyncReplicas": 1' -- \
+  admin CreateTopic '{"name":"every","request_id":"first","replication_factor":1,
+    "config":{"flush":"FLUSH_INTERVAL","flush_interval":"0.25s","max_message_bytes":4096}}'
+EVERY=$(admin GetTopic '{"name":"every"}' | field id)
+check "CreateTopic: a retry with the same request_id is the first try" says "\"id\": \"$EVERY\"" \
+  admin CreateTopic '{"name":"every","request_id":"first","replication_factor":1,
+    "config":{"flush":"FLUSH_INTERVAL","flush_interval":"0.25s","max_message_bytes":4096}}'
+check "CreateTopic: another request with the same request_id is refused" refuses TOPIC_EXISTS \
+  admin CreateTopic '{"name":"every","request_id":"first","partitions":2}'
+check "CreateTopic: nor does another request_id make it twice" refuses TOPIC_EXISTS \
+  admin CreateTopic '{"name":"every","request_id":"second"}'
+
+check "GetTopic: by id" says '"name": "every"' admin GetTopic "{\"id\":\"$EVERY\"}"
+check "GetTopic: by name and id" says '"name": "every"' admin GetTopic "{\"name\":\"every\",\"id\":\"$EVERY\"}"
+check "GetTopic: by the id of none" refuses UNKNOWN_TOPIC admin GetTopic "{\"id\":\"$NO_ID\"}"
+check "GetTopic: by a name of another id" refuses TOPIC_ID_MISMATCH \
+  admin GetTopic "{\"name\":\"every\",\"id\":\"$NO_ID\"}"
+check "GetTopic: by nothing" refuses 'name or id is needed' admin GetTopic '{}'
+
+# Walks all pages of one item: pages METHOD FIELD...; prints that field of each.
+pages() {
+  local token='' turns=0
+  while [ $((turns += 1)) -lt 20 ]; do
+    admin "$1" "{\"page_size\":1,\"page_token\":\"$token\"}" >"$WORK/page" || return 1
+    field "$2" <"$WORK/page"
+    token=$(field nextPageToken <"$WORK/page")
+    [ -n "$token" ] || return 0
+  done
+  echo "the pages do not end"
+}
+topic_pages() { [ "$(pages ListTopics name | xargs)" = "apart every other" ] || { pages ListTopics name; return 1; }; }
+broker_pages() { [ "$(pages ListBrokers id | xargs)" = "1 2 3" ] || { pages ListBrokers id; return 1; }; }
+admin CreateTopic '{"name":"other","partitions":3}' >/dev/null
+admin CreateTopic '{"name":"apart"}' >/dev/null
+check "ListTopics: pages of one, in the order of their names" topic_pages
+check "ListTopics: a token from elsewhere" refuses STALE_PAGE_TOKEN admin ListTopics '{"page_token":"broker:2"}'
+check "ListTopics: a page that is too large" refuses INVALID_FIELD admin ListTopics '{"page_size":1001}'
+check "ListBrokers: pages of one, in the order of their ids" broker_pages
+check "ListBrokers: a token from elsewhere" refuses STALE_PAGE_TOKEN admin ListBrokers '{"page_token":"x"}'
+check "GetBroker: one" tells '"id": 2' "$((BASE_PORT + 1))" '"fenced": false' -- admin GetBroker '{"id":2}'
+check "GetBroker: none" refuses UNKNOWN_BROKER admin GetBroker '{"id":77}'
+
+check "UpdateTopic: validate_only shows the change" says '"maxMessageBytes": 8192' admin UpdateTopic \
+  '{"name":"every","config":{"max_message_bytes":8192},"update_mask":{"paths":["max_message_bytes"]},"validate_only":true}'
+check "UpdateTopic: and changes nothing" says '"maxMessageBytes": 4096' admin GetTopic '{"name":"every"}'
+check "UpdateTopic: of this id only" refuses TOPIC_ID_MISMATCH admin UpdateTopic \
+  "{\"name\":\"every\",\"id\":\"$NO_ID\",\"config\":{\"flush\":\"FLUSH_OS\"},\"update_mask\":{\"paths\":[\"flush\"]}}"
+check "UpdateTopic: what the mask does not name stays, what is missing goes back to its default" \
+  tells '"flush": "FLUSH_ALWAYS"' '"maxMessageBytes": 4096' -- admin UpdateTopic \
+  "{\"name\":\"every\",\"id\":\"$EVERY\",\"config\":{\"max_message_bytes\":9999},\"update_mask\":{\"paths\":[\"flush\",\"flush_interval\"]}}"
+check "UpdateTopic: without a mask" refuses 'name fields in update_mask' admin UpdateTopic \
+  '{"name":"every","config":{"flush":"FLUSH_OS"}}'
+check "UpdateTopic: a field that there is not" refuses INVALID_FIELD admin UpdateTopic \
+  '{"name":"every","update_mask":{"paths":["retention"]}}'
+check "UpdateTopic: a value that can't be" refuses INVALID_FIELD admin UpdateTopic \
+  '{"name":"every","config":{"max_message_bytes":5},"update_mask":{"paths":["max_message_bytes"]}}'
+
+check "AddPartitions: validate_only shows them" tells '"partition": 4' warning -- \
+  admin AddPartitions '{"name":"other","total_partitions":5,"validate_only":true}'
+check "AddPartitions: of this id only" refuses TOPIC_ID_MISMATCH \
+  admin AddPartitions "{\"name\":\"other\",\"id\":\"$NO_ID\",\"total_partitions\":5}"
+check "AddPartitions: never fewer" refuses INVALID_FIELD admin AddPartitions '{"name":"other","total_partitions":3}'
+
+check "GetMetadata: one topic of three" tells '"name": "every"' '"activeControllerId": 1' clusterId coordinators -- \
+  metadata '{"topics":["every"]}'
+lacks() { ! grep -F -- "$1" "$WORK/said"; }
+check "GetMetadata: and not the others" lacks '"name": "other"'
+check "GetMetadata: a topic that there is not" refuses UNKNOWN_TOPIC metadata '{"topics":["every","nowhere"]}'
+
+check "Produce: acks none has no offset" tells '"baseOffset": "-1"' '"status": null' -- \
+  produce '{"topic":"every","acks":"ACKS_NONE","records":[{"value_text":"zero"}]}'
+check "Produce: acks leader, with a key in bytes, headers and a time, is on disk" \
+  tells '"baseOffset": "1"' '"syncedReplicas": 1' '"leaderId"' -- \
+  produce '{"topic":"every","acks":"ACKS_LEADER","timeout":"5s","records":[{"key":"/wA=","value":"AQI=",
+    "headers":[{"key":"trace","value_text":"t1"},{"key":"none"}],"timestamp":"2020-01-02T03:04:05.678Z"}]}'
+check "Fetch: RECORDS gives it back byte for byte" \
+  tells '"key": "/wA="' '"value": "AQI="' '"key": "trace"' '"value": "dDE="' '"2020-01-02T03:04:05.678Z"' -- \
+  fetch '{"partitions":[{"topic":"every","offset":1}],"format":"FORMAT_RECORDS"}'
+check "Fetch: TEXT gives text, and bytes where there is none" tells '"key": "/wA="' '"valueText": "t1"' -- \
+  fetch '{"partitions":[{"topic":"every","offset":1}],"format":"FORMAT_TEXT"}'
+check "Produce: a tombstone" says '"baseOffset": "2"' produce '{"topic":"every","records":[{"key_text":"k"}]}'
+# Two records, "one" and "two", encoded and with its CRC-32C by the documentation in record.proto.
+BATCH='"header":{"format":1,"compression":"COMPRESSION_NONE","record_count":2,"base_timestamp_ms":1700000000000,
+  "max_timestamp_ms":1700000000000,"uncompressed_bytes":14,"crc32c":2726066015},"records":"CgUSA29uZQoFEgN0d28="'
+check "Produce: an encoded batch and records in one call" tells '"batchIndex": 0' '"baseOffset": "3"' '"topic": "apart"' -- \
+  produce "{\"topic\":\"apart\",\"records\":[{\"value_text\":\"beside\"}],
+    \"batches\":[{\"topic\":\"every\",\"topic_id\":\"$EVERY\",\"partition\":0,\"batch\":{$BATCH}}]}"
+check "Fetch: BATCHES gives the batch as it came" tells '"crc32c": 2726066015' '"records": "CgUSA29uZQoFEgN0d28="' \
+  '"baseOffset": "3"' -- fetch '{"partitions":[{"topic":"every","offset":3}],"format":"FORMAT_BATCHES"}'
+check "Produce: a batch that was changed on its way" says CORRUPT_BATCH \
+  produce "{\"batches\":[{\"topic\":\"every\",\"batch\":{${BATCH/0d28=/0d24=}}}]}"
+check "Produce: to this id only" refuses TOPIC_ID_MISMATCH \
+  produce "{\"topic\":\"every\",\"topic_id\":\"$NO_ID\",\"records\":[{\"value_text\":\"x\"}]}"
+check "Produce: a partition that there is not" refuses UNKNOWN_PARTITION \
+  produce '{"topic":"other","records":[{"value_text":"x","partition":3}]}'
+check "Produce: a record over max_message_bytes" refuses RECORD_TOO_LARGE \
+  produce "{\"topic\":\"every\",\"records\":[{\"value_text\":\"$(printf '%05000d' 0)\"}]}"
+check "Produce: nothing" refuses 'nothing to write' produce '{"topic":"every"}'
+
+# The partitions of "other" are led by one broker each: this broker leads one of them.
+led_elsewhere() { metadata '{"topics":["other"]}' | grep -A1 '"partition":' | paste - - - | grep -v '"leaderId": 1,' |
+  sed -n 's/.*"partition": \([0-9]*\).*/\1/p' | head -1; }
+ELSEWHERE=$(led_elsewhere)
+check "Produce: no_proxy is refused, with the leader" tells NOT_LEADER '"leaderAddress": "' -- \
+  produce "{\"topic\":\"other\",\"no_proxy\":true,\"records\":[{\"value_text\":\"x\",\"partition\":$ELSEWHERE}]}"
+check "Produce: forwarded without it" tells '"baseOffset": "0"' '"status": null' -- \
+  produce "{\"topic\":\"other\",\"records\":[{\"value_text\":\"x\",\"partition\":$ELSEWHERE}]}"
+check "Fetch: no_proxy is refused, with the leader" tells NOT_LEADER '"leaderAddress": "' -- \
+  fetch "{\"no_proxy\":true,\"partitions\":[{\"topic\":\"other\",\"partition\":$ELSEWHERE}]}"
+check "ListOffsets: no_proxy is refused, with the leader" tells NOT_LEADER '"leaderAddress": "' -- \
+  offsets "{\"no_proxy\":true,\"queries\":[{\"topic\":\"other\",\"partition\":$ELSEWHERE}]}"
+
+check "Fetch: an error of one partition leaves the others" tells UNKNOWN_PARTITION '"highWatermark": "5"' -- \
+  fetch '{"partitions":[{"topic":"other","partition":9},{"topic":"every"}],"format":"FORMAT_TEXT"}'
+check "Fetch: of this id only" says TOPIC_ID_MISMATCH \
+  fetch "{\"partitions\":[{\"topic\":\"every\",\"topic_id\":\"$NO_ID\"}]}"
+check "Fetch: max_bytes ends the answer early" tells '"nextOffset": "1"' '"highWatermark": "5"' -- \
+  fetch '{"partitions":[{"topic":"every"}],"max_bytes":1,"format":"FORMAT_TEXT"}'
+check "Fetch: and so does a partition's own" tells '"nextOffset": "1"' '"highWatermark": "5"' -- \
+  fetch '{"partitions":[{"topic":"every","max_bytes":1}],"format":"FORMAT_TEXT"}'
+check "Fetch: nothing" refuses INVALID_FIELD fetch '{}'
+
+# took FROM TO COMMAND...: the command works, and takes that long, in milliseconds.
+took() {
+  local from=$1 to=$2 began ms
+  shift 2
+  began=$(date +%s%3N)
+  "$@" || return 1
+  ms=$(($(date +%s%3N) - began))
+  [ $ms -ge "$from" ] && [ $ms -lt "$to" ] || { echo "it took $ms ms, not $from to $to"; return 1; }
+}
+long_poll() {
+  (sleep 0.5 && produce '{"topic":"apart","records":[{"value_text":"late"}]}' >"$WORK/late") &
+  took 400 8000 says '"valueText": "late"' \
+    fetch '{"partitions":[{"topic":"apart","offset":1}],"max_wait":"20s","format":"FORMAT_TEXT"}'
+  wait
+}
+check "Fetch: without max_wait it does not wait" took 0 900 says '"records": []' \
+  fetch '{"partitions":[{"topic":"apart","offset":1}],"format":"FORMAT_TEXT"}'
+check "Fetch: max_wait is waited for" took 1000 5000 says '"records": []' \
+  fetch '{"partitions":[{"topic":"apart","offset":1}],"max_wait":"1s","format":"FORMAT_TEXT"}'
+check "Fetch: a record that comes ends the wait" long_poll
+check "Fetch: fewer than min_bytes come after max_wait" took 1000 5000 says '"valueText": "late"' \
+  fetch '{"partitions":[{"topic":"apart","offset":1}],"min_bytes":100000,"max_wait":"1s","format":"FORMAT_TEXT"}'
+
+check "ListOffsets: both ends, the last stable one, and none at all" \
+  tells '"offset": "0"' '"offset": "5"' -- offsets '{"queries":[{"topic":"every","position":{"end":"LOG_END_EARLIEST"}},
+    {"topic":"every","position":{"end":"LOG_END_LATEST"}},{"topic":"every","position":{"end":"LOG_END_LAST_STABLE"}},
+    {"topic":"every"}]}'
+check "ListOffsets: three of them are the end" test "$(grep -c '"offset": "5"' "$WORK/said")" = 3
+admin CreateTopic '{"name":"timed"}' >/dev/null
+for year in 2020 2021 2022; do
+  produce "{\"topic\":\"timed\",\"records\":[{\"timestamp\":\"$year-01-01T00:00:00Z\"}]}" >/dev/null
+done
+check "ListOffsets: by time" tells '"offset": "1"' '"timestamp": "2021-01-01T00:00:00Z"' -- \
+  offsets '{"queries":[{"topic":"timed","position":{"time":"2020-07-01T00:00:00.5Z"}}]}'
+check "ListOffsets: a time after the last record" tells '"offset": "3"' '"timestamp": null' -- \
+  offsets '{"queries":[{"topic":"timed","position":{"time":"2030-01-01T00:00:00Z"}}]}'
+check "ListOffsets: an error of one leaves the others" tells UNKNOWN_PARTITION UNKNOWN_TOPIC '"offset": "5"' -- \
+  offsets '{"queries":[{"topic":"every","partition":4},{"topic":"nowhere"},{"topic":"every"}]}'
+check "ListOffsets: of this id only" says TOPIC_ID_MISMATCH \
+  offsets "{\"queries\":[{\"topic\":\"every\",\"topic_id\":\"$NO_ID\"}]}"
+check "ListOffsets: nothing" refuses INVALID_FIELD offsets '{}'
+
+check "DeleteTopic: validate_only deletes nothing" says "\"id\": \"$EVERY\"" \
+  admin DeleteTopic '{"name":"every","validate_only":true}'
+check "DeleteTopic: of this id only" refuses TOPIC_ID_MISMATCH \
+  admin DeleteTopic "{\"name\":\"every\",\"id\":\"$NO_ID\"}"
+check "DeleteTopic: it is there still" says "\"id\": \"$EVERY\"" admin GetTopic '{"name":"every"}'
+check "DeleteTopic: with its id" says "\"id\": \"$EVERY\"" \
+  admin DeleteTopic "{\"name\":\"every\",\"id\":\"$EVERY\"}"
+check "DeleteTopic: only once" refuses UNKNOWN_TOPIC admin DeleteTopic '{"name":"every"}'
