@@ -4,6 +4,9 @@ set -euo pipefail
 say() { printf '\033[1m== %s\033[0m\n' "$*" >&2; }
 die() { echo "./dev: $*" >&2; exit 1; }
 
+# Some CI systems and containers set no HOME; bazel's caches and the demo's cluster live below it.
+export HOME=${HOME:-$(getent passwd "$(id -u)" | cut -d: -f6)}
+
 # Where fetched tools live (grpcurl, buf, a Python environment): outside the repository, shared by its clones.
 TOOLS_DIR=${MILENA_TOOLS_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/milena/tools}
 

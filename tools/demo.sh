@@ -25,12 +25,16 @@ trap 'rm -rf "$work"' EXIT
 history=/var/log/dpkg.log
 [ -s "$history" ] || die "$history is missing or empty: the demo streams it."
 cp "$history" "$work/history" # it may grow meanwhile
-apt-cache dumpavail >"$work/catalogue"
-if [ ! -s "$work/catalogue" ]; then
-  say "fetching the package lists, for the catalogue"
-  apt-get update -qq && apt-cache dumpavail >"$work/catalogue"
-  [ -s "$work/catalogue" ] || die "apt knows no packages: run 'apt-get update' as root, then try again."
+# Without package lists (some images drop them), apt knows the installed packages alone.
+if ! compgen -G '/var/lib/apt/lists/*_Packages*' >/dev/null; then
+  as_root=()
+  [ "$(id -u)" -eq 0 ] || as_root=(sudo -n)
+  say "fetching Debian's package lists, for the catalogue"
+  "${as_root[@]}" apt-get update -qq </dev/null >&2 ||
+    echo "they can't be had here: the catalogue is that of the installed packages" >&2
 fi
+apt-cache dumpavail >"$work/catalogue"
+[ -s "$work/catalogue" ] || die "apt knows no packages: run 'apt-get update' as root, then try again."
 # Field 5 of status lines, field 4 of the others: (?|...) numbers the group alike in both branches.
 history_key='^\S+ \S+ (?|status \S+ (\S+)|\S+ (\S+))'
 catalogue_key='^Package: (\S+)'
@@ -41,8 +45,9 @@ say "starting a controller, three brokers and a group-coordinator"
 bin/milena local up --data "$DATA" --brokers 3 "${ports[@]}"
 for topic in package-history package-catalogue; do
   bin/milena topics delete "$topic" --yes >/dev/null 2>&1 || true # of an earlier demo
-  bin/milena topics create "$topic" --partitions 6
+  bin/milena topics create "$topic" --partitions 6 >/dev/null
 done
+bin/milena topics list
 
 say "the package history: $(wc -l <"$work/history") lines, keyed by package"
 bin/milena produce package-history --file "$work/history" --key-regex "$history_key"

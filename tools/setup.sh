@@ -4,18 +4,52 @@
 
 [ -r /etc/debian_version ] || die "this is not Debian; install what tools/packages.txt lists by hand, then use bazel."
 mapfile -t wanted < <(sed 's/#.*//; s/[[:space:]]//g; /^$/d' tools/packages.txt)
+installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' "${wanted[@]}" 2>/dev/null || true)
 missing=()
 for package in "${wanted[@]}"; do
-  dpkg-query -W -f '${db:Status-Abbrev}\n' "$package" 2>/dev/null | grep -q '^ii' || missing+=("$package")
+  grep -qx "installed $package" <<<"$installed" || missing+=("$package")
 done
 [ ${#missing[@]} -eq 0 ] && exit 0
 
-say "installing from Debian: ${missing[*]}"
 as_root=()
 if [ "$(id -u)" -ne 0 ]; then
-  command -v sudo >/dev/null || die "missing packages need root: run 'apt-get install ${missing[*]}' as root."
+  command -v sudo >/dev/null || die "these packages are missing; install them as root, then try again:
+  apt-get update && apt-get install --no-install-recommends ${missing[*]}"
   as_root=(sudo)
 fi
-"${as_root[@]}" apt-get update -qq >&2
-"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" \
-  </dev/null >&2
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+# apt_get HINT WORDS...: quietly, but for how far it is; what it says is shown when it fails. A fresh machine may be busy
+# with its own updates: wait for them.
+apt_get() {
+  local hint=$1
+  shift
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 \
+    -o Dpkg::Use-Pty=0 -o APT::Status-Fd=1 "$@" </dev/null 2>&1 | tee "$log" | progress && return
+  grep -vE '^(dl|pm)status:|^(Get|Hit|Selecting|Preparing|Unpacking|Setting up)' "$log" | tail -n 25 >&2
+  die "'apt-get $1' failed, see above. $hint"
+}
+
+# Tells each tenth of the way, from the status lines among what apt says (sudo passes no other descriptor on). Package
+# names may have colons in them.
+progress() {
+  local line kind step said=""
+  while IFS= read -r line; do
+    case $line in
+      dlstatus:*) kind=downloaded ;;
+      pmstatus:*) kind=installed ;;
+      *) continue ;;
+    esac
+    [[ $line =~ :([0-9]+)\.[0-9]+: ]] || continue
+    step="$kind $((BASH_REMATCH[1] / 10 * 10)) %"
+    [ "$step" = "$said" ] || echo "   $step" >&2
+    said=$step
+  done
+}
+
+say "installing ${#missing[@]} packages from Debian, and what they need (once; a few minutes)"
+fold -s -w 110 <<<"${missing[*]}" | sed 's/^/   /' >&2
+apt_get "Can Debian's servers be reached, and are the sources in /etc/apt right?" update
+apt_get "Is this Debian 12, with its main archive among the sources in /etc/apt?" \
+  install -y --no-install-recommends "${missing[@]}"

@@ -23,17 +23,18 @@ count_xml() {
   [ "$skips" -eq 0 ] || grep -o '<skipped message="[^"]*"' "$file" | sed 's/.*message="/skip: /; s/"$//; s/&#x0A;/ /g'
 }
 
-# Runs a script that prints "ok NAME", "not ok NAME" and "skip NAME: reason" lines.
+# Runs a script that prints "ok NAME", "not ok NAME" and "skip NAME: reason" lines. One that hangs, or ends early without
+# saying what failed, has failed.
 run_script() {
-  local log
+  local log status=0
   log=$(mktemp)
   say "$1"
-  "$@" 2>&1 | tee "$log" || true
+  timeout --kill-after=30 900 "$@" </dev/null 2>&1 | tee "$log" || status=$?
   passed=$((passed + $(grep -c '^ok ' "$log" || true)))
   failed=$((failed + $(grep -c '^not ok ' "$log" || true)))
   skipped=$((skipped + $(grep -c '^skip ' "$log" || true)))
-  if ! grep -qE '^(ok|not ok|skip) ' "$log"; then
-    echo "not ok $1 ended without a result"
+  if ! grep -qE '^(ok|not ok|skip) ' "$log" || { [ $status -ne 0 ] && ! grep -q '^not ok ' "$log"; }; then
+    echo "not ok $1 ended early (exit status $status)"
     failed=$((failed + 1))
   fi
   rm -f "$log"

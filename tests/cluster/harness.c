@@ -55,6 +55,8 @@ static gboolean reserve_ports(Cluster *cluster) {
     guint base = PORTS_FIRST + (first + i) % blocks * PORTS_BLOCK;
     g_autofree char *path = g_strdup_printf("/tmp/milena-ports-%u.lock", base);
     int fd = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0666);
+    if (fd < 0)
+      fd = open(path, O_RDONLY | O_CLOEXEC); /* another user's: it can be locked all the same */
     if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0 && port_is_free(base) && port_is_free(base + 100) &&
         port_is_free(base + 200)) {
       cluster->port_lock = fd;
