@@ -21,23 +21,24 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
 # apt_get HINT WORDS...: quietly, but for how far it is; what it says is shown when it fails. A fresh machine may be busy
-# with its own updates: wait for them.
+# with its own updates: wait for them. The status goes to descriptor 3, opened inside, since sudo closes it; to 1 it can't
+# go, since apt closes that one for the packages' scripts, and some of them die of it.
 apt_get() {
   local hint=$1
   shift
-  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 \
-    -o Dpkg::Use-Pty=0 -o APT::Status-Fd=1 "$@" </dev/null 2>&1 | tee "$log" | progress && return
-  grep -vE '^(dl|pm)status:|^(Get|Hit|Selecting|Preparing|Unpacking|Setting up)' "$log" | tail -n 25 >&2
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive sh -c 'exec apt-get "$@" 3>&1 >&2' apt-get \
+    -qq -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -o Dpkg::Use-Pty=0 -o APT::Status-Fd=3 "$@" \
+    </dev/null 2>"$log" | progress "$1" && return
+  tail -n 40 "$log" >&2
   die "'apt-get $1' failed, see above. $hint"
 }
 
-# Tells each tenth of the way, from the status lines among what apt says (sudo passes no other descriptor on). Package
-# names may have colons in them.
+# Tells each tenth of the way of an update or an install, from apt's status lines. Package names may have colons in them.
 progress() {
   local line kind step said=""
   while IFS= read -r line; do
     case $line in
-      dlstatus:*) kind=downloaded ;;
+      dlstatus:*) kind=$([ "$1" = update ] && echo "package lists fetched" || echo downloaded) ;;
       pmstatus:*) kind=installed ;;
       *) continue ;;
     esac
