@@ -11,7 +11,8 @@ G_BEGIN_DECLS
 
 struct Broker {
   gint32 id;
-  gint64 orphan_grace_ms; /* data that the metadata does not know is dropped after so long */
+  gint64 orphan_grace_ms;    /* data that the metadata does not know is dropped after so long */
+  gint64 producer_expiry_ms; /* a producer that has not written to a partition for so long is forgotten by it */
   LogStore *store;
   RpcClient *client;
   guint shard_count;

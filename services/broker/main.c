@@ -27,7 +27,7 @@ typedef struct {
   gint64 id, shards;
   char *rack, *listen, *advertise, *peer_listen, *peer_advertise, *controllers, *data_dir;
   gboolean create_data_dir;
-  gint64 tail_cache_bytes, segment_bytes, segment_age_ms, orphan_grace_ms;
+  gint64 tail_cache_bytes, segment_bytes, segment_age_ms, orphan_grace_ms, producer_expiry_ms;
 } Settings;
 
 typedef struct {
@@ -109,6 +109,11 @@ static void on_recovered(guint64 log_id, const LogHot *hot, const Failure *failu
   shard_recover(broker_owner(broker, log_id), log_id, hot, failure);
 }
 
+static void on_recovered_producer(guint64 log_id, const LogProducer *producer, const Failure *failure, gpointer data) {
+  Broker *broker = data;
+  shard_recover_producer(broker_owner(broker, log_id), log_id, producer, failure);
+}
+
 /* A folder is made, the way to it is not: a mistyped path, or a disk that is not mounted, must not begin anew. */
 static Failure *check_data_dir(const Settings *settings) {
   g_autofree char *parent = g_path_get_dirname(settings->data_dir);
@@ -137,6 +142,8 @@ static Failure *open_store(Process *process) {
     failure = check_identity(process);
   if (!failure)
     failure = log_store_recover(broker->store, on_recovered, broker);
+  if (!failure)
+    failure = log_store_recover_producers(broker->store, on_recovered_producer, broker);
   if (!failure && !log_store_was_clean(broker->store))
     slog_warning("the last stop was not clean: the logs were verified", "folder", settings->data_dir, NULL);
   return failure;
@@ -157,6 +164,7 @@ static Failure *process_open(Process *process) {
   Broker *broker = &process->broker;
   broker->id = (gint32)settings->id;
   broker->orphan_grace_ms = settings->orphan_grace_ms;
+  broker->producer_expiry_ms = settings->producer_expiry_ms;
   make_shards(process);
   Failure *failure = open_store(process);
   if (failure)
@@ -263,6 +271,8 @@ int main(int argc, char **argv) {
       {"segment-age", SETTING_DURATION_MS, &settings->segment_age_ms, "6h", 1000, G_MAXINT64, "... or at this age"},
       {"orphan-grace", SETTING_DURATION_MS, &settings->orphan_grace_ms, "10m", 0, G_MAXINT64 / 1000,
        "data that is in no topic any more is kept for so long"},
+      {"producer-expiry", SETTING_DURATION_MS, &settings->producer_expiry_ms, "24h", 1000, G_MAXINT64 / 1000,
+       "a producer that has not written to a partition for so long is forgotten by it"},
       PROCESS_SETTINGS(&settings->process),
       {NULL},
   };

@@ -35,6 +35,7 @@ void partition_free(gpointer data) {
   INVARIANT(g_queue_is_empty(&partition->waiting), "nobody waits for a partition that goes");
   INVARIANT(partition->writes_in_flight == 0, "the storage is done with a partition that goes");
   timer_clear(partition->shard->timers, &partition->drop_timer);
+  g_clear_pointer(&partition->forgotten, g_array_unref);
   replica_free(partition->replica);
   g_free(partition->name);
   g_free(partition);
@@ -183,4 +184,68 @@ void partition_doom(Partition *partition) {
   slog_info("log is in no topic any more", "partition", partition->name, "dropped_in_ms",
             SLOG_INT(shard->broker->orphan_grace_ms), NULL);
   retry_drop(partition, shard->broker->orphan_grace_ms);
+}
+
+/* ---- producers ---- */
+
+/* Records of one write, so that none is larger than a batch may be. */
+#define FORGET_MAX 10000
+
+/* Records on their way out of the store. */
+typedef struct {
+  LogWrite write; /* first: on_forgotten gets it back */
+  Partition *partition;
+  gint64 ids[];
+} Forget;
+
+static void on_forgotten(LogWrite *write, LogWriteStage stage) {
+  (void)stage;
+  g_autofree Forget *forget = (Forget *)write;
+  forget->partition->writes_in_flight--;
+}
+
+/* Returns FALSE when the store is full. */
+static gboolean submit_forget(Partition *partition, const gint64 *ids, guint count) {
+  Forget *forget = g_malloc0(sizeof *forget + count * sizeof *ids);
+  memcpy(forget->ids, ids, count * sizeof *ids);
+  forget->partition = partition;
+  forget->write = (LogWrite){.kind = LOG_WRITE_FORGET,
+                             .log_id = partition->log_id,
+                             .producer_ids = forget->ids,
+                             .producer_count = count,
+                             .wants = LOG_WRITE_WRITTEN,
+                             .sync_within_ms = LOG_SYNC_NEVER,
+                             .loop = partition->shard->loop,
+                             .done = on_forgotten};
+  if (!log_store_submit(partition->shard->broker->store, &forget->write)) {
+    g_free(forget);
+    return FALSE;
+  }
+  partition->writes_in_flight++;
+  return TRUE;
+}
+
+/* Ids that were left over by a full store may have come back meanwhile: those stay. */
+static void drop_known(const Partition *partition, GArray *ids) {
+  for (guint i = ids->len; i-- > 0;) {
+    if (replica_knows_producer(partition->replica, g_array_index(ids, gint64, i)))
+      g_array_remove_index_fast(ids, i);
+  }
+}
+
+void partition_expire_producers(Partition *partition, gint64 before_ms) {
+  if (partition->dropping)
+    return;
+  if (!partition->forgotten)
+    partition->forgotten = g_array_new(FALSE, FALSE, sizeof(gint64));
+  GArray *ids = partition->forgotten;
+  replica_expire_producers(partition->replica, before_ms, ids);
+  drop_known(partition, ids);
+  while (ids->len > 0) {
+    guint count = MIN(ids->len, FORGET_MAX);
+    if (!submit_forget(partition, &g_array_index(ids, gint64, ids->len - count), count))
+      return; /* at the next sweep */
+    g_array_set_size(ids, ids->len - count);
+  }
+  g_clear_pointer(&partition->forgotten, g_array_unref);
 }

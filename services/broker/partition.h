@@ -99,6 +99,7 @@ typedef struct {
   guint32 replicas;        /* that had it when the answer left */
   guint32 synced_replicas; /* that had it on disk */
   gint64 log_start_offset;
+  gboolean duplicate; /* it was written by an earlier try, and this is what became of that */
 } PartitionReceipt;
 
 typedef struct PartitionAppend PartitionAppend;

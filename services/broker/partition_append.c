@@ -21,6 +21,7 @@ struct PartitionAppendState {
   ReplicaAppend replica;
   LogWrite write;
   GByteArray *hot;
+  guint8 producer[LOG_PRODUCER_VALUE_BYTES_MAX];
 };
 typedef struct PartitionAppendState AppendState;
 
@@ -78,7 +79,8 @@ void partition_answer_append(ReplicaAppend *replica) {
                                          .append_timestamp_ms = replica->append_timestamp_ms,
                                          .replicas = replica->copies.replicas,
                                          .synced_replicas = replica->copies.synced_replicas,
-                                         .log_start_offset = replica_log_start(state->partition->replica)};
+                                         .log_start_offset = replica_log_start(state->partition->replica),
+                                         .duplicate = replica->duplicate};
   /* As soon as it is posted the asker may let go; our hold keeps the state alive while its write is on the way. */
   gboolean queued = replica->queued;
   post_answer(state);
@@ -151,7 +153,19 @@ static gboolean submit_append(AppendState *state) {
                             .sync_within_ms = partition->sync_within_ms,
                             .loop = partition->shard->loop,
                             .done = on_stored};
+  if (state->replica.producer.producer_id) {
+    state->write.producer = state->producer;
+    state->write.producer_len = log_producer_encode(&state->replica.producer, partition->log_id, state->producer);
+  }
   return log_store_submit(store, &state->write);
+}
+
+/* It was appended before: nothing is written, and its bytes are not needed any more. */
+static void await_first_try(AppendState *state) {
+  g_clear_pointer(&state->append.batch.records, g_bytes_unref);
+  ReplicaOut out = REPLICA_OUT_INIT;
+  replica_await(state->partition->replica, &state->replica, &out);
+  partition_settle(state->partition, &out);
 }
 
 static void append_run(AppendState *state) {
@@ -173,6 +187,10 @@ static void append_run(AppendState *state) {
     return;
   }
   state->partition = partition;
+  if (state->replica.duplicate) {
+    await_first_try(state);
+    return;
+  }
   if (!submit_append(state)) {
     refuse(state, failure_new(FAILURE(OVERLOADED), "too many writes wait for the disk: nothing was written, try again "
                                                    "soon"));

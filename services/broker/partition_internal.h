@@ -19,6 +19,7 @@ typedef struct {
   gboolean doomed;   /* in no topic any more: dropped when drop_timer fires */
   gboolean dropping; /* the drop is on its way to the store */
   Timer drop_timer;
+  GArray *forgotten; /* of gint64: producers whose records are still in the store; NULL: none */
 } Partition;
 
 /* @recovered, @damage: as the storage found it; NULL: a log that is not in the store */
@@ -33,6 +34,9 @@ void partition_assign(Partition *partition, const MetadataTopic *topic, const Me
 void partition_doom(Partition *partition);
 /* Lead no more: whoever waits is told. */
 void partition_retire(Partition *partition);
+
+/* Forget the producers that were idle since @before_ms. */
+void partition_expire_producers(Partition *partition, gint64 before_ms);
 
 /* Act on what an event of the replica came to: answers, waiting reads. */
 void partition_settle(Partition *partition, ReplicaOut *out);

@@ -37,6 +37,11 @@ Failure *produce_check_input(const ProduceInput *input) {
     return bad_field("records", "and batches are both empty: there is nothing to write");
   if (input->n_records > 0 && !*input->topic_name && !*input->topic_id)
     return bad_field("topic", "is missing: name the topic that the records go to");
+  const Milena__V1__ProducerSequence *sequence = input->sequence;
+  if (sequence && sequence->producer_id < 1)
+    return bad_field("producer.producer_id", "must be 1 or more: ask InitProducer for one");
+  if (sequence && input->n_records == 0)
+    return bad_field("producer", "is about plain records, and there are none: encoded batches say it in their headers");
   return NULL;
 }
 
@@ -51,7 +56,7 @@ static void set_receipt(const ProduceItem *item, ProduceResultProto *proto) {
   result->replicas = receipt->replicas;
   result->synced_replicas = receipt->synced_replicas;
   result->log_start_offset = receipt->log_start_offset;
-  result->duplicate = item->duplicate;
+  result->duplicate = receipt->duplicate;
   if (receipt->base_offset < 0)
     return;
   times_timestamp_set(&proto->append_time, receipt->append_timestamp_ms);

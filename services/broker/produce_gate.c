@@ -163,6 +163,9 @@ static ProduceGate *gate_lookup(Producer *producer, const char *topic_name, cons
 
 void produce_gate_wait(Producer *producer, ProduceTurn *turn, const char *topic_name, const char *topic_id,
                        gint32 partition, Failure *failure) {
+  /* Asking tells nothing new of a leader that was there a moment ago and can't be reached: no hurry. */
+  FailureReason reason = failure_reason(failure);
+  gboolean pause = reason == FAILURE(PEER_UNREACHABLE) || reason == FAILURE(UNKNOWN_OUTCOME);
   failure_free(failure);
   if (front_is_draining(producer->front)) {
     give_up_draining(turn);
@@ -180,7 +183,9 @@ void produce_gate_wait(Producer *producer, ProduceTurn *turn, const char *topic_
     g_hash_table_insert(producer->gates, gate->key, gate);
   }
   gate_enqueue(gate, turn);
-  if (is_new)
+  if (is_new && pause)
+    gate_retry_later(gate);
+  else if (is_new)
     gate_ask(gate);
 }
 

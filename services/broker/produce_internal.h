@@ -50,7 +50,7 @@ struct ProduceTurn {
  * @partition: -1 for the topic as a whole */
 void produce_gate_pass(Producer *producer, ProduceTurn *turn, const char *topic_name, const char *topic_id,
                        gint32 partition);
-/* The way that it took was wrong and nothing was written: wait for another. @failure: taken */
+/* The way that it took was wrong, and it may be sent again: wait for another. @failure: taken */
 void produce_gate_wait(Producer *producer, ProduceTurn *turn, const char *topic_name, const char *topic_id,
                        gint32 partition, Failure *failure);
 /* It waits no more; fine when it does not. */
@@ -77,11 +77,11 @@ struct ProduceItem {
   GArray *record_indexes; /* of guint32: of plain records, else NULL */
   LogBatch batch;
   gboolean checked;
-  Route route; /* the latest */
+  gboolean may_be_written; /* an earlier try of a producer's batch had an unknown outcome: it is tried again */
+  Route route;             /* the latest */
 
   /* The outcome. */
   PartitionReceipt receipt;
-  gboolean duplicate;
   Failure *failure;
 };
 
@@ -92,7 +92,8 @@ typedef struct {
   Milena__V1__Record **records;
   size_t n_batches;
   Milena__V1__PartitionBatch **batches;
-  Milena__V1__Acks acks; /* never ACKS_UNSPECIFIED */
+  const Milena__V1__ProducerSequence *sequence; /* of `records`; NULL: none */
+  Milena__V1__Acks acks;                        /* never ACKS_UNSPECIFIED */
   gboolean no_proxy;
   gint64 deadline_us;
 } ProduceInput;
@@ -156,7 +157,7 @@ void produce_results_clear(ProduceResults *results);
  * @timeout: NULL for the default; @ret_acks, @ret_timeout_ms: untouched on failure */
 Failure *produce_check_terms(Milena__V1__Acks acks, const Google__Protobuf__Duration *timeout,
                              Milena__V1__Acks *ret_acks, gint64 *ret_timeout_ms);
-/* Check that there is something to write. Returns NULL or INVALID_FIELD. */
+/* Check that there is something to write, and who writes it. Returns NULL or INVALID_FIELD. */
 Failure *produce_check_input(const ProduceInput *input);
 
 /* ---- links to other brokers: produce_link.c ---- */

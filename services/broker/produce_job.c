@@ -4,9 +4,11 @@
  *          batches: items, after the plain records                    ▲              │ nothing was written
  *          all items DONE ──► done                                    └──gate────────┘
  *
- * Rules: an item is sent again only when it is certain that nothing was written. At the deadline what was not sent
- * fails as not written, and what was sent as unknown. Plain records that can't be planned fail the job before any
- * batch of it is sent, so a failed job has written nothing.
+ * Rules: an item is sent again only when it is certain that nothing was written, or when its batch has a producer id,
+ * so that the leader knows it again. At the deadline what was not sent fails as not written, and what was sent as
+ * unknown. Once a try had an unknown outcome, only a receipt ends that: whatever a later try was refused for, the
+ * earlier one may still arrive, so the refusal is told as unknown, but for what the leader says of the producer itself.
+ * Plain records that can't be planned fail the job before any batch of it is sent, so a failed job has written nothing.
  *
  * A job lives until it is done and everything that it sent has come back. Thread: the front's loop. */
 #include "services/broker/produce_internal.h"
@@ -63,13 +65,33 @@ ProduceItem *produce_job_add_item(ProduceJob *job) {
 
 /* ---- an item's way ---- */
 
+/* What a refusal of the latest try means after one whose outcome is unknown. @failure: taken */
+static Failure *after_unknown(Failure *failure) {
+  switch ((int)failure_reason(failure)) {
+  case FAILURE(UNKNOWN_OUTCOME):
+    return failure;
+  case FAILURE(FENCED):
+  case FAILURE(SEQUENCE_MISMATCH):
+  case FAILURE(UNKNOWN_PRODUCER):
+    return failure_prefix(failure, "an earlier try may have been written, and the next one was refused");
+  default:
+    break;
+  }
+  Failure *unknown = failure_new(FAILURE(UNKNOWN_OUTCOME),
+                                 "an earlier try may have been written, and the next one was refused: the records may "
+                                 "or may not be kept (%s)",
+                                 failure_message(failure));
+  failure_free(failure);
+  return unknown;
+}
+
 void produce_item_end(ProduceItem *item, const PartitionReceipt *receipt, Failure *failure) {
   if (item->state == ITEM_DONE) {
     failure_free(failure);
     return;
   }
   item->state = ITEM_DONE;
-  item->failure = failure;
+  item->failure = failure && item->may_be_written ? after_unknown(failure) : failure;
   if (receipt)
     item->receipt = *receipt;
   job_part_done(item->job);
@@ -88,10 +110,13 @@ static gboolean is_not_written(const Failure *failure) {
 }
 
 void produce_item_outcome(ProduceItem *item, const PartitionReceipt *receipt, Failure *failure) {
-  if (!failure || item->state == ITEM_DONE || item->job->input.no_proxy || !is_not_written(failure)) {
+  gboolean unknown = failure && failure_reason(failure) == FAILURE(UNKNOWN_OUTCOME);
+  gboolean again = failure && (is_not_written(failure) || (unknown && item->batch.producer_id));
+  if (!again || item->state == ITEM_DONE || item->job->input.no_proxy) {
     produce_item_end(item, receipt, failure);
     return;
   }
+  item->may_be_written |= unknown;
   item->state = ITEM_WAITING;
   produce_gate_wait(item->job->producer, &item->turn, item->topic_name, item->topic_id, item->partition, failure);
 }
@@ -243,7 +268,7 @@ static void records_give_up(ProduceTurn *turn, const Failure *failure) {
 /* ---- the deadline ---- */
 
 static Failure *too_late(const ProduceItem *item) {
-  if (item && item->state == ITEM_SENT)
+  if (item && (item->state == ITEM_SENT || item->may_be_written))
     return failure_new(FAILURE(UNKNOWN_OUTCOME), "the time was over before the write was confirmed: the records may or "
                                                  "may not be kept");
   return failure_new(FAILURE(LEADER_NOT_AVAILABLE),

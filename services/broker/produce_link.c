@@ -178,8 +178,8 @@ static void take_result(ProduceLink *link, const Milena__V1__ProduceStreamResult
                               .append_timestamp_ms = times_timestamp_ms(told->append_time, 0),
                               .replicas = told->replicas,
                               .synced_replicas = told->synced_replicas,
-                              .log_start_offset = told->log_start_offset};
-  item->duplicate = told->duplicate;
+                              .log_start_offset = told->log_start_offset,
+                              .duplicate = told->duplicate};
   give_back(item, &receipt, NULL);
 }
 

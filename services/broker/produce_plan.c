@@ -1,6 +1,9 @@
 /* Plain records become one batch for each partition they go to: the partition that the record names, else its key's,
  * else one partition for all of the call's records without a key, another at the next call.
  *
+ * Records with a producer's sequence are one batch in one partition, which their keys or partitions say: only so does
+ * a retry come to the same place as its first try, and is the same batch there.
+ *
  * Batches are closed before they pass the topic's max_message_bytes, so a partition may get several. Records of one
  * partition keep their order. Thread: the front's loop. */
 #include "controller/metadata/view.h"
@@ -76,6 +79,12 @@ static Failure *choose_partition(Plan *plan, const Milena__V1__Record *record, g
     *ret_partition = (gint32)log_partitioner_for_key(key.data, key.len, topic->partition_count);
     return NULL;
   }
+  if (plan->job->input.sequence)
+    return failure_add_violation(
+        failure_new(FAILURE(INVALID_FIELD),
+                    "a record of a producer with a sequence has neither a key nor a partition: its retry would go "
+                    "elsewhere, and be written twice"),
+        "partition", "give a partition or a key");
   Failure *failure = plan->rotated < 0 ? choose_rotated(plan) : NULL;
   if (!failure)
     *ret_partition = plan->rotated;
@@ -128,6 +137,20 @@ static Failure *plan_group(Plan *plan) {
   return NULL;
 }
 
+/* A sequence counts the records of one partition. */
+static Failure *check_one_partition(const Plan *plan) {
+  if (!plan->job->input.sequence || plan->groups->len == 1)
+    return NULL;
+  const Group *first = plan->groups->pdata[0], *other = plan->groups->pdata[1];
+  g_autofree char *path = g_strdup_printf("records[%u]", g_array_index(other->indexes, guint32, 0));
+  return failure_add_violation(
+      failure_new(FAILURE(INVALID_FIELD),
+                  "records of a producer with a sequence must go to one partition, but records[0] goes to %d and %s to "
+                  "%d: send them in requests of their own, with sequences of their own",
+                  first->partition, path, other->partition),
+      path, "goes to another partition than the first record");
+}
+
 /* ---- building batches ---- */
 
 /* An upper bound of what the record adds to a batch. */
@@ -146,6 +169,26 @@ static gsize record_bytes_bound(const Milena__V1__Record *record) {
       bytes += strlen(header->value_text);
   }
   return bytes;
+}
+
+/* The batch is the next one of the request's producer. */
+static void set_producer(const Plan *plan, LogBatch *batch) {
+  const Milena__V1__ProducerSequence *sequence = plan->job->input.sequence;
+  if (!sequence)
+    return;
+  batch->producer_id = sequence->producer_id;
+  batch->producer_epoch = sequence->producer_epoch;
+  batch->first_sequence = sequence->first_sequence;
+  log_batch_seal(batch);
+}
+
+static Failure *check_one_batch(const Plan *plan) {
+  if (!plan->job->input.sequence)
+    return NULL;
+  return failure_new(FAILURE(RECORD_TOO_LARGE),
+                     "the records of a producer with a sequence must fit into one batch, of %" G_GSIZE_FORMAT
+                     " bytes at most (max_message_bytes of topic '%s'): send fewer at once",
+                     plan->max_bytes, plan->topic->name);
 }
 
 /* Make an item of what the builder holds: the records of @group with indexes[from .. to). */
@@ -168,6 +211,7 @@ static Failure *plan_close_batch(Plan *plan, const Group *group, guint from, gui
   item->topic_name = plan->topic->name;
   item->topic_id = plan->topic->id;
   item->partition = group->partition;
+  set_producer(plan, &batch);
   item->batch = batch;
   item->checked = TRUE;
   item->record_indexes = g_array_sized_new(FALSE, FALSE, sizeof(guint32), to - from);
@@ -184,7 +228,9 @@ static Failure *plan_build_group(Plan *plan, const Group *group) {
     guint32 index = g_array_index(indexes, guint32, i);
     const Milena__V1__Record *record = input->records[index];
     if (i > from && log_records_builder_bytes(builder) + record_bytes_bound(record) > plan->max_bytes) {
-      Failure *failure = plan_close_batch(plan, group, from, i);
+      Failure *failure = check_one_batch(plan);
+      if (!failure)
+        failure = plan_close_batch(plan, group, from, i);
       if (failure)
         return failure;
       from = i;
@@ -210,6 +256,8 @@ Failure *produce_plan_records(ProduceJob *job, const MetadataTopic *topic) {
   Plan plan;
   plan_init(&plan, job, topic);
   Failure *failure = plan_group(&plan);
+  if (!failure)
+    failure = check_one_partition(&plan);
   for (guint i = 0; i < plan.groups->len && !failure; i++)
     failure = plan_build_group(&plan, plan.groups->pdata[i]);
   plan_clear(&plan);

@@ -56,6 +56,7 @@ static Failure *read_request(RpcCall *call, const Milena__V1__ProduceRequest *re
                               .records = request->records,
                               .n_batches = request->n_batches,
                               .batches = request->batches,
+                              .sequence = request->producer,
                               .no_proxy = request->no_proxy};
   Failure *failure = produce_check_terms(request->acks, request->timeout, &ret_input->acks, &timeout_ms);
   if (failure)

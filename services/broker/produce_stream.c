@@ -112,6 +112,7 @@ static void take_item(Stream *stream, RpcMessage *message, const Milena__V1__Pro
                         .records = proto->records,
                         .n_batches = proto->n_batches,
                         .batches = proto->batches,
+                        .sequence = proto->producer,
                         .acks = stream->acks,
                         .no_proxy = stream->no_proxy,
                         .deadline_us = g_get_monotonic_time() + stream->timeout_ms * 1000};

@@ -45,6 +45,7 @@ void shard_free(Shard *shard) {
   if (!shard)
     return;
   front_free(shard->front);
+  timer_clear(shard->timers, &shard->producers_timer);
   g_hash_table_unref(shard->partitions);
   timers_free(shard->timers);
   log_tail_cache_free(shard->cache);
@@ -58,13 +59,51 @@ void shard_recover(Shard *shard, guint64 log_id, const LogHot *hot, const Failur
   g_hash_table_insert(shard->partitions, &partition->log_id, partition);
 }
 
-void shard_retire(Shard *shard) {
-  LOOP_ASSERT_CURRENT(shard->loop);
+void shard_recover_producer(Shard *shard, guint64 log_id, const LogProducer *producer, const Failure *failure) {
+  Partition *partition = partition_lookup(shard, log_id);
+  if (!partition)
+    return; /* of a log that is gone */
+  if (failure)
+    replica_mark_damaged(partition->replica, failure);
+  else
+    replica_restore_producer(partition->replica, producer);
+}
+
+/* ---- idle producers ---- */
+
+#define SWEEP_MIN_MS 100
+#define SWEEP_MAX_MS (10 * 60 * 1000)
+
+static void set_sweep(Shard *shard);
+
+static void on_sweep(Timer *timer, gpointer data) {
+  (void)timer;
+  Shard *shard = data;
+  gint64 before_ms = g_get_real_time() / 1000 - shard->broker->producer_expiry_ms;
   GHashTableIter iter;
   gpointer partition;
   g_hash_table_iter_init(&iter, shard->partitions);
   while (g_hash_table_iter_next(&iter, NULL, &partition))
+    partition_expire_producers(partition, before_ms);
+  set_sweep(shard);
+}
+
+static void set_sweep(Shard *shard) {
+  gint64 every_ms = CLAMP(shard->broker->producer_expiry_ms / 10, SWEEP_MIN_MS, SWEEP_MAX_MS);
+  timer_set(shard->timers, &shard->producers_timer, g_get_monotonic_time() + every_ms * 1000, on_sweep, shard);
+}
+
+void shard_retire(Shard *shard) {
+  LOOP_ASSERT_CURRENT(shard->loop);
+  timer_clear(shard->timers, &shard->producers_timer);
+  GHashTableIter iter;
+  gpointer value;
+  g_hash_table_iter_init(&iter, shard->partitions);
+  while (g_hash_table_iter_next(&iter, NULL, &value)) {
+    Partition *partition = value;
+    timer_clear(shard->timers, &partition->drop_timer); /* the store closes soon: nothing more is submitted */
     partition_retire(partition);
+  }
 }
 
 /* ---- following the metadata ---- */
@@ -162,6 +201,7 @@ void shard_apply_image(Shard *shard, MetadataImage *image, guint64 broker_epoch)
   Pass pass = {.shard = shard, .may_lead = may_lead(shard, image, broker_epoch)};
   if (!shard->image) {
     begin_following(&pass, image);
+    set_sweep(shard);
   } else {
     gboolean could_lead = may_lead(shard, shard->image, shard->broker_epoch);
     follow_changes(&pass, shard->image, image, could_lead != pass.may_lead);

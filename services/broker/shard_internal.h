@@ -3,6 +3,7 @@
 
 #include "services/broker/broker.h"
 #include "services/broker/shard.h"
+#include "storage/log/producers.h"
 #include "storage/log/tail_cache.h"
 
 G_BEGIN_DECLS
@@ -19,6 +20,7 @@ struct Shard {
   MetadataImage *image; /* that the partitions follow: a reference; NULL before the first */
   guint64 broker_epoch; /* of this process's registration, that came with the image */
   Front *front;
+  Timer producers_timer; /* the next sweep for idle producers */
 };
 
 /* @mailbox_max, @cache_bytes: of this shard. Its loop is not started yet. */
@@ -32,6 +34,9 @@ void shard_free(Shard *shard);
 void shard_apply_image(Shard *shard, MetadataImage *image, guint64 broker_epoch);
 /* Take a log over that the store has; before the loop starts. @damage: NULL, or why it can't be written */
 void shard_recover(Shard *shard, guint64 log_id, const LogHot *hot, const Failure *damage);
+/* What a log of the store remembers of a producer; behind shard_recover. @failure: that it can't be read, then
+ * @producer is NULL */
+void shard_recover_producer(Shard *shard, guint64 log_id, const LogProducer *producer, const Failure *failure);
 /* Lead nothing any more: whoever waits is told. */
 void shard_retire(Shard *shard);
 

@@ -178,11 +178,16 @@ static Failure *check_supported(const LogBatch *batch) {
     return failure_new(FAILURE(UNSUPPORTED),
                        "batch attributes 0x%x are for transactions, which this version does not have: leave them 0",
                        batch->attributes);
-  if (batch->producer_id != 0 || batch->producer_epoch != 0 || batch->first_sequence != 0)
-    return failure_new(FAILURE(UNSUPPORTED),
-                       "idempotent producing (producer_id %" G_GINT64_FORMAT
-                       ") is not in this version: leave producer_id, producer_epoch and first_sequence 0",
-                       batch->producer_id);
+  return NULL;
+}
+
+static Failure *check_producer(const LogBatch *batch) {
+  if (batch->producer_id < 0)
+    return bad_field("header.producer_id", "is negative: ids are 1 or more, 0 means none");
+  if (batch->producer_id == 0 && batch->producer_epoch != 0)
+    return bad_field("header.producer_epoch", "means nothing without a producer_id: ask InitProducer for one");
+  if (batch->producer_id == 0 && batch->first_sequence != 0)
+    return bad_field("header.first_sequence", "means nothing without a producer_id: ask InitProducer for one");
   return NULL;
 }
 
@@ -225,6 +230,8 @@ static Failure *check_sizes(const LogBatch *batch, gsize max_bytes) {
 
 Failure *log_batch_check(const LogBatch *batch, gsize max_bytes) {
   Failure *failure = check_supported(batch);
+  if (failure == NULL)
+    failure = check_producer(batch);
   if (failure == NULL)
     failure = check_values(batch);
   if (failure == NULL)

@@ -142,9 +142,8 @@ static LogProducer *get_or_add(LogProducers *producers, gint64 producer_id) {
   return producer;
 }
 
-const LogProducer *log_producers_add(LogProducers *producers, const LogBatch *batch) {
+static void remember(LogProducer *producer, const LogBatch *batch) {
   INVARIANT(batch->producer_id > 0 && batch->base_offset >= 0, "a stamped batch of a producer is remembered");
-  LogProducer *producer = get_or_add(producers, batch->producer_id);
   if (producer->epoch != batch->producer_epoch) {
     producer->epoch = batch->producer_epoch;
     producer->batch_count = 0;
@@ -158,7 +157,18 @@ const LogProducer *log_producers_add(LogProducers *producers, const LogBatch *ba
                                                                   .base_offset = batch->base_offset,
                                                                   .append_timestamp_ms = batch->append_timestamp_ms,
                                                                   .leader_epoch = batch->leader_epoch};
+}
+
+const LogProducer *log_producers_add(LogProducers *producers, const LogBatch *batch) {
+  LogProducer *producer = get_or_add(producers, batch->producer_id);
+  remember(producer, batch);
   return producer;
+}
+
+void log_producers_preview(const LogProducers *producers, const LogBatch *batch, LogProducer *ret_producer) {
+  const LogProducer *known = log_producers_find(producers, batch->producer_id);
+  *ret_producer = known ? *known : (LogProducer){.producer_id = batch->producer_id};
+  remember(ret_producer, batch);
 }
 
 void log_producers_restore(LogProducers *producers, const LogProducer *producer) {
@@ -171,6 +181,16 @@ static void note(GArray *ids, gint64 id) {
     g_array_append_val(ids, id);
 }
 
+/* Everything remembered is gone: what comes next is the oldest of it. */
+static void keep_place(LogProducer *producer, gint64 offset) {
+  LogProducerBatch place = producer->batches[0];
+  place.append_timestamp_ms = last_batch(producer)->append_timestamp_ms; /* it was there until now */
+  place.base_offset = offset;
+  place.record_count = 0;
+  producer->batches[0] = place;
+  producer->batch_count = 1;
+}
+
 void log_producers_truncate(LogProducers *producers, gint64 offset, GArray *ret_changed) {
   GHashTableIter iter;
   gpointer value;
@@ -180,10 +200,12 @@ void log_producers_truncate(LogProducers *producers, gint64 offset, GArray *ret_
     if (last_batch(producer)->base_offset < offset)
       continue;
     note(ret_changed, producer->producer_id);
-    while (producer->batch_count > 0 && last_batch(producer)->base_offset >= offset)
+    if (producer->batches[0].base_offset >= offset) {
+      keep_place(producer, offset);
+      continue;
+    }
+    while (last_batch(producer)->base_offset >= offset)
       producer->batch_count--;
-    if (producer->batch_count == 0)
-      g_hash_table_iter_remove(&iter);
   }
 }
 

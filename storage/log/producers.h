@@ -28,7 +28,8 @@ G_BEGIN_DECLS
 #define LOG_PRODUCER_KEY_BYTES 16
 #define LOG_PRODUCER_VALUE_BYTES_MAX (16 + LOG_PRODUCER_BATCHES * 32)
 
-/* One batch that is remembered. */
+/* One batch that is remembered. One of 0 records stands for what was cut off with the log's end: the producer goes on
+ * with its first_sequence. */
 typedef struct {
   guint32 first_sequence, record_count;
   gint64 base_offset;
@@ -72,11 +73,15 @@ Failure *log_producers_refusal(LogProducerVerdict verdict, const LogBatch *batch
 /* Remember a stamped batch: one that was checked as NEXT, or that comes from the log. Returns the producer; borrowed
  * until the next change. */
 const LogProducer *log_producers_add(LogProducers *producers, const LogBatch *batch);
-/* Put back a producer that was read from disk; one of the same id is replaced. */
+/* The producer as log_producers_add would leave it: what is to be stored with the batch before it counts. */
+void log_producers_preview(const LogProducers *producers, const LogBatch *batch, LogProducer *ret_producer);
+/* Put a producer there as it was read from disk, or previewed; one of the same id is replaced. */
 void log_producers_restore(LogProducers *producers, const LogProducer *producer);
-/* Forget what was written at or after @offset: the log was cut there. Producers of whom nothing is left are forgotten.
+/* Forget what was written at or after @offset: the log was cut there. A producer of whom nothing is left keeps its
+ * epoch and the sequence that it goes on with: batches from before the five may still be in the log, so it is not a new
+ * one.
  *
- * @ret_changed: gets the ids (gint64) of all producers that changed or went; may be NULL */
+ * @ret_changed: gets the ids (gint64) of all producers that changed; may be NULL */
 void log_producers_truncate(LogProducers *producers, gint64 offset, GArray *ret_changed);
 /* Forget producers whose last batch was appended before @before_ms. @ret_gone: gets their ids (gint64); may be NULL. */
 void log_producers_expire(LogProducers *producers, gint64 before_ms, GArray *ret_gone);

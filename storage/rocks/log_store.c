@@ -23,6 +23,7 @@
 #include "storage/rocks/log_readers.h"
 #include "storage/rocks/log_recovery.h"
 #include "storage/rocks/log_writer.h"
+#include "storage/rocks/producer_records.h"
 #include "storage/rocks/rocks_db.h"
 
 #define ROLE "broker-log"
@@ -258,6 +259,10 @@ Failure *log_store_recover(LogStore *store, LogStoreRecoverFunc func, gpointer d
   return log_recovery_tell(store->db, store->damages, func, data);
 }
 
+Failure *log_store_recover_producers(LogStore *store, LogStoreProducerFunc func, gpointer data) {
+  return producer_records_tell(store->db, func, data);
+}
+
 /* ---- closing ---- */
 
 /* Put the memtables on disk, so that the next open replays nothing. */
@@ -265,6 +270,7 @@ static void flush_all(LogStore *store) {
   g_autoptr(GPtrArray) families = g_ptr_array_new();
   g_ptr_array_add(families, store->db->catalog_cf);
   g_ptr_array_add(families, store->db->hot_cf);
+  g_ptr_array_add(families, store->db->producers_cf);
   for (guint i = 0; i < log_index_segment_count(store->index); i++)
     g_ptr_array_add(families, log_index_segment(store->index, i)->cf);
   for (guint i = 0; i < families->len; i++) {

@@ -18,6 +18,7 @@
 #include "services/base/loop.h"
 #include "storage/log/batch.h"
 #include "storage/log/hot.h"
+#include "storage/log/producers.h"
 
 G_BEGIN_DECLS
 
@@ -104,6 +105,17 @@ typedef void (*LogStoreRecoverFunc)(guint64 log_id, const LogHot *hot, const Fai
  * Returns NULL, or CORRUPT_LOG when hot records can't be read at all. */
 Failure *log_store_recover(LogStore *store, LogStoreRecoverFunc func, gpointer data);
 
+/* What a log remembers of one producer, as found at open.
+ *
+ * @producer: borrowed; NULL when @failure says that it can't be read
+ * @failure: NULL, or CORRUPT_LOG: a retry could be taken for new, so the log must not be written until it was truncated
+ *           (LOG_WRITE_TRUNCATE, which drops what can't be read), or dropped; borrowed */
+typedef void (*LogStoreProducerFunc)(guint64 log_id, const LogProducer *producer, const Failure *failure,
+                                     gpointer data);
+
+/* Tell the producers of all logs, in order of the logs' ids: behind log_store_recover, in the same way. */
+Failure *log_store_recover_producers(LogStore *store, LogStoreProducerFunc func, gpointer data);
+
 /* ---- writing ---- */
 
 typedef enum {
@@ -111,6 +123,7 @@ typedef enum {
   LOG_WRITE_APPEND,   /* a batch at the log's end, or behind it with a gap */
   LOG_WRITE_TRUNCATE, /* cut what lies at or behind truncate_offset */
   LOG_WRITE_PUT_HOT,  /* the hot record alone */
+  LOG_WRITE_FORGET,   /* the records of some producers: nothing of them is remembered any more */
   LOG_WRITE_DROP,     /* forget the log: no longer told by recovery nor served; its bytes go with their segments */
 } LogWriteKind;
 
@@ -136,7 +149,14 @@ struct LogWrite {
    * log's hot record before; the store writes the cut one. Borrowed. */
   const guint8 *hot;
   gsize hot_len;
-  gint64 truncate_offset; /* TRUNCATE */
+  gint64 truncate_offset; /* TRUNCATE: records of producers are cut with it */
+  /* APPEND of a batch with a producer id: what the log remembers of that producer now (log_producer_encode), written in
+   * the same RocksDB batch. Borrowed. */
+  const guint8 *producer;
+  gsize producer_len;
+  /* FORGET. Borrowed. */
+  const gint64 *producer_ids;
+  guint producer_count;
 
   guint wants;           /* LOG_WRITE_WRITTEN, LOG_WRITE_SYNCED or both: done is called once for each */
   gint64 sync_within_ms; /* when SYNCED is not wanted: sync this soon all the same (0: at once), or LOG_SYNC_NEVER */

@@ -25,6 +25,7 @@
 #include "storage/log/key.h"
 #include "storage/rocks/catalog.h"
 #include "storage/rocks/log_truncate.h"
+#include "storage/rocks/producer_records.h"
 
 /* What a write costs besides its bytes, in RocksDB's batch and here. */
 #define WRITE_OVERHEAD_BYTES 256
@@ -95,9 +96,13 @@ static void synced_run(LoopTask *task) {
 gboolean log_writer_submit(LogWriter *writer, LogWrite *write) {
   INVARIANT(write->wants & (LOG_WRITE_WRITTEN | LOG_WRITE_SYNCED), "who submits a write wants to hear of it");
   INVARIANT(write->kind != LOG_WRITE_APPEND || write->batch, "an append needs a batch");
-  INVARIANT(write->kind == LOG_WRITE_DROP || write->hot, "the hot record rides along");
-  write->charged_bytes =
-      WRITE_OVERHEAD_BYTES + write->hot_len + (write->batch ? log_batch_stored_bytes(write->batch) : 0);
+  INVARIANT(write->kind == LOG_WRITE_DROP || write->kind == LOG_WRITE_FORGET || write->hot,
+            "the hot record rides along");
+  INVARIANT(write->kind != LOG_WRITE_APPEND || (write->batch->producer_id != 0) == (write->producer != NULL),
+            "a producer's batch comes with what is remembered of it");
+  write->charged_bytes = WRITE_OVERHEAD_BYTES + write->hot_len + write->producer_len +
+                         write->producer_count * LOG_PRODUCER_KEY_BYTES +
+                         (write->batch ? log_batch_stored_bytes(write->batch) : 0);
   write->written_task.run = written_run;
   write->synced_task.run = synced_run;
   pthread_mutex_lock(&writer->mutex);
@@ -305,6 +310,9 @@ static void add_append(LogWriter *writer, LogWrite *write) {
   entry->end_offset = log_batch_next_offset(batch);
   entry->max_timestamp_ms = MAX(entry->max_timestamp_ms, batch->max_timestamp_ms);
   index_time(writer, entry, segment, batch);
+  if (write->producer)
+    writer->batch_bytes += producer_records_put(writer->db, entry->log_id, batch->producer_id, write->producer,
+                                                write->producer_len, writer->batch);
   note_hot(writer, entry, write);
   atomic_fetch_add_explicit(&writer->write_bytes, payload_len, memory_order_relaxed);
 }
@@ -315,6 +323,13 @@ static void add_truncate(LogWriter *writer, LogWrite *write) {
   write->ret_end_offset = log_truncate_put(writer->db, writer->index, entry, write->truncate_offset, writer->batch);
   log_truncate_hot(write->hot, write->hot_len, write->log_id, write->ret_end_offset, writer->hot);
   put_hot(writer, write->log_id, writer->hot->data, writer->hot->len);
+  producer_records_truncate(writer->db, write->log_id, write->ret_end_offset, writer->batch);
+}
+
+static void add_forget(LogWriter *writer, LogWrite *write) {
+  get_log(writer, write);
+  producer_records_forget(writer->db, write->log_id, write->producer_ids, write->producer_count, writer->batch);
+  writer->batch_bytes += write->producer_count * LOG_PRODUCER_KEY_BYTES;
 }
 
 static void add_drop(LogWriter *writer, LogWrite *write) {
@@ -324,6 +339,7 @@ static void add_drop(LogWriter *writer, LogWrite *write) {
   rocksdb_writebatch_delete_cf(writer->batch, writer->db->hot_cf, (const char *)key, sizeof key);
   put_catalog(writer,
               &(CatalogEntry){.kind = CATALOG_DROPPED, .log_id = write->log_id, .time_ms = g_get_real_time() / 1000});
+  producer_records_drop(writer->db, write->log_id, writer->batch);
   log_index_remove(writer->index, entry);
 }
 
@@ -344,6 +360,9 @@ static void add_write(LogWriter *writer, LogWrite *write) {
     break;
   case LOG_WRITE_PUT_HOT:
     note_hot(writer, get_log(writer, write), write);
+    break;
+  case LOG_WRITE_FORGET:
+    add_forget(writer, write);
     break;
   case LOG_WRITE_DROP:
     add_drop(writer, write);

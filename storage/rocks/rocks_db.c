@@ -86,7 +86,7 @@ static rocksdb_options_t *small_options(const LogStoreOptions *options, gboolean
                                         rocksdb_cache_t *cache) {
   rocksdb_options_t *o = rocksdb_options_create();
   rocksdb_options_set_create_if_missing(o, create);
-  rocksdb_options_set_create_missing_column_families(o, create);
+  rocksdb_options_set_create_missing_column_families(o, 1); /* which may be missing is checked before */
   rocksdb_options_set_wal_recovery_mode(o, RECOVERY_TOLERATE_CORRUPTED_TAIL); /* never point-in-time: loses silently */
   rocksdb_options_set_recycle_log_file_num(o, 0);                             /* does not go with that mode */
   rocksdb_options_set_manual_wal_flush(o, 0);
@@ -158,9 +158,14 @@ static gboolean segment_number(const char *name, guint32 *ret_number) {
   return TRUE;
 }
 
-static const char *const SMALL_FAMILIES[] = {"default", "hot", "compacted", NULL};
+static const char *const SMALL_FAMILIES[] = {"default", "hot", "compacted", "producers", NULL};
 
-/* Names of all column families; the three small ones are added when the store is being made. */
+/* Stores that were made before producers were remembered lack it: it is made when they are opened. */
+static gboolean may_be_missing(const char *name) {
+  return strcmp(name, "producers") == 0;
+}
+
+/* Names of all column families; the small ones are added when the store is being made. */
 static Failure *list_families(const RocksDb *db, const char *path, gboolean create, Families *families) {
   families->names = g_ptr_array_new_with_free_func(g_free);
   size_t count = 0;
@@ -176,7 +181,7 @@ static Failure *list_families(const RocksDb *db, const char *path, gboolean crea
   for (guint i = 0; SMALL_FAMILIES[i]; i++) {
     if (has_name(families, SMALL_FAMILIES[i]))
       continue;
-    if (!create)
+    if (!create && !may_be_missing(SMALL_FAMILIES[i]))
       return failure_new(FAILURE(CORRUPT_LOG), "the database in %s lacks its column family %s", path,
                          SMALL_FAMILIES[i]);
     g_ptr_array_add(families->names, g_strdup(SMALL_FAMILIES[i]));
@@ -216,6 +221,8 @@ static GArray *sort_handles(RocksDb *db, const Families *families) {
       g_array_append_val(segments, found);
     else if (strcmp(name, "hot") == 0)
       db->hot_cf = found.cf;
+    else if (strcmp(name, "producers") == 0)
+      db->producers_cf = found.cf;
     else if (strcmp(name, "compacted") == 0)
       db->compacted_cf = found.cf;
     else
@@ -274,6 +281,7 @@ void rocks_db_close(RocksDb *db) {
     return;
   destroy_handle(db->catalog_cf);
   destroy_handle(db->hot_cf);
+  destroy_handle(db->producers_cf);
   destroy_handle(db->compacted_cf);
   if (db->db)
     rocksdb_close(db->db);

@@ -18,7 +18,7 @@ typedef struct {
 
 typedef struct {
   rocksdb_t *db;
-  rocksdb_column_family_handle_t *catalog_cf, *hot_cf, *compacted_cf;
+  rocksdb_column_family_handle_t *catalog_cf, *hot_cf, *producers_cf, *compacted_cf;
   rocksdb_writeoptions_t *write_options; /* with WAL, without sync */
   rocksdb_readoptions_t *read_options;   /* the defaults */
   rocksdb_flushoptions_t *flush_no_wait, *flush_wait;

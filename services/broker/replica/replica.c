@@ -3,11 +3,16 @@
  * Terms: the *local end* is the offset below which this broker has everything as durable as each append asked for; the
  * high watermark is the lowest such end over all in-sync replicas, and never goes back.
  *
+ * A batch of a producer that was appended before (a *duplicate*) waits for what its first try waits for: with acks=all
+ * in `commit`, else in `echoes`. It goes by offsets alone, so it does not matter whether the first try is still being
+ * answered, was never answered, or belongs to a process that was killed.
+ *
  * Invariants, checked at run time:
  *   1. log start <= high watermark <= local end (while leading) <= log end
  *   2. the high watermark and the local end never go back
  *   3. appends in `local` are in the order of their offsets and adjoin: each begins where the one before ends
  *   4. an append is answered at most once
+ *   5. `commit` and `echoes` are in the order of end offsets, so answers are in the order of the log
  *
  * States: idle (no leadership), leading (epoch e). Only replica_assign and replica_retire move between them.
  * Thread: the owner's. Failure modes: all by Failure, to the asker; a broken invariant ends the process. */
@@ -25,6 +30,7 @@ struct Replica {
   LogHot hot; /* log_end_offset is behind what was accepted */
   Failure *damage;
   gint64 local_end;
+  gint64 synced_end;  /* what is below survives a power cut */
   gint64 epoch_start; /* log end when this leadership began */
 
   gboolean leads;
@@ -34,7 +40,12 @@ struct Replica {
   GArray *peers; /* of Peer: in sync, besides this broker; NULL while there are none */
 
   GQueue local;  /* of ReplicaAppend: accepted, waiting for the storage */
-  GQueue commit; /* of ReplicaAppend: here, waiting for the high watermark */
+  GQueue commit; /* of ReplicaAppend: here (or duplicates), waiting for the high watermark */
+  GQueue echoes; /* of ReplicaAppend: duplicates that wait for the local end */
+
+  guint duplicates; /* of those in the two */
+
+  LogProducers *producers;
 };
 
 static void check(const Replica *replica) {
@@ -54,11 +65,14 @@ Replica *replica_new(const LogHot *recovered, const Failure *damage) {
     replica->hot.epochs = epochs;
   }
   replica->damage = failure_copy(damage);
-  replica->local_end = replica->hot.log_end_offset;
+  /* What was recovered is on disk: the store syncs before it is in use. */
+  replica->local_end = replica->synced_end = replica->hot.log_end_offset;
   replica->leader_epoch = LOG_EPOCH_NONE;
   replica->flush = MILENA__V1__FLUSH__FLUSH_ALWAYS;
   g_queue_init(&replica->local);
   g_queue_init(&replica->commit);
+  g_queue_init(&replica->echoes);
+  replica->producers = log_producers_new();
   check(replica);
   return replica;
 }
@@ -66,17 +80,30 @@ Replica *replica_new(const LogHot *recovered, const Failure *damage) {
 void replica_free(Replica *replica) {
   if (!replica)
     return;
-  INVARIANT(g_queue_is_empty(&replica->local) && g_queue_is_empty(&replica->commit), "nothing waits any more");
+  INVARIANT(g_queue_is_empty(&replica->local) && g_queue_is_empty(&replica->commit) &&
+                g_queue_is_empty(&replica->echoes),
+            "nothing waits any more");
   log_hot_clear(&replica->hot);
+  log_producers_free(replica->producers);
   failure_free(replica->damage);
   g_clear_pointer(&replica->peers, g_array_unref);
   g_free(replica);
 }
 
+void replica_restore_producer(Replica *replica, const LogProducer *producer) {
+  log_producers_restore(replica->producers, producer);
+}
+
+void replica_mark_damaged(Replica *replica, const Failure *damage) {
+  if (!replica->damage)
+    replica->damage = failure_copy(damage);
+}
+
 /* ---- answering ---- */
 
 static ReplicaCopies count_copies(const Replica *replica, const ReplicaAppend *append) {
-  ReplicaCopies copies = {.replicas = 1, .synced_replicas = append->synced ? 1 : 0};
+  gboolean synced = append->synced || append->end_offset <= replica->synced_end;
+  ReplicaCopies copies = {.replicas = 1, .synced_replicas = synced ? 1 : 0};
   for (guint i = 0; replica->peers && i < replica->peers->len; i++) {
     const Peer *peer = &g_array_index(replica->peers, Peer, i);
     copies.replicas += peer->written_end >= append->end_offset;
@@ -107,18 +134,36 @@ static void queue_push(GQueue *queue, ReplicaAppend *append) {
   g_queue_push_tail_link(queue, &append->queue_link);
 }
 
-static void queue_remove(GQueue *queue, ReplicaAppend *append) {
+/* Behind all that ends at or before its end: nearly always the last. */
+static void queue_insert(GQueue *queue, ReplicaAppend *append) {
+  INVARIANT(!append->queued, "an append waits in one queue");
+  GList *before = queue->tail;
+  while (before && ((const ReplicaAppend *)before->data)->end_offset > append->end_offset)
+    before = before->prev;
+  append->queued = TRUE;
+  append->queue_link.data = append;
+  if (before)
+    g_queue_insert_after_link(queue, before, &append->queue_link);
+  else
+    g_queue_push_head_link(queue, &append->queue_link);
+}
+
+static void queue_remove(Replica *replica, GQueue *queue, ReplicaAppend *append) {
   g_queue_unlink(queue, &append->queue_link);
   append->queued = FALSE;
+  replica->duplicates -= append->duplicate;
 }
 
 /* Everything that waits was appended, and who leads next decides what becomes of it. */
 static void answer_all_unknown(Replica *replica, ReplicaOut *out) {
   static const char SENTENCE[] = "the records were appended, but this broker lost the partition's leadership before it "
                                  "could confirm them: they may or may not be kept";
-  for (ReplicaAppend *append; (append = queue_head(&replica->commit));) {
-    queue_remove(&replica->commit, append);
-    answer(replica, append, failure_new(FAILURE(UNKNOWN_OUTCOME), SENTENCE), out);
+  GQueue *const queues[] = {&replica->commit, &replica->echoes};
+  for (guint i = 0; i < G_N_ELEMENTS(queues); i++) {
+    for (ReplicaAppend *append; (append = queue_head(queues[i]));) {
+      queue_remove(replica, queues[i], append);
+      answer(replica, append, failure_new(FAILURE(UNKNOWN_OUTCOME), SENTENCE), out);
+    }
   }
   /* These stay queued: their writes are on the way to the disk, and count when they arrive. */
   for (GList *link = replica->local.head; link; link = link->next) {
@@ -129,6 +174,14 @@ static void answer_all_unknown(Replica *replica, ReplicaOut *out) {
 }
 
 /* ---- the high watermark ---- */
+
+/* Duplicates that asked for this broker's copy, and have it. */
+static void answer_echoes(Replica *replica, ReplicaOut *out) {
+  for (ReplicaAppend *echo; (echo = queue_head(&replica->echoes)) && echo->end_offset <= replica->local_end;) {
+    queue_remove(replica, &replica->echoes, echo);
+    answer(replica, echo, NULL, out);
+  }
+}
 
 /* REPLICATION.md, rules 4 and 11: what every in-sync replica has, and nothing new below the minimum. */
 static void advance_high_watermark(Replica *replica, ReplicaOut *out) {
@@ -144,7 +197,7 @@ static void advance_high_watermark(Replica *replica, ReplicaOut *out) {
   replica->hot.high_watermark = end;
   out->high_watermark_moved = TRUE;
   for (ReplicaAppend *append; (append = queue_head(&replica->commit)) && append->end_offset <= end;) {
-    queue_remove(&replica->commit, append);
+    queue_remove(replica, &replica->commit, append);
     answer(replica, append, NULL, out);
   }
   check(replica);
@@ -218,14 +271,18 @@ void replica_retire(Replica *replica, ReplicaOut *out) {
 
 /* ---- appending ---- */
 
-static Failure *refuse_append(const Replica *replica, gint32 leader_epoch, const LogBatch *batch,
-                              Milena__V1__Acks acks) {
-  const LogHot *hot = &replica->hot;
+static Failure *refuse_all(const Replica *replica, gint32 leader_epoch) {
   if (!replica->leads || leader_epoch != replica->leader_epoch)
     return failure_new(FAILURE(NOT_LEADER), "this broker does not lead the partition with leader epoch %d",
                        leader_epoch);
   if (replica->damage)
     return failure_prefix(failure_copy(replica->damage), "the partition takes no records");
+  return NULL;
+}
+
+/* For what is to be appended, not for what was. */
+static Failure *refuse_append(const Replica *replica, const LogBatch *batch, Milena__V1__Acks acks) {
+  const LogHot *hot = &replica->hot;
   if (acks == MILENA__V1__ACKS__ACKS_ALL && replica->isr_count < replica->min_insync_replicas)
     return failure_new(FAILURE(NOT_ENOUGH_REPLICAS),
                        "%u replicas are in sync, but the topic's min.insync.replicas is %u: nothing was written, try "
@@ -244,9 +301,43 @@ static Failure *refuse_append(const Replica *replica, gint32 leader_epoch, const
   return NULL;
 }
 
+/* What the producer's earlier batches make of this one. @append: filled in when it is a duplicate */
+static Failure *check_producer(const Replica *replica, const LogBatch *batch, Milena__V1__Acks acks,
+                               ReplicaAppend *append) {
+  LogProducerBatch before;
+  guint32 expected;
+  LogProducerVerdict verdict = log_producers_check(replica->producers, batch, &before, &expected);
+  if (verdict != LOG_PRODUCER_NEXT && verdict != LOG_PRODUCER_DUPLICATE)
+    return log_producers_refusal(verdict, batch, expected);
+  if (verdict == LOG_PRODUCER_NEXT) {
+    if (log_producers_count(replica->producers) < REPLICA_PRODUCERS_MAX ||
+        log_producers_find(replica->producers, batch->producer_id))
+      return NULL;
+    return failure_new(FAILURE(LIMIT_EXCEEDED),
+                       "the partition remembers %d producers, and takes no new one until one of them has been idle for "
+                       "long enough: nothing was written; use fewer producers, for longer",
+                       REPLICA_PRODUCERS_MAX);
+  }
+  if (replica->duplicates >= REPLICA_DUPLICATES_MAX)
+    return failure_new(FAILURE(OVERLOADED), "too many retries wait for their first tries to be confirmed: nothing was "
+                                            "written, try again soon");
+  append->duplicate = TRUE;
+  append->base_offset = before.base_offset;
+  append->end_offset = before.base_offset + before.record_count;
+  append->leader_epoch = before.leader_epoch;
+  append->append_timestamp_ms = before.append_timestamp_ms;
+  append->acks = acks;
+  return NULL;
+}
+
 Failure *replica_prepare(Replica *replica, gint32 leader_epoch, LogBatch *batch, Milena__V1__Acks acks, gint64 now_ms,
                          ReplicaAppend *append) {
-  Failure *failure = refuse_append(replica, leader_epoch, batch, acks);
+  Failure *failure = refuse_all(replica, leader_epoch);
+  if (!failure && batch->producer_id)
+    failure = check_producer(replica, batch, acks, append);
+  if (failure || append->duplicate)
+    return failure;
+  failure = refuse_append(replica, batch, acks);
   if (failure)
     return failure;
   const LogHot *hot = &replica->hot;
@@ -262,6 +353,8 @@ Failure *replica_prepare(Replica *replica, gint32 leader_epoch, LogBatch *batch,
   batch->base_offset = append->base_offset;
   batch->leader_epoch = leader_epoch;
   batch->append_timestamp_ms = append_ms;
+  if (batch->producer_id)
+    log_producers_preview(replica->producers, batch, &append->producer);
   return NULL;
 }
 
@@ -284,12 +377,31 @@ void replica_encode_hot(const Replica *replica, guint64 log_id, const ReplicaApp
 void replica_accept(Replica *replica, ReplicaAppend *append) {
   INVARIANT(append->base_offset == replica->hot.log_end_offset, "nothing came between prepare and accept");
   replica->hot = hot_with(replica, append);
+  if (append->producer.producer_id)
+    log_producers_restore(replica->producers, &append->producer);
   queue_push(&replica->local, append);
 }
 
+void replica_await(Replica *replica, ReplicaAppend *append, ReplicaOut *out) {
+  INVARIANT(append->duplicate, "only what was appended before is awaited");
+  gboolean all = append->acks == MILENA__V1__ACKS__ACKS_ALL;
+  if (append->end_offset <= (all ? replica->hot.high_watermark : replica->local_end)) {
+    answer(replica, append, NULL, out);
+    return;
+  }
+  queue_insert(all ? &replica->commit : &replica->echoes, append);
+  replica->duplicates++;
+}
+
+void replica_expire_producers(Replica *replica, gint64 before_ms, GArray *ret_gone) {
+  log_producers_expire(replica->producers, before_ms, ret_gone);
+}
+
 void replica_local_progress(Replica *replica, ReplicaAppend *append, ReplicaStage stage, ReplicaOut *out) {
-  if (stage == REPLICA_SYNCED)
+  if (stage == REPLICA_SYNCED) {
     append->synced = TRUE;
+    replica->synced_end = MAX(replica->synced_end, append->end_offset); /* one write-ahead log: all before it too */
+  }
   if (stage != append->stage)
     return;
   INVARIANT(append->queued && !append->local, "the stage that counts is reported once");
@@ -298,13 +410,14 @@ void replica_local_progress(Replica *replica, ReplicaAppend *append, ReplicaStag
   for (ReplicaAppend *head; (head = queue_head(&replica->local)) && head->local;) {
     INVARIANT(head->base_offset == replica->local_end, "appends adjoin");
     replica->local_end = head->end_offset;
-    queue_remove(&replica->local, head);
+    queue_remove(replica, &replica->local, head);
     if (head->answered)
       g_queue_push_tail_link(&out->released, &head->answer_link);
     else if (head->acks == MILENA__V1__ACKS__ACKS_ALL)
-      queue_push(&replica->commit, head);
+      queue_insert(&replica->commit, head);
     else
       answer(replica, head, NULL, out);
+    answer_echoes(replica, out);
   }
   advance_high_watermark(replica, out);
   check(replica);
@@ -349,4 +462,8 @@ gboolean replica_knows_high_watermark(const Replica *replica) {
 
 const Failure *replica_damage(const Replica *replica) {
   return replica->damage;
+}
+
+gboolean replica_knows_producer(const Replica *replica, gint64 producer_id) {
+  return log_producers_find(replica->producers, producer_id) != NULL;
 }

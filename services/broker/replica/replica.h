@@ -6,6 +6,7 @@
  *
  *   append: prepare ──host submits the write──► accept ──► local (written, or synced) ──► answered
  *                                                            └── acks=all: once the high watermark has passed it
+ *   again:  prepare says `duplicate` ──► await ──► answered as soon as the first one is as safe as this one asks
  *
  * README.md beside this file explains the rules. */
 #pragma once
@@ -17,10 +18,16 @@
 #include "services/base/failure.h"
 #include "storage/log/batch.h"
 #include "storage/log/hot.h"
+#include "storage/log/producers.h"
 
 G_BEGIN_DECLS
 
 typedef struct Replica Replica;
+
+/* Producers that a partition remembers at once: more would let whoever makes up ids fill the memory. */
+#define REPLICA_PRODUCERS_MAX 100000
+/* Retries that wait for their first try at once. */
+#define REPLICA_DUPLICATES_MAX 4096
 
 /* What the metadata says about the partition, for this broker. */
 typedef struct {
@@ -53,7 +60,9 @@ struct ReplicaAppend {
   gint32 leader_epoch;
   gint64 append_timestamp_ms, max_timestamp_ms;
   Milena__V1__Acks acks;
-  ReplicaStage stage; /* which report of the storage counts: ask for it */
+  ReplicaStage stage;   /* which report of the storage counts: ask for it */
+  gboolean duplicate;   /* written before, at base_offset: nothing is to be written, go on with replica_await */
+  LogProducer producer; /* as it is to be stored with the batch; producer_id 0: the batch has no producer */
 
   /* Set when it is answered. */
   Failure *failure; /* owned by the host then; NULL: written as asked for */
@@ -91,19 +100,32 @@ void replica_assign(Replica *replica, const ReplicaAssignment *assignment, Repli
 /* The partition is no longer this broker's, or the broker is not allowed to lead now. */
 void replica_retire(Replica *replica, ReplicaOut *out);
 
-/* May this batch be appended, and where?
+/* A producer of the log, as the storage found it: before any other event. */
+void replica_restore_producer(Replica *replica, const LogProducer *producer);
+/* The log can't be written, for a reason that was found after it was made. @damage: copied */
+void replica_mark_damaged(Replica *replica, const Failure *damage);
+
+/* May this batch be appended, and where? Or was it, where?
  *
  * @leader_epoch: that the caller believes in
- * @batch: checked by the caller; gets its stamp; unchanged on failure
+ * @batch: checked by the caller; gets its stamp; unchanged on failure, and when it is a duplicate
  * @now_ms: wall clock
  * @append: zeroed; filled in
  *
- * Returns NULL, or NOT_LEADER, NOT_ENOUGH_REPLICAS, EXPECTED_OFFSET_MISMATCH, CORRUPT_LOG. Nothing changes until
- * replica_accept, which must come before any other event, or not at all. */
+ * Returns NULL, or NOT_LEADER, NOT_ENOUGH_REPLICAS, EXPECTED_OFFSET_MISMATCH, CORRUPT_LOG; and for a producer's batch
+ * SEQUENCE_MISMATCH, UNKNOWN_PRODUCER, FENCED, LIMIT_EXCEEDED, OVERLOADED. Nothing changes until replica_accept (or
+ * replica_await, for a duplicate), which must come before any other event, or not at all. */
 Failure *replica_prepare(Replica *replica, gint32 leader_epoch, LogBatch *batch, Milena__V1__Acks acks, gint64 now_ms,
                          ReplicaAppend *append);
 /* The storage took the write of @append: the log now ends behind it. */
 void replica_accept(Replica *replica, ReplicaAppend *append);
+/* @append is a duplicate: it is answered, perhaps at once, when the first one is as safe as @append asks. It waits for
+ * no write of its own, so once answered it is the host's. */
+void replica_await(Replica *replica, ReplicaAppend *append, ReplicaOut *out);
+/* Forget producers whose last batch was appended before @before_ms.
+ *
+ * @ret_gone: gets their ids (gint64): their records are to go from the storage */
+void replica_expire_producers(Replica *replica, gint64 before_ms, GArray *ret_gone);
 /* The hot record to be written together with @append (prepared), or alone (NULL).
  * @out: replaced by the stored form */
 void replica_encode_hot(const Replica *replica, guint64 log_id, const ReplicaAppend *append, GByteArray *out);
@@ -124,5 +146,6 @@ gint64 replica_high_watermark(const Replica *replica);
 gboolean replica_knows_high_watermark(const Replica *replica);
 /* Why it can't be written; borrowed; NULL when it can. */
 const Failure *replica_damage(const Replica *replica);
+gboolean replica_knows_producer(const Replica *replica, gint64 producer_id);
 
 G_END_DECLS

@@ -145,11 +145,21 @@ static void on_recovered(guint64 log_id, const LogHot *hot, const Failure *failu
   shard_recover(broker_owner(broker, log_id), log_id, hot, failure);
 }
 
+static void on_recovered_producer(guint64 log_id, const LogProducer *producer, const Failure *failure, gpointer data) {
+  Broker *broker = data;
+  shard_recover_producer(broker_owner(broker, log_id), log_id, producer, failure);
+}
+
 Fixture *fixture_new(void) {
+  return fixture_new_with_expiry(G_GINT64_CONSTANT(3600) * 1000);
+}
+
+Fixture *fixture_new_with_expiry(gint64 producer_expiry_ms) {
   Fixture *fixture = g_new0(Fixture, 1);
   Broker *broker = &fixture->broker;
   broker->id = 1;
   broker->orphan_grace_ms = 0;
+  broker->producer_expiry_ms = producer_expiry_ms;
   broker->shards = g_new0(Shard *, SHARDS);
   for (guint i = 0; i < SHARDS; i++)
     broker->shards[broker->shard_count++] = shard_new(broker, i, 1000, 1 << 20);
@@ -161,6 +171,8 @@ Fixture *fixture_new(void) {
   g_autoptr(Failure) failure = log_store_open(&options, &broker->store);
   INVARIANT(!failure, "the store opens");
   failure = log_store_recover(broker->store, on_recovered, broker);
+  if (!failure)
+    failure = log_store_recover_producers(broker->store, on_recovered_producer, broker);
   INVARIANT(!failure, "the store is recovered");
   broker->client = rpc_client_new(NULL);
   for (guint i = 0; i < SHARDS; i++)
@@ -286,6 +298,7 @@ static void start_produce(gpointer data) {
                         .records = request->records,
                         .n_batches = request->n_batches,
                         .batches = request->batches,
+                        .sequence = request->producer,
                         .no_proxy = request->no_proxy};
   gint64 timeout_ms = 0;
   Failure *failure = produce_check_terms(request->acks, request->timeout, &input.acks, &timeout_ms);

@@ -26,6 +26,8 @@ typedef struct {
 
 /* Open (again) the store in the test's folder, and publish the image. */
 Fixture *fixture_new(void);
+/* The same, with producers forgotten when they were idle for so long. */
+Fixture *fixture_new_with_expiry(gint64 producer_expiry_ms);
 void fixture_free(Fixture *fixture);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Fixture, fixture_free)
 

@@ -108,6 +108,51 @@ static void too_large(Asked *asked) {
   add_record(asked, huge);
 }
 
+/* ---- of producers with a sequence ---- */
+
+static Milena__V1__ProducerSequence sequence_of(gint64 id, guint32 first) {
+  Milena__V1__ProducerSequence sequence = MILENA__V1__PRODUCER_SEQUENCE__INIT;
+  sequence.producer_id = id;
+  sequence.first_sequence = first;
+  return sequence;
+}
+
+static Milena__V1__ProducerSequence sequence;
+
+static Milena__V1__Record *add_sequenced(Asked *asked, const char *value) {
+  sequence = sequence_of(77, 0);
+  asked->request.producer = &sequence;
+  return add_record(asked, value);
+}
+
+static void sequence_without_key(Asked *asked) {
+  set_partition(add_sequenced(asked, "v"), 0);
+  add_record(asked, "v");
+}
+
+static void sequence_over_partitions(Asked *asked) {
+  set_partition(add_sequenced(asked, "v"), 0);
+  set_partition(add_record(asked, "v"), 1);
+}
+
+static void sequence_without_id(Asked *asked) {
+  set_partition(add_sequenced(asked, "v"), 0);
+  sequence.producer_id = 0;
+}
+
+static void sequence_of_batches(Asked *asked) {
+  add_batch(asked, 0);
+  sequence = sequence_of(77, 0);
+  asked->request.producer = &sequence;
+}
+
+static void sequence_too_large(Asked *asked) {
+  static char part[1200];
+  memset(part, 'x', sizeof part - 1);
+  set_partition(add_sequenced(asked, part), 0);
+  set_partition(add_record(asked, part), 0);
+}
+
 /* The call as a whole fails. Unknown topics end as CONTROLLER_NOT_AVAILABLE: the fixture has no
  * controller to ask whether they exist. */
 static const struct {
@@ -125,6 +170,11 @@ static const struct {
     {"unknown_topic", unknown_topic, FAILURE(CONTROLLER_NOT_AVAILABLE), "controller"},
     {"other_topic_id", other_topic_id, FAILURE(CONTROLLER_NOT_AVAILABLE), "controller"},
     {"empty_header_name", empty_header_name, FAILURE(INVALID_FIELD), "name"},
+    {"sequence_without_key", sequence_without_key, FAILURE(INVALID_FIELD), "neither a key nor a partition"},
+    {"sequence_over_partitions", sequence_over_partitions, FAILURE(INVALID_FIELD), "one partition"},
+    {"sequence_without_id", sequence_without_id, FAILURE(INVALID_FIELD), "producer.producer_id"},
+    {"sequence_of_batches", sequence_of_batches, FAILURE(INVALID_FIELD), "producer"},
+    {"sequence_too_large", sequence_too_large, FAILURE(RECORD_TOO_LARGE), "one batch"},
     {"too_large", too_large, FAILURE(RECORD_TOO_LARGE), "max_message_bytes"},
 };
 
@@ -370,4 +420,86 @@ TEST(produce, a_leader_that_comes_back_is_waited_for) {
   EXPECT_EQ_INT(0, outcome.response->results[0]->base_offset); /* nothing of the first try was written */
   fixture_outcome_clear(&outcome);
   log_batch_clear(&asked.log_batch);
+}
+
+/* ---- producers ---- */
+
+/* Produce two records with the sequence @first of producer 77 to partition 1, through shard @index. */
+static Outcome produce_sequenced(Fixture *fixture, guint index, guint32 first) {
+  Asked asked;
+  asked_init(&asked);
+  Milena__V1__ProducerSequence own = sequence_of(77, first);
+  set_partition(add_record(&asked, "a"), 1);
+  set_partition(add_record(&asked, "b"), 1);
+  asked.request.producer = &own;
+  return fixture_produce(fixture, index, &asked.request);
+}
+
+static void expect_written(Outcome *outcome, gint64 offset, gboolean duplicate) {
+  ASSERT_TRUE(outcome->failure == NULL && outcome->response->n_results == 1);
+  const Milena__V1__ProduceResult *result = outcome->response->results[0];
+  EXPECT_TRUE(result->status == NULL);
+  EXPECT_EQ_INT(offset, result->base_offset);
+  EXPECT_EQ_INT(2, result->record_count);
+  EXPECT_EQ_INT(duplicate, result->duplicate);
+  EXPECT_EQ_INT(1, result->synced_replicas);
+  fixture_outcome_clear(outcome);
+}
+
+TEST(sequence, a_retry_gets_the_first_answer_again_from_any_loop_and_after_a_restart) {
+  Fixture *fixture = fixture_new();
+  Outcome outcome;
+  for (guint i = 0; i < 7; i++) {
+    outcome = produce_sequenced(fixture, i % 2, 2 * i);
+    expect_written(&outcome, 2 * i, FALSE);
+    outcome = produce_sequenced(fixture, (i + 1) % 2, 2 * i);
+    expect_written(&outcome, 2 * i, TRUE);
+  }
+  fixture_free(fixture);
+  fixture = fixture_new();
+  for (guint i = 2; i < 7; i++) {
+    outcome = produce_sequenced(fixture, 0, 2 * i);
+    expect_written(&outcome, 2 * i, TRUE);
+  }
+  static const struct {
+    guint32 sequence;
+    const char *says;
+  } refused[] = {{2, "longer ago than is remembered"}, {16, "a batch before it is missing"}};
+  for (guint i = 0; i < G_N_ELEMENTS(refused); i++) {
+    outcome = produce_sequenced(fixture, 0, refused[i].sequence);
+    g_autoptr(Failure) failure = failure_from_status(outcome.response->results[0]->status);
+    ASSERT_TRUE(failure != NULL);
+    EXPECT_EQ_INT(FAILURE(SEQUENCE_MISMATCH), failure_reason(failure));
+    EXPECT_CONTAINS(failure_message(failure), refused[i].says);
+    EXPECT_EQ_STR("14", failure_get(failure, "expected"));
+    fixture_outcome_clear(&outcome);
+  }
+  outcome = produce_sequenced(fixture, 0, 14);
+  expect_written(&outcome, 14, FALSE);
+  fixture_free(fixture);
+}
+
+/* What becomes of a batch that leaves a gap: nothing is written, and the refusal says whether the producer is known. */
+static FailureReason probe(Fixture *fixture) {
+  Outcome outcome = produce_sequenced(fixture, 0, 99);
+  g_autoptr(Failure) failure = failure_from_status(outcome.response->results[0]->status);
+  fixture_outcome_clear(&outcome);
+  return failure_reason(failure);
+}
+
+TEST(sequence, an_idle_producer_is_forgotten_here_and_in_the_store) {
+  Fixture *fixture = fixture_new();
+  Outcome outcome = produce_sequenced(fixture, 0, 0);
+  expect_written(&outcome, 0, FALSE);
+  EXPECT_EQ_INT(FAILURE(SEQUENCE_MISMATCH), probe(fixture));
+  fixture_free(fixture);
+  fixture = fixture_new_with_expiry(1);
+  guint tries = 0;
+  while (probe(fixture) != FAILURE(UNKNOWN_PRODUCER) && tries++ < 500)
+    g_usleep(10000);
+  EXPECT_TRUE(tries < 500);
+  fixture_free(fixture);
+  fixture = fixture_new();
+  EXPECT_EQ_INT(FAILURE(UNKNOWN_PRODUCER), probe(fixture));
+  fixture_free(fixture);
 }

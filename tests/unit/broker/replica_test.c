@@ -320,3 +320,196 @@ TEST(replica, the_hot_record_is_that_behind_the_append) {
   EXPECT_EQ_INT(0, replica_log_end(c.replica)); /* not accepted yet */
   end(&c);
 }
+
+/* ---- producers ---- */
+
+#define NONE MILENA__V1__ACKS__ACKS_NONE
+
+/* Append a batch of producer 7. Returns the refusal; NULL when it was taken, or waits as a duplicate. */
+static Failure *produce(Case *c, ReplicaAppend *append, guint32 epoch, guint32 sequence, guint32 count,
+                        Milena__V1__Acks acks) {
+  LogBatch batch = LOG_BATCH_INIT;
+  batch.record_count = count;
+  batch.producer_id = 7;
+  batch.producer_epoch = epoch;
+  batch.first_sequence = sequence;
+  *append = (ReplicaAppend){0};
+  Failure *failure = replica_prepare(c->replica, replica_leader_epoch(c->replica), &batch, acks, 1000, append);
+  if (failure)
+    return failure;
+  take_out(c);
+  EXPECT_EQ_INT(append->duplicate ? LOG_OFFSET_NONE : append->base_offset, batch.base_offset);
+  if (append->duplicate)
+    replica_await(c->replica, append, &c->out);
+  else
+    replica_accept(c->replica, append);
+  return NULL;
+}
+
+static const struct {
+  const char *name;
+  guint32 epoch, sequence, count;
+  gboolean duplicate;
+  FailureReason reason; /* 0: taken */
+} PRODUCED[] = {
+    {"next", 1, 6, 5, FALSE, 0},
+    {"last_again", 1, 3, 3, TRUE, 0},
+    {"first_again", 1, 0, 3, TRUE, 0},
+    {"part_of_it_again", 1, 3, 2, FALSE, FAILURE(SEQUENCE_MISMATCH)},
+    {"gap", 1, 7, 1, FALSE, FAILURE(SEQUENCE_MISMATCH)},
+    {"older_epoch", 0, 6, 1, FALSE, FAILURE(FENCED)},
+    {"newer_epoch", 2, 0, 1, FALSE, 0},
+    {"newer_epoch_in_its_middle", 2, 6, 1, FALSE, FAILURE(SEQUENCE_MISMATCH)},
+};
+
+TEST_ROWS(produced, PRODUCED) {
+  Case c;
+  ReplicaAppend first, second, third;
+  begin(&c);
+  assign(&c, 1, 0, 1, 1, ALWAYS);
+  EXPECT_NULL(produce(&c, &first, 1, 0, 3, ALL));
+  EXPECT_NULL(produce(&c, &second, 1, 3, 3, ALL));
+  local(&c, &first, REPLICA_SYNCED);
+  local(&c, &second, REPLICA_SYNCED);
+  Failure *failure = produce(&c, &third, PRODUCED[row].epoch, PRODUCED[row].sequence, PRODUCED[row].count, ALL);
+  if (PRODUCED[row].reason) {
+    expect_refused(failure, PRODUCED[row].reason);
+    EXPECT_EQ_INT(6, replica_log_end(c.replica));
+  } else {
+    EXPECT_NULL(failure);
+    EXPECT_EQ_INT(PRODUCED[row].duplicate, third.duplicate);
+    if (third.duplicate) {
+      EXPECT_TRUE(third.answered);
+      EXPECT_EQ_INT(PRODUCED[row].sequence, third.base_offset);
+      EXPECT_EQ_INT(1000, third.append_timestamp_ms);
+      EXPECT_EQ_INT(1, third.copies.synced_replicas);
+    } else {
+      EXPECT_EQ_INT(6, third.base_offset);
+      local(&c, &third, REPLICA_SYNCED);
+    }
+  }
+  end(&c);
+}
+
+TEST(replica, an_unknown_producer_begins_at_its_first_batch) {
+  Case c;
+  ReplicaAppend a;
+  begin(&c);
+  assign(&c, 1, 0, 1, 1, ALWAYS);
+  expect_refused(produce(&c, &a, 0, 1, 1, ALL), FAILURE(UNKNOWN_PRODUCER));
+  EXPECT_NULL(produce(&c, &a, 0, 0, 1, ALL));
+  local(&c, &a, REPLICA_SYNCED);
+  end(&c);
+}
+
+/* Never before its first try: not for acks=leader, not for acks=all, whatever the first try asked for. */
+static const struct {
+  const char *name;
+  Milena__V1__Acks first, again;
+  gboolean at_leader; /* answered once this broker has it, else once all have */
+} AWAITED[] = {
+    {"leader_leader", LEADER, LEADER, TRUE}, {"leader_all", LEADER, ALL, FALSE},
+    {"all_leader", ALL, LEADER, TRUE},       {"all_all", ALL, ALL, FALSE},
+    {"none_all", NONE, ALL, FALSE},          {"all_none", ALL, NONE, TRUE},
+};
+
+TEST_ROWS(awaited, AWAITED) {
+  Case c;
+  ReplicaAppend first, again, later;
+  begin(&c);
+  assign(&c, 1, 0, 2, 1, ALWAYS);
+  EXPECT_NULL(produce(&c, &first, 0, 0, 3, AWAITED[row].first));
+  EXPECT_NULL(produce(&c, &again, 0, 0, 3, AWAITED[row].again));
+  EXPECT_TRUE(again.duplicate && again.queued && !again.answered);
+  EXPECT_NULL(produce(&c, &later, 0, 3, 1, ALL));
+  local(&c, &first, REPLICA_SYNCED);
+  EXPECT_EQ_INT(AWAITED[row].at_leader, again.answered);
+  peer(&c, 2, 3, 2); /* the other has written it all, and synced a part */
+  EXPECT_EQ_INT(AWAITED[row].at_leader, again.answered);
+  peer(&c, 2, 3, 3);
+  EXPECT_TRUE(again.answered && !again.queued);
+  EXPECT_NULL(again.failure);
+  EXPECT_FALSE(later.answered);
+  local(&c, &later, REPLICA_SYNCED);
+  peer(&c, 2, 4, 4);
+  EXPECT_TRUE(later.answered);
+  end(&c);
+}
+
+TEST(replica, retries_are_answered_in_the_order_of_the_log) {
+  Case c;
+  ReplicaAppend first[3], again[3];
+  begin(&c);
+  assign(&c, 1, 0, 2, 1, ALWAYS);
+  for (guint i = 0; i < 3; i++)
+    EXPECT_NULL(produce(&c, &first[i], 0, i, 1, ALL));
+  local(&c, &first[0], REPLICA_SYNCED);
+  for (guint i = 3; i-- > 0;)
+    EXPECT_NULL(produce(&c, &again[i], 0, i, 1, ALL));
+  local(&c, &first[1], REPLICA_SYNCED);
+  local(&c, &first[2], REPLICA_SYNCED);
+  peer(&c, 2, 3, 3);
+  gint64 end_offset = 0;
+  EXPECT_EQ_INT(6, c.out.answers.length);
+  for (GList *link = c.out.answers.head; link; link = link->next) {
+    const ReplicaAppend *answered = link->data;
+    EXPECT_TRUE(answered->end_offset >= end_offset);
+    end_offset = answered->end_offset;
+  }
+  end(&c);
+}
+
+TEST(replica, a_retry_that_waits_hears_of_the_lost_leadership_and_the_next_leader_knows_the_batch) {
+  Case c;
+  ReplicaAppend first, again, later;
+  begin(&c);
+  assign(&c, 1, 0, 2, 1, ALWAYS);
+  EXPECT_NULL(produce(&c, &first, 0, 0, 3, ALL));
+  EXPECT_NULL(produce(&c, &again, 0, 0, 3, LEADER));
+  assign(&c, 2, 1, 2, 1, ALWAYS);
+  EXPECT_EQ_INT(FAILURE(UNKNOWN_OUTCOME), failure_reason(again.failure));
+  EXPECT_FALSE(again.queued);
+  failure_free(again.failure);
+  failure_free(first.failure);
+  local(&c, &first, REPLICA_SYNCED);
+  assign(&c, 1, 2, 1, 1, ALWAYS);
+  EXPECT_NULL(produce(&c, &later, 0, 0, 3, ALL));
+  EXPECT_TRUE(later.duplicate && later.answered);
+  EXPECT_EQ_INT(0, later.base_offset);
+  end(&c);
+}
+
+TEST(replica, a_retry_of_what_was_appended_is_no_new_append) {
+  Case c;
+  ReplicaAppend first, again, next;
+  begin(&c);
+  assign(&c, 1, 0, 2, 2, ALWAYS);
+  EXPECT_NULL(produce(&c, &first, 0, 0, 3, ALL));
+  local(&c, &first, REPLICA_SYNCED);
+  assign(&c, 1, 0, 1, 2, ALWAYS); /* too few are in sync: nothing new is taken, and the retry waits */
+  EXPECT_NULL(produce(&c, &again, 0, 0, 3, ALL));
+  EXPECT_TRUE(again.queued);
+  expect_refused(produce(&c, &next, 0, 3, 1, ALL), FAILURE(NOT_ENOUGH_REPLICAS));
+  assign(&c, 1, 0, 2, 2, ALWAYS);
+  peer(&c, 2, 3, 3);
+  EXPECT_TRUE(again.answered && first.answered);
+  end(&c);
+}
+
+TEST(replica, idle_producers_are_forgotten) {
+  Case c;
+  ReplicaAppend a;
+  begin(&c);
+  assign(&c, 1, 0, 1, 1, ALWAYS);
+  EXPECT_NULL(produce(&c, &a, 0, 0, 1, ALL));
+  local(&c, &a, REPLICA_SYNCED);
+  g_autoptr(GArray) gone = g_array_new(FALSE, FALSE, sizeof(gint64));
+  replica_expire_producers(c.replica, 1000, gone);
+  EXPECT_EQ_INT(0, gone->len);
+  EXPECT_TRUE(replica_knows_producer(c.replica, 7));
+  replica_expire_producers(c.replica, 1001, gone);
+  ASSERT_EQ_INT(1, gone->len);
+  EXPECT_EQ_INT(7, g_array_index(gone, gint64, 0));
+  EXPECT_FALSE(replica_knows_producer(c.replica, 7));
+  end(&c);
+}

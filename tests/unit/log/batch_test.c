@@ -121,8 +121,8 @@ static void set_compression_negative(LogBatch *b) {
 static void set_attributes(LogBatch *b) {
   b->attributes = 1;
 }
-static void set_producer(LogBatch *b) {
-  b->producer_id = 12;
+static void set_producer_negative(LogBatch *b) {
+  b->producer_id = -1;
 }
 static void set_producer_epoch(LogBatch *b) {
   b->producer_epoch = 1;
@@ -173,9 +173,9 @@ static const struct {
     {"unknown_compression", set_compression_unknown, "UNSUPPORTED", "compression 4"},
     {"negative_compression", set_compression_negative, "UNSUPPORTED", "compression"},
     {"attributes", set_attributes, "UNSUPPORTED", "transactions"},
-    {"producer_id", set_producer, "UNSUPPORTED", "idempotent"},
-    {"producer_epoch", set_producer_epoch, "UNSUPPORTED", "idempotent"},
-    {"first_sequence", set_sequence, "UNSUPPORTED", "idempotent"},
+    {"negative_producer_id", set_producer_negative, "INVALID_FIELD", "producer_id"},
+    {"epoch_without_producer", set_producer_epoch, "INVALID_FIELD", "producer_epoch"},
+    {"sequence_without_producer", set_sequence, "INVALID_FIELD", "first_sequence"},
     {"no_records", set_count_zero, "INVALID_FIELD", "record_count"},
     {"more_records_than_bytes_hold", set_count_many, "CORRUPT_BATCH", "19 records"},
     {"most_records", set_count_most, "CORRUPT_BATCH", "records"},

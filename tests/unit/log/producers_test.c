@@ -82,8 +82,40 @@ TEST(producers, forget_what_was_cut_off) {
   LogBatch cut = batch_of(1, 16, 2, -1), kept = batch_of(1, 14, 2, -1);
   EXPECT_EQ_INT(LOG_PRODUCER_NEXT, log_producers_check(producers, &cut, NULL, NULL));
   EXPECT_EQ_INT(LOG_PRODUCER_DUPLICATE, log_producers_check(producers, &kept, NULL, NULL));
-  log_producers_truncate(producers, 0, NULL);
+}
+
+/* Batches from before the five that are remembered may still be in the log: it must not begin anew. */
+TEST(producers, keep_their_place_when_all_that_is_remembered_is_cut_off) {
+  g_autoptr(LogProducers) producers = known_producer();
+  guint32 oldest = log_producers_find(producers, 7)->batches[0].first_sequence;
+  LogBatch first = batch_of(1, 0, 2, -1), next = batch_of(1, oldest, 2, 50), older = batch_of(0, 0, 1, -1);
+  for (guint i = 0; i < 2; i++) { /* cutting again changes nothing */
+    log_producers_truncate(producers, 50, NULL);
+    EXPECT_EQ_INT(1, log_producers_count(producers));
+    EXPECT_EQ_INT(LOG_PRODUCER_TOO_OLD, log_producers_check(producers, &first, NULL, NULL));
+    EXPECT_EQ_INT(LOG_PRODUCER_FENCED, log_producers_check(producers, &older, NULL, NULL));
+    EXPECT_EQ_INT(LOG_PRODUCER_NEXT, log_producers_check(producers, &next, NULL, NULL));
+  }
+  guint8 value[LOG_PRODUCER_VALUE_BYTES_MAX];
+  gsize len = log_producer_encode(log_producers_find(producers, 7), 1, value);
+  LogProducer back;
+  EXPECT_NULL(log_producer_decode(value, len, 1, 7, &back));
+  log_producers_restore(producers, &back);
+  log_producers_add(producers, &next);
+  EXPECT_EQ_INT(LOG_PRODUCER_DUPLICATE, log_producers_check(producers, &next, NULL, NULL));
+}
+
+TEST(producers, are_previewed_without_a_change) {
+  g_autoptr(LogProducers) producers = log_producers_new();
+  LogBatch first = batch_of(1, 0, 2, 10), second = batch_of(1, 2, 3, 12);
+  LogProducer preview;
+  log_producers_preview(producers, &first, &preview);
   EXPECT_EQ_INT(0, log_producers_count(producers));
+  log_producers_restore(producers, &preview);
+  log_producers_preview(producers, &second, &preview);
+  EXPECT_EQ_INT(1, log_producers_find(producers, 7)->batch_count);
+  EXPECT_EQ_INT(2, preview.batch_count);
+  EXPECT_EQ_INT(12, preview.batches[1].base_offset);
 }
 
 TEST(producers, expire_when_idle) {
