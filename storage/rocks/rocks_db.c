@@ -15,6 +15,7 @@
 #define RECOVERY_TOLERATE_CORRUPTED_TAIL 0
 #define INDEX_WITH_FIRST_KEY 3 /* the C API passes it on, though it names only 0 to 2 */
 #define LEVEL0_NEVER 1000000
+#define CHECKSUM_CRC32C 1
 
 /* ---- errors ---- */
 
@@ -68,6 +69,7 @@ static rocksdb_block_based_table_options_t *table_options(rocksdb_cache_t *cache
   rocksdb_block_based_options_set_index_type(table, index_type);
   rocksdb_block_based_options_set_cache_index_and_filter_blocks(table, 1); /* or they escape the cache's bound */
   rocksdb_block_based_options_set_format_version(table, 5);
+  rocksdb_block_based_options_set_checksum(table, CHECKSUM_CRC32C); /* by the processor: crc32c.c */
   return table;
 }
 
