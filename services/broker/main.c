@@ -264,7 +264,7 @@ int main(int argc, char **argv) {
        "make the folder when it is missing; else that is refused: the disk may not be mounted"},
       {"shards", SETTING_INT, &settings->shards, "0", 0, SHARDS_MAX,
        "loops that share the partitions; 0: half the processors"},
-      {"tail-cache-bytes", SETTING_BYTES, &settings->tail_cache_bytes, "128MiB", 0, G_MAXINT64,
+      {"tail-cache-bytes", SETTING_BYTES, &settings->tail_cache_bytes, "32MiB", 0, G_MAXINT64,
        "memory for the latest batches, of all shards together"},
       {"segment-bytes", SETTING_BYTES, &settings->segment_bytes, "1GiB", 1 << 20, G_MAXINT64,
        "a time segment of the store is closed at this size ..."},

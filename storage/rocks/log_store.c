@@ -49,8 +49,8 @@ void log_store_options_init(LogStoreOptions *options) {
       .segment_age_max_ms =
           G_GINT64_CONSTANT(6) * 60 * 60 * 1000, /* a week of retention is 28 segments, not hundreds for each log */
       .time_index_bytes = 1 << 20,
-      .write_buffer_bytes = 64 << 20,
-      .cache_bytes = 64 << 20,
+      .write_buffer_bytes = 16 << 20,
+      .cache_bytes = 16 << 20,
       .wal_bytes_max = 256 << 20,
       .direct_io = TRUE,
       .writes_max = 65536,
