@@ -334,7 +334,7 @@ static void leave(RpcCall *call) {
 /* Queue's thread. Without events, a call that was answered needs no word on its loop: that saves a wake-up a call. */
 static void call_closed(RpcOp *op, gboolean ok) {
   RpcCall *call = op->owner;
-  gboolean cancelled = !ok || call->core_cancelled;
+  gboolean cancelled = !ok || call->core_cancelled || atomic_load(&call->is_cancelled);
   if (cancelled) {
     atomic_store(&call->is_cancelled, TRUE);
     rpc_sender_stop(&call->sender);
@@ -365,8 +365,11 @@ void rpc_call_tell_draining(gpointer data, gpointer unused) {
   loop_post_completion(call->loop, &call->draining_task);
 }
 
-void rpc_call_end_unfinished(gpointer call, gpointer unused) {
+/* As if it were cancelled: its handler may be just about to set events, and then has to hear that it is closed. */
+void rpc_call_end_unfinished(gpointer data, gpointer unused) {
   (void)unused;
+  RpcCall *call = data;
+  atomic_store(&call->is_cancelled, TRUE);
   rpc_call_end(call,
                failure_new(FAILURE(UNKNOWN_OUTCOME),
                            "the process stopped before this call ended: it may or may not have been carried out"));

@@ -90,7 +90,7 @@ struct RpcCall {
   Failure *outcome;     /* NULL: OK; written before the sender hears of the end, read when it is sent */
 
   int core_cancelled;       /* the core's answer to close_op */
-  atomic_bool is_cancelled; /* the client went away, or can't be reached */
+  atomic_bool is_cancelled; /* the client went away, can't be reached, or was told that the process stops */
   gboolean was_handed_over; /* queue's thread: a handler will see it */
 
   /* Loop */
