@@ -164,7 +164,7 @@ static int run_stop(Cli *cli, int argc, char **argv) {
     code = open_cluster(cli, data, TRUE, &cluster);
   if (code == CLI_OK)
     code = find_node(cli, &cluster, &nodes);
-  return code == CLI_OK ? stop_node(cli, &cluster, nodes, kill_it, grace_s) : code;
+  return nodes ? stop_node(cli, &cluster, nodes, kill_it, grace_s) : code;
 }
 
 const Command CMD_LOCAL_STOP = {
@@ -201,7 +201,7 @@ static int run_start(Cli *cli, int argc, char **argv) {
   code = open_cluster(cli, data, TRUE, &cluster);
   if (code == CLI_OK)
     code = find_node(cli, &cluster, &nodes);
-  return code == CLI_OK ? start_node(cli, &cluster, nodes) : code;
+  return nodes ? start_node(cli, &cluster, nodes) : code;
 }
 
 const Command CMD_LOCAL_START = {

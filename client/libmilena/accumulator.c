@@ -11,6 +11,7 @@
 
 #include <string.h>
 
+#include "services/base/cond.h"
 #include "storage/log/partitioner.h"
 
 /* Builders that are kept for the next batch: they hold buffers. */
@@ -51,14 +52,6 @@ static void builder_free(gpointer builder) {
   log_records_builder_free(builder);
 }
 
-static void cond_init_monotonic(pthread_cond_t *cond) {
-  pthread_condattr_t attributes;
-  pthread_condattr_init(&attributes);
-  pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-  pthread_cond_init(cond, &attributes);
-  pthread_condattr_destroy(&attributes);
-}
-
 Accumulator *accumulator_new(const MilenaProducerOptions *options, void (*wake)(gpointer data), gpointer wake_data) {
   Accumulator *accumulator = g_new0(Accumulator, 1);
   accumulator->options = options;
@@ -86,16 +79,6 @@ void accumulator_free(Accumulator *accumulator) {
   pthread_cond_destroy(&accumulator->room);
   pthread_mutex_destroy(&accumulator->mutex);
   g_free(accumulator);
-}
-
-/* Returns FALSE when the time is up. */
-static gboolean wait_until(pthread_cond_t *cond, pthread_mutex_t *mutex, gint64 deadline_us) {
-  if (deadline_us == G_MAXINT64) {
-    pthread_cond_wait(cond, mutex);
-    return TRUE;
-  }
-  struct timespec until = {.tv_sec = deadline_us / G_USEC_PER_SEC, .tv_nsec = deadline_us % G_USEC_PER_SEC * 1000};
-  return pthread_cond_timedwait(cond, mutex, &until) == 0 || g_get_monotonic_time() < deadline_us;
 }
 
 /* ---- batches ---- */
@@ -254,7 +237,7 @@ static Failure *wait_for_room(Accumulator *accumulator, gsize bytes, gint64 wait
   accumulator->waiting_for_room++;
   accumulator->wake(accumulator->wake_data); /* what lingers leaves now */
   while (in_time && !has_room(accumulator, bytes))
-    in_time = wait_until(&accumulator->room, &accumulator->mutex, wait_until_us);
+    in_time = cond_wait_until(&accumulator->room, &accumulator->mutex, wait_until_us);
   accumulator->waiting_for_room--;
   return has_room(accumulator, bytes) ? NULL : no_room(accumulator);
 }
@@ -366,7 +349,7 @@ gboolean accumulator_flush(Accumulator *accumulator, gint64 deadline_us) {
   accumulator->wake(accumulator->wake_data);
   gboolean in_time = TRUE;
   while (in_time && !flushed(accumulator, number))
-    in_time = wait_until(&accumulator->reported, &accumulator->mutex, deadline_us);
+    in_time = cond_wait_until(&accumulator->reported, &accumulator->mutex, deadline_us);
   gboolean all = flushed(accumulator, number);
   pthread_mutex_unlock(&accumulator->mutex);
   return all;

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "client/libmilena/watch.h"
+#include "services/base/cond.h"
 #include "services/base/version.h"
 
 #define DEFAULT_PORT "7600"
@@ -114,11 +115,7 @@ MilenaError *milena_client_new(const char *bootstrap, const MilenaClientOptions 
   clamp_options(&client->options);
   client->bootstrap = g_steal_pointer(&addresses);
   pthread_mutex_init(&client->mutex, NULL);
-  pthread_condattr_t attributes;
-  pthread_condattr_init(&attributes);
-  pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-  pthread_cond_init(&client->changed, &attributes);
-  pthread_condattr_destroy(&attributes);
+  cond_init_monotonic(&client->changed);
   client->view = view_new_empty();
   client->listeners = g_array_new(FALSE, FALSE, sizeof(Listener));
   client->loop = loop_new("libmilena", MAILBOX_MAX);
@@ -231,14 +228,6 @@ void client_set_trouble(MilenaClient *client, Failure *trouble) {
   failure_free(before);
 }
 
-/* Wait for another view, or trouble, until the deadline. The mutex is held. Returns FALSE when the time is up. */
-static gboolean wait_changed(MilenaClient *client, gint64 deadline_us) {
-  if (deadline_us == G_MAXINT64)
-    return pthread_cond_wait(&client->changed, &client->mutex) == 0;
-  struct timespec until = {.tv_sec = deadline_us / G_USEC_PER_SEC, .tv_nsec = deadline_us % G_USEC_PER_SEC * 1000};
-  return pthread_cond_timedwait(&client->changed, &client->mutex, &until) == 0;
-}
-
 /* Ask a broker whether the topic exists; the watch tells the rest. Returns NULL when it does. */
 static Failure *ask_for_topic(MilenaClient *client, const char *topic, gint64 deadline_us) {
   char *names[] = {(char *)topic};
@@ -263,7 +252,7 @@ Failure *client_wait_topic(MilenaClient *client, const char *topic, gint64 deadl
   Failure *failure = NULL;
   pthread_mutex_lock(&client->mutex);
   while (view_topic(client->view, topic) == NULL && failure == NULL)
-    if (!wait_changed(client, deadline_us) && g_get_monotonic_time() >= deadline_us)
+    if (!cond_wait_until(&client->changed, &client->mutex, deadline_us) && g_get_monotonic_time() >= deadline_us)
       failure =
           client->trouble != NULL
               ? failure_copy(client->trouble)

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "client/libmilena/convert.h"
+#include "services/base/cond.h"
 
 void milena_consumer_options_init(MilenaConsumerOptions *options) {
   *options = (MilenaConsumerOptions){
@@ -42,11 +43,7 @@ MilenaConsumer *milena_consumer_new(MilenaClient *client, const MilenaConsumerOp
     consumer->options = *options;
   clamp_options(&consumer->options);
   pthread_mutex_init(&consumer->mutex, NULL);
-  pthread_condattr_t attributes;
-  pthread_condattr_init(&attributes);
-  pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-  pthread_cond_init(&consumer->arrived, &attributes);
-  pthread_condattr_destroy(&attributes);
+  cond_init_monotonic(&consumer->arrived);
   consumer->parts = g_ptr_array_new();
   g_queue_init(&consumer->chunks);
   consumer->records = g_array_new(FALSE, FALSE, sizeof(MilenaConsumedRecord));
@@ -409,18 +406,15 @@ static gboolean poll_current(MilenaConsumer *consumer, const MilenaRecordBatch *
 
 /* Wait for a chunk that the user may see; NULL when the time is up. @ret_from: the part's position. */
 static Chunk *wait_for_chunk(MilenaConsumer *consumer, gint64 deadline_us, gint64 *ret_from) {
-  struct timespec until = {.tv_sec = deadline_us / G_USEC_PER_SEC, .tv_nsec = deadline_us % G_USEC_PER_SEC * 1000};
   pthread_mutex_lock(&consumer->mutex);
-  int waited = 0;
+  gboolean in_time = TRUE;
   Chunk *chunk = NULL;
-  while (chunk == NULL && waited == 0) {
+  while (chunk == NULL && in_time) {
     chunk = consumer_pop(consumer);
     if (chunk != NULL && !chunk_is_current(chunk))
       g_clear_pointer(&chunk, chunk_free);
-    else if (chunk == NULL && deadline_us == G_MAXINT64)
-      waited = pthread_cond_wait(&consumer->arrived, &consumer->mutex);
     else if (chunk == NULL)
-      waited = pthread_cond_timedwait(&consumer->arrived, &consumer->mutex, &until);
+      in_time = cond_wait_until(&consumer->arrived, &consumer->mutex, deadline_us);
   }
   if (chunk != NULL)
     *ret_from = chunk->part->position;

@@ -8,6 +8,7 @@
 
 #include "client/libmilena/accumulator.h"
 #include "client/libmilena/sender.h"
+#include "services/base/cond.h"
 
 /* Headers of a record that fit beside it on the stack. */
 #define HEADERS_ON_STACK 16
@@ -210,21 +211,15 @@ static SyncSend *sync_send_new(void) {
   SyncSend *sync = g_new0(SyncSend, 1);
   atomic_init(&sync->refs, 2);
   pthread_mutex_init(&sync->mutex, NULL);
-  pthread_condattr_t attributes;
-  pthread_condattr_init(&attributes);
-  pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-  pthread_cond_init(&sync->cond, &attributes);
-  pthread_condattr_destroy(&attributes);
+  cond_init_monotonic(&sync->cond);
   return sync;
 }
 
 /* Returns FALSE when the time is up. */
 static gboolean sync_send_wait(SyncSend *sync, gint64 deadline_us) {
-  struct timespec until = {.tv_sec = deadline_us / G_USEC_PER_SEC, .tv_nsec = deadline_us % G_USEC_PER_SEC * 1000};
-  int waited = 0;
-  while (!sync->done && waited == 0)
-    waited = deadline_us == G_MAXINT64 ? pthread_cond_wait(&sync->cond, &sync->mutex)
-                                       : pthread_cond_timedwait(&sync->cond, &sync->mutex, &until);
+  gboolean in_time = TRUE;
+  while (!sync->done && in_time)
+    in_time = cond_wait_until(&sync->cond, &sync->mutex, deadline_us);
   return sync->done;
 }
 

@@ -132,13 +132,6 @@ static void read_store(ReadState *state, const Partition *partition) {
     finish(state, failure_new(FAILURE(OVERLOADED), "too many reads wait for the disk: try again soon"));
 }
 
-static gsize payload_bytes(GArray *batches) {
-  gsize bytes = 0;
-  for (guint i = 0; i < batches->len; i++)
-    bytes += log_batch_payload_bytes(LOG_BATCH_AT(batches, i));
-  return bytes;
-}
-
 /* @last: what is there must do */
 static void read_on(ReadState *state, Partition *partition, gboolean last) {
   PartitionRead *read = &state->read;
@@ -161,7 +154,7 @@ static void read_on(ReadState *state, Partition *partition, gboolean last) {
     return;
   }
   gsize wanted = MIN(read->min_bytes, read->max_bytes);
-  if (wait && payload_bytes(read->batches) < wanted &&
+  if (wait && log_batch_array_payload_bytes(read->batches) < wanted &&
       log_batch_next_offset(LOG_BATCH_AT(read->batches, read->batches->len - 1)) >= read->bounds.high_watermark) {
     g_array_set_size(read->batches, 0);
     wait_for_more(state, partition);

@@ -2,7 +2,8 @@
 #include "services/rpc/registry.h"
 
 #include <pthread.h>
-#include <time.h>
+
+#include "services/base/cond.h"
 
 struct RpcRegistry {
   pthread_mutex_t mutex; /* guards what follows */
@@ -13,11 +14,7 @@ struct RpcRegistry {
 RpcRegistry *rpc_registry_new(void) {
   RpcRegistry *registry = g_new0(RpcRegistry, 1);
   pthread_mutex_init(&registry->mutex, NULL);
-  pthread_condattr_t attributes;
-  pthread_condattr_init(&attributes);
-  pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-  pthread_cond_init(&registry->empty, &attributes);
-  pthread_condattr_destroy(&attributes);
+  cond_init_monotonic(&registry->empty);
   g_queue_init(&registry->calls);
   return registry;
 }
@@ -50,15 +47,11 @@ void rpc_registry_visit(RpcRegistry *registry, void (*visit)(gpointer call, gpoi
 }
 
 guint rpc_registry_wait_empty(RpcRegistry *registry, guint64 timeout_ms) {
-  struct timespec until;
-  clock_gettime(CLOCK_MONOTONIC, &until);
-  guint64 nanoseconds = until.tv_nsec + (timeout_ms % 1000) * 1000000;
-  until.tv_sec += timeout_ms / 1000 + nanoseconds / 1000000000;
-  until.tv_nsec = nanoseconds % 1000000000;
+  gint64 deadline_us = g_get_monotonic_time() + (gint64)MIN(timeout_ms, G_MAXINT32) * G_TIME_SPAN_MILLISECOND;
   pthread_mutex_lock(&registry->mutex);
-  int rc = 0;
-  while (registry->calls.length && rc == 0)
-    rc = pthread_cond_timedwait(&registry->empty, &registry->mutex, &until);
+  gboolean in_time = TRUE;
+  while (registry->calls.length && in_time)
+    in_time = cond_wait_until(&registry->empty, &registry->mutex, deadline_us);
   guint left = registry->calls.length;
   pthread_mutex_unlock(&registry->mutex);
   return left;

@@ -42,6 +42,13 @@ gsize log_batch_payload_bytes(const LogBatch *batch) {
   return batch->records != NULL ? g_bytes_get_size(batch->records) : 0;
 }
 
+gsize log_batch_array_payload_bytes(const GArray *batches) {
+  gsize bytes = 0;
+  for (guint i = 0; batches != NULL && i < batches->len; i++)
+    bytes += log_batch_payload_bytes(LOG_BATCH_AT(batches, i));
+  return bytes;
+}
+
 gsize log_batch_stored_bytes(const LogBatch *batch) {
   return LOG_STORED_HEADER_BYTES + log_batch_payload_bytes(batch);
 }

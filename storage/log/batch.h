@@ -71,6 +71,8 @@ void log_batch_share(const LogBatch *batch, LogBatch *copy);
 /* A GArray of LogBatch that clears its elements when freed; owned by the caller. */
 GArray *log_batch_array_new(void);
 #define LOG_BATCH_AT(array, i) (&g_array_index((array), LogBatch, (i)))
+/* Bytes of the records of all. NULL is none. */
+gsize log_batch_array_payload_bytes(const GArray *batches);
 
 /* Bytes of the records. */
 gsize log_batch_payload_bytes(const LogBatch *batch);

@@ -15,11 +15,12 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "services/base/cond.h"
 #include "storage/rocks/log_cursor.h"
 #include "storage/rocks/log_sessions.h"
 
 /* How often sessions that are too old are looked for. */
-#define EXPIRY_S 1
+#define EXPIRY_US G_TIME_SPAN_SECOND
 
 struct LogReaders {
   RocksDb *db;
@@ -326,10 +327,7 @@ static LogReadJob *next_job(LogReaders *readers) {
       pthread_cond_wait(&readers->cond, &readers->mutex);
       continue;
     }
-    struct timespec at;
-    clock_gettime(CLOCK_MONOTONIC, &at);
-    at.tv_sec += EXPIRY_S;
-    pthread_cond_timedwait(&readers->cond, &readers->mutex, &at);
+    cond_wait_until(&readers->cond, &readers->mutex, g_get_monotonic_time() + EXPIRY_US);
     log_sessions_expire(readers->sessions, g_get_monotonic_time(), &doomed);
   }
   LogReadJob *job = readers->head;
@@ -358,11 +356,7 @@ LogReaders *log_readers_new(RocksDb *db, LogIndex *index, const LogStoreOptions 
   readers->tail = &readers->head;
   readers->sessions = log_sessions_new(options->read_sessions_max, options->read_session_age_ms * 1000);
   pthread_mutex_init(&readers->mutex, NULL);
-  pthread_condattr_t attr;
-  pthread_condattr_init(&attr);
-  pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-  pthread_cond_init(&readers->cond, &attr);
-  pthread_condattr_destroy(&attr);
+  cond_init_monotonic(&readers->cond);
   readers->thread_count = MAX(options->reader_threads, 1);
   readers->threads = g_new0(pthread_t, readers->thread_count);
   for (guint i = 0; i < readers->thread_count; i++)

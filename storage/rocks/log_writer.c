@@ -22,6 +22,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "services/base/cond.h"
 #include "storage/log/key.h"
 #include "storage/rocks/catalog.h"
 #include "storage/rocks/log_truncate.h"
@@ -409,12 +410,7 @@ static gboolean wait_for_unsynced(LogWriter *writer) {
       return TRUE;
     if (writer->stop_syncer)
       return FALSE;
-    if (deadline_us) {
-      struct timespec at = {.tv_sec = deadline_us / G_USEC_PER_SEC, .tv_nsec = deadline_us % G_USEC_PER_SEC * 1000};
-      pthread_cond_timedwait(&writer->unsynced_cond, &writer->mutex, &at);
-    } else {
-      pthread_cond_wait(&writer->unsynced_cond, &writer->mutex);
-    }
+    cond_wait_until(&writer->unsynced_cond, &writer->mutex, deadline_us ? deadline_us : G_MAXINT64);
   }
 }
 
@@ -472,14 +468,6 @@ static void *syncer_main(void *data) {
   }
   pthread_mutex_unlock(&writer->mutex);
   return NULL;
-}
-
-static void cond_init_monotonic(pthread_cond_t *cond) {
-  pthread_condattr_t attr;
-  pthread_condattr_init(&attr);
-  pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-  pthread_cond_init(cond, &attr);
-  pthread_condattr_destroy(&attr);
 }
 
 LogWriter *log_writer_new(RocksDb *db, LogIndex *index, RocksFolder *folder, const LogStoreOptions *options,

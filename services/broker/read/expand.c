@@ -45,8 +45,7 @@ Expander *expander_new(const char *topic, gint32 partition, GArray *batches, gin
   expander->next_offset = start;
   expander->stop = stop;
   expander->found = g_ptr_array_new();
-  for (guint i = 0; i < batches->len; i++)
-    expander->bytes += log_batch_payload_bytes(LOG_BATCH_AT(batches, i));
+  expander->bytes = log_batch_array_payload_bytes(batches);
   return expander;
 }
 

@@ -114,9 +114,7 @@ static void account(FetchPart *part, SourceRead *read) {
   fetch->budget += part->share + part->bytes;
   fetch->bytes -= part->bytes;
   part->share = part->bytes = 0;
-  gsize bytes = 0;
-  for (guint i = 0; read->batches != NULL && i < read->batches->len; i++)
-    bytes += log_batch_payload_bytes(LOG_BATCH_AT(read->batches, i));
+  gsize bytes = log_batch_array_payload_bytes(read->batches);
   if (bytes > fetch->budget && fetch->bytes > 0 && !fetch->waiting) {
     g_array_set_size(read->batches, 0);
     bytes = 0;
