@@ -402,8 +402,10 @@ static void take_detail(Failure *failure, const Google__Protobuf__Any *any) {
     take_error_info(failure, (Google__Rpc__ErrorInfo *)message);
   } else if (message->descriptor == &google__rpc__retry_info__descriptor) {
     Google__Rpc__RetryInfo *info = (Google__Rpc__RetryInfo *)message;
-    if (info->retry_delay && info->retry_delay->seconds >= 0 && info->retry_delay->seconds < G_MAXINT32)
-      failure->retry_delay_ms = times_duration_ms(info->retry_delay, 0);
+    /* A delay that is negative or absurd says nothing. */
+    gint64 delay_ms = times_duration_ms(info->retry_delay, -1);
+    if (delay_ms >= 0 && delay_ms < G_MAXINT32 * (gint64)1000)
+      failure->retry_delay_ms = delay_ms;
   } else if (message->descriptor == &google__rpc__bad_request__descriptor) {
     Google__Rpc__BadRequest *request = (Google__Rpc__BadRequest *)message;
     for (gsize i = 0; i < request->n_field_violations; i++)

@@ -131,7 +131,7 @@ static void print_help(const char *program, const char *group, const SettingSpec
 /* Flags into the hash table. Returns FALSE with settings->error set. */
 static gboolean read_flags(Settings *settings, int argc, char **argv) {
   for (int i = 1; i < argc; i++) {
-    if (!g_str_has_prefix(argv[i], "--")) {
+    if (!g_str_has_prefix(argv[i], "--") || argv[i][2] == '\0') {
       settings->error = g_strdup_printf("%s: '%s' is not a setting: settings look like --name value; see --help.",
                                         settings->program, argv[i]);
       return FALSE;

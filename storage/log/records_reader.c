@@ -44,6 +44,8 @@ Failure *log_records_reader_new(const LogBatch *batch, LogRecordsReader **ret_re
   gsize len;
   reader->bytes = bytes;
   reader->at = g_bytes_get_data(bytes, &len);
+  if (reader->at == NULL)
+    reader->at = (const guint8 *)""; /* of an empty batch: no arithmetic on NULL */
   reader->end = reader->at + len;
   reader->count = batch->record_count;
   reader->base_offset = MAX(batch->base_offset, 0);
