@@ -129,7 +129,7 @@ func main() {
 	}
 	defer conn.Close()
 	c := newClient(conn, os.Args[1], os.Args[2])
-	for _, checks := range [][]check{adminChecks, producerChecks, consumerChecks} {
+	for _, checks := range [][]check{adminChecks, producerChecks, idempotentChecks, consumerChecks} {
 		for _, check := range checks {
 			ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 			if err := check.run(ctx, c); err != nil {
