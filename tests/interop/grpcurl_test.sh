@@ -298,3 +298,25 @@ check "DeleteTopic: it is there still" says "\"id\": \"$EVERY\"" admin GetTopic 
 check "DeleteTopic: with its id" says "\"id\": \"$EVERY\"" \
   admin DeleteTopic "{\"name\":\"every\",\"id\":\"$EVERY\"}"
 check "DeleteTopic: only once" refuses UNKNOWN_TOPIC admin DeleteTopic '{"name":"every"}'
+
+init_producer() { call -d "$1" "$BROKER" milena.v1.ProducerService/InitProducer; }
+# A record of topic "once" with the producer's number: numbered EPOCH SEQUENCE.
+numbered() {
+  produce "{\"topic\":\"once\",\"records\":[{\"key_text\":\"k\",\"value_text\":\"x\"}],
+    \"producer\":{\"producer_id\":\"$PRODUCER\",\"producer_epoch\":$1,\"first_sequence\":$2}}"
+}
+admin CreateTopic '{"name":"once","partitions":3}' >/dev/null
+PRODUCER=$(init_producer '{}' | field producerId)
+check "InitProducer: each gets an id of its own" tells '"producerEpoch": 0' producerId -- init_producer '{}'
+check "InitProducer: and nobody else's" lacks "\"producerId\": \"$PRODUCER\""
+check "Produce: a numbered record with a key" tells '"baseOffset": "0"' '"duplicate": false' -- numbered 0 0
+check "Produce: its retry is the first try, and says so" tells '"baseOffset": "0"' '"duplicate": true' -- numbered 0 0
+check "Produce: the next number is the next record" tells '"baseOffset": "1"' '"duplicate": false' -- numbered 0 1
+check "Produce: a gap between the numbers" says SEQUENCE_MISMATCH numbered 0 5
+check "Produce: numbered without a key or partition" refuses INVALID_FIELD \
+  produce "{\"topic\":\"once\",\"records\":[{\"value_text\":\"x\"}],\"producer\":{\"producer_id\":\"$PRODUCER\"}}"
+check "InitProducer: the next epoch of an id" tells '"producerEpoch": 1' "\"producerId\": \"$PRODUCER\"" -- \
+  init_producer "{\"producer_id\":\"$PRODUCER\"}"
+check "Produce: the new epoch begins at 0" tells '"baseOffset": "2"' '"duplicate": false' -- numbered 1 0
+check "Produce: and ends the one before" says FENCED numbered 0 2
+check "InitProducer: an id that can't be" refuses INVALID_FIELD init_producer '{"producer_id":-1}'
