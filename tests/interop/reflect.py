@@ -23,10 +23,10 @@ with tempfile.TemporaryDirectory() as out:
     stubs = importlib.import_module(f"reflection_{version}_pb2_grpc")
 
 with grpc.insecure_channel(address) as channel:
-    stub = stubs.ServerReflectionStub(channel)
+    reflection = stubs.ServerReflectionStub(channel)
 
     def ask(**question):
-        [answer] = stub.ServerReflectionInfo(iter([messages.ServerReflectionRequest(**question)]), timeout=20)
+        [answer] = reflection.ServerReflectionInfo(iter([messages.ServerReflectionRequest(**question)]), timeout=20)
         assert not answer.HasField("error_response"), answer.error_response
         return answer
 
@@ -39,6 +39,6 @@ with grpc.insecure_channel(address) as channel:
         services = {f"{f.package}.{s.name}": s for f in found for s in f.service}
         assert services[name].method, name
     unknown = messages.ServerReflectionRequest(file_containing_symbol="no.such.Symbol")
-    [answer] = stub.ServerReflectionInfo(iter([unknown]), timeout=20)
+    [answer] = reflection.ServerReflectionInfo(iter([unknown]), timeout=20)
     assert answer.error_response.error_code == grpc.StatusCode.NOT_FOUND.value[0], answer
     print(f"{len(names)} services over {version}")

@@ -8,18 +8,18 @@ import traceback
 
 import grpc
 from google.rpc import error_details_pb2, status_pb2
-from milena.v1 import admin_service_pb2 as admin, admin_service_pb2_grpc as admin_stub
+from milena.v1 import admin_service_pb2 as admin, admin_service_pb2_grpc as admin_grpc
 from milena.v1 import common_pb2 as common
-from milena.v1 import consumer_service_pb2 as consumer, consumer_service_pb2_grpc as consumer_stub
-from milena.v1 import metadata_service_pb2 as metadata, metadata_service_pb2_grpc as metadata_stub
-from milena.v1 import producer_service_pb2 as producer, producer_service_pb2_grpc as producer_stub
+from milena.v1 import consumer_service_pb2 as consumer, consumer_service_pb2_grpc as consumer_grpc
+from milena.v1 import metadata_service_pb2 as metadata, metadata_service_pb2_grpc as metadata_grpc
+from milena.v1 import producer_service_pb2 as producer, producer_service_pb2_grpc as producer_grpc
 from milena.v1 import record_pb2 as record
 
 ADDRESS, MILENA = sys.argv[1:]
 channel = grpc.insecure_channel(ADDRESS)
-topics = admin_stub.AdminServiceStub(channel)
-writer = producer_stub.ProducerServiceStub(channel)
-reader = consumer_stub.ConsumerServiceStub(channel)
+topics = admin_grpc.AdminServiceStub(channel)
+writer = producer_grpc.ProducerServiceStub(channel)
+reader = consumer_grpc.ConsumerServiceStub(channel)
 UNTIL_NOW = common.Position(end=common.LOG_END_LATEST)
 CHECKS = []
 
@@ -197,7 +197,7 @@ def offsets_are_found_by_time():
 @check
 def no_proxy_is_refused_with_a_hint_and_the_hint_is_right():
     create("routed", 6)
-    cluster = metadata_stub.MetadataServiceStub(channel).GetMetadata(metadata.GetMetadataRequest(topics=["routed"]))
+    cluster = metadata_grpc.MetadataServiceStub(channel).GetMetadata(metadata.GetMetadataRequest(topics=["routed"]))
     hints = 0
     for partition in range(6):
         answer = writer.Produce(producer.ProduceRequest(topic="routed", no_proxy=True, records=[
@@ -206,7 +206,7 @@ def no_proxy_is_refused_with_a_hint_and_the_hint_is_right():
             continue
         assert item_reason(answer.status) == "NOT_LEADER", answer
         with grpc.insecure_channel(answer.route.leader_address) as leader:
-            again = producer_stub.ProducerServiceStub(leader).Produce(producer.ProduceRequest(
+            again = producer_grpc.ProducerServiceStub(leader).Produce(producer.ProduceRequest(
                 topic="routed", no_proxy=True, records=[record.Record(value=b"x", partition=partition)])).results[0]
         assert again.status.code == 0, again
         hints += 1
@@ -215,7 +215,7 @@ def no_proxy_is_refused_with_a_hint_and_the_hint_is_right():
 
 @check
 def watch_metadata_tells_a_new_topic():
-    stream = metadata_stub.MetadataServiceStub(channel).WatchMetadata(metadata.WatchMetadataRequest(), timeout=30)
+    stream = metadata_grpc.MetadataServiceStub(channel).WatchMetadata(metadata.WatchMetadataRequest(), timeout=30)
     assert next(stream).HasField("image")
     create("announced")
     for frame in stream:

@@ -354,7 +354,7 @@ TEST(producer, bounds_what_is_in_flight_at_a_broker) {
 static void small_buffer(MilenaProducerOptions *options) {
   options->buffer_bytes = 4096;
   options->block_timeout_ms = 500; /* the topic is looked up within it, too */
-  options->linger_ms = 60000; /* waiting for room must not wait for linger */
+  options->linger_ms = 60000;      /* waiting for room must not wait for linger */
 }
 
 TEST(producer, refuses_when_the_buffer_stays_full) {
