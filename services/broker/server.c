@@ -6,11 +6,11 @@
 #include "milena/v1/consumer_service.pb-c.h"
 #include "milena/v1/metadata_service.pb-c.h"
 #include "milena/v1/producer_service.pb-c.h"
+#include "services/broker/admin_service.h"
 #include "services/broker/front_internal.h"
 #include "services/broker/metadata_service.h"
 #include "services/broker/produce.h"
 #include "services/broker/read/read_service.h"
-#include "services/rpc/forward.h"
 
 struct BrokerServer {
   Broker *broker;
@@ -20,30 +20,6 @@ struct BrokerServer {
   Loop **loops;
   gpointer *fronts, *producers, *readers, *forwards;
 };
-
-/* AdminService is the active controller's. */
-static const RpcMethodHandler ADMIN_HANDLERS[] = {
-    {.name = "CreateTopic", .unary = rpc_forward_unary},
-    {.name = "GetTopic", .unary = rpc_forward_unary},
-    {.name = "ListTopics", .unary = rpc_forward_unary},
-    {.name = "UpdateTopic", .unary = rpc_forward_unary},
-    {.name = "DeleteTopic", .unary = rpc_forward_unary},
-    {.name = "AddPartitions", .unary = rpc_forward_unary},
-    {.name = "ListBrokers", .unary = rpc_forward_unary},
-    {.name = "GetBroker", .unary = rpc_forward_unary},
-    {NULL},
-};
-
-static char *route_to_controller(gpointer data, Failure **ret_failure) {
-  Front *front = data;
-  if (front->controller)
-    return g_strdup(front->controller);
-  *ret_failure = failure_set_retry_delay(
-      failure_new(FAILURE(CONTROLLER_NOT_AVAILABLE),
-                  "this broker reaches no active controller now: nothing was changed, try again soon"),
-      500);
-  return NULL;
-}
 
 static void add_services(BrokerServer *server) {
   guint count = server->broker->shard_count;
@@ -56,8 +32,8 @@ static void add_services(BrokerServer *server) {
     rpc_server_add_sharded_service(both[i], &milena__v1__metadata_service__descriptor, METADATA_SERVICE_HANDLERS,
                                    server->loops, server->fronts, count);
   }
-  rpc_server_add_sharded_service(server->clients, &milena__v1__admin_service__descriptor, ADMIN_HANDLERS, server->loops,
-                                 server->forwards, count);
+  rpc_server_add_sharded_service(server->clients, &milena__v1__admin_service__descriptor, ADMIN_SERVICE_HANDLERS,
+                                 server->loops, server->forwards, count);
 }
 
 static void make_states(BrokerServer *server) {
@@ -70,13 +46,11 @@ static void make_states(BrokerServer *server) {
   server->forwards = g_new0(gpointer, count);
   for (guint i = 0; i < count; i++) {
     Front *front = broker->shards[i]->front;
-    RpcForward *forward = g_new0(RpcForward, 1);
-    *forward = (RpcForward){.client = broker->client, .route = route_to_controller, .route_data = front};
     server->loops[i] = broker->shards[i]->loop;
     server->fronts[i] = front;
     server->producers[i] = producer_new(front);
     server->readers[i] = read_service_new(front);
-    server->forwards[i] = forward;
+    server->forwards[i] = admin_forward_new(front);
   }
 }
 

@@ -1,6 +1,7 @@
 /* Unary calls passed on: see forward.h.
  *
  *   arrived ──route──► call to the other process is under way ──answer──► replied
+ *           ──no route─►                                      ──not reached──► replied by who stands in, or failed
  *                                                             ──caller goes away──► cancelled
  *
  * Invariants
@@ -14,13 +15,22 @@
 #include "services/rpc/server_internal.h"
 
 typedef struct {
+  const RpcForward *forward;
+  RpcMessage *request;    /* a reference, for who stands in */
   RpcCall *call;          /* the handler's reference lasts until it is closed: then NULL */
   RpcClientCall *onwards; /* owned; until it is done: then NULL */
 } Forwarded;
 
 static void forwarded_free_if_over(Forwarded *forwarded) {
-  if (!forwarded->call && !forwarded->onwards)
-    g_free(forwarded);
+  if (forwarded->call || forwarded->onwards)
+    return;
+  rpc_message_unref(forwarded->request);
+  g_free(forwarded);
+}
+
+/* Somebody else answered. */
+static gboolean stood_in(const RpcForward *forward, RpcCall *call, RpcMessage *request) {
+  return forward->stand_in && forward->stand_in(call, request, call->method->descriptor->name, forward->route_data);
 }
 
 static void forwarded_closed(RpcCall *call, gboolean cancelled, gpointer state) {
@@ -38,10 +48,11 @@ static const RpcCallEvents FORWARDED_EVENTS = {.closed = forwarded_closed};
 static void forwarded_done(RpcMessage *response, const Failure *failure, gpointer user_data) {
   Forwarded *forwarded = user_data;
   g_clear_pointer(&forwarded->onwards, rpc_client_call_unref);
-  if (forwarded->call && failure)
-    rpc_call_finish(forwarded->call, failure_copy(failure));
-  else if (forwarded->call)
+  gboolean is_unreached = failure && failure_reason(failure) == FAILURE(PEER_UNREACHABLE);
+  if (forwarded->call && !failure)
     rpc_call_reply_message(forwarded->call, response);
+  else if (forwarded->call && !(is_unreached && stood_in(forwarded->forward, forwarded->call, forwarded->request)))
+    rpc_call_finish(forwarded->call, failure_copy(failure));
   forwarded_free_if_over(forwarded);
 }
 
@@ -50,11 +61,14 @@ void rpc_forward_unary(RpcCall *call, RpcMessage *request, gpointer data) {
   Failure *failure = NULL;
   g_autofree char *address = forward->route(forward->route_data, &failure);
   if (!address) {
-    rpc_call_finish(call, failure);
+    if (stood_in(forward, call, request))
+      failure_free(failure);
+    else
+      rpc_call_finish(call, failure);
     return;
   }
   Forwarded *forwarded = g_new0(Forwarded, 1);
-  forwarded->call = call;
+  *forwarded = (Forwarded){.forward = forward, .request = rpc_message_ref(request), .call = call};
   rpc_call_set_events(call, &FORWARDED_EVENTS, forwarded);
   const RpcMethod *method = call->method;
   forwarded->onwards =

@@ -110,8 +110,15 @@ TEST(cluster, keeps_its_topics_when_the_controller_is_killed_and_serves_on_meanw
   ASSERT_RAN(
       0, cluster_milena(cluster, "local", "stop", "controller-1", "--kill", "--data", cluster_folder(cluster), NULL));
   ASSERT_RAN(0, cluster_milena_with_input(cluster, "meanwhile\n", "produce", "stays", NULL));
-  ASSERT_RAN(0, cluster_milena(cluster, "local", "start", "controller-1", "--data", cluster_folder(cluster), NULL));
   const Ran *ran = cluster_milena(cluster, "topics", "list", NULL);
+  ASSERT_RAN(0, ran);
+  EXPECT_CONTAINS(ran->out, "stays");
+  ran = cluster_milena(cluster, "cluster", "describe", NULL);
+  ASSERT_RAN(0, ran);
+  EXPECT_CONTAINS(ran->out, "broker");
+  ASSERT_RAN(1, cluster_milena(cluster, "topics", "create", "not-now", "--timeout", "2", NULL));
+  ASSERT_RAN(0, cluster_milena(cluster, "local", "start", "controller-1", "--data", cluster_folder(cluster), NULL));
+  ran = cluster_milena(cluster, "topics", "list", NULL);
   ASSERT_RAN(0, ran);
   EXPECT_CONTAINS(ran->out, "stays");
   ASSERT_RAN(0, cluster_milena(cluster, "topics", "create", "new", NULL));

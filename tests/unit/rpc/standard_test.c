@@ -249,11 +249,13 @@ TEST_ROWS(reflection_symbols_and_errors, VERSIONS) {
 typedef struct {
   Fixture *behind, *front;
   RpcForward forward;
-  gboolean knows_route;
+  gboolean knows_route, is_unreachable;
 } Chain;
 
 static char *route(gpointer data, Failure **ret_failure) {
   Chain *chain = data;
+  if (chain->is_unreachable)
+    return g_strdup("127.0.0.1:1"); /* nobody listens there */
   if (chain->knows_route)
     return g_strdup(chain->behind->address);
   *ret_failure = failure_new(FAILURE(CONTROLLER_NOT_AVAILABLE), "no controller is known yet");
@@ -303,6 +305,45 @@ TEST(forward, an_unknown_route_says_why) {
   chain_start(&chain, NULL);
   g_autoptr(Failure) failure = produce_through(&chain, "orders", 10000, NULL);
   EXPECT_EQ_INT(FAILURE(CONTROLLER_NOT_AVAILABLE), failure_reason(failure));
+  chain_free(&chain);
+}
+
+/* Answers for the topic "orders" alone. */
+static gboolean stand_in(RpcCall *call, RpcMessage *request, const char *method, gpointer data) {
+  (void)data;
+  const Milena__V1__ProduceRequest *body = rpc_message_body(request);
+  if (!g_str_equal(method, "Produce") || !g_str_equal(body->topic, "orders"))
+    return FALSE;
+  Milena__V1__ProduceResponse response = MILENA__V1__PRODUCE_RESPONSE__INIT;
+  rpc_call_reply(call, &response.base, NULL, 0);
+  return TRUE;
+}
+
+static const struct {
+  const char *name;
+  gboolean knows_route, is_unreachable;
+  FailureReason reason; /* of what nobody stands in for */
+} STAND_INS[] = {
+    {"without_a_route", FALSE, FALSE, FAILURE(CONTROLLER_NOT_AVAILABLE)},
+    {"when_nobody_is_reached", TRUE, TRUE, FAILURE(PEER_UNREACHABLE)},
+};
+
+TEST_ROWS(forward_stands_in, STAND_INS) {
+  Chain chain = {.knows_route = STAND_INS[row].knows_route, .is_unreachable = STAND_INS[row].is_unreachable};
+  chain_start(&chain, NULL);
+  chain.forward.stand_in = stand_in;
+  EXPECT_NULL(produce_through(&chain, "orders", 10000, NULL));
+  g_autoptr(Failure) failure = produce_through(&chain, "others", 10000, NULL);
+  EXPECT_EQ_INT(STAND_INS[row].reason, failure_reason(failure));
+  chain_free(&chain);
+}
+
+TEST(forward, a_failure_of_who_was_reached_is_the_answer) {
+  Chain chain = {.knows_route = TRUE};
+  chain_start(&chain, NULL);
+  chain.forward.stand_in = stand_in;
+  g_autoptr(Failure) failure = produce_through(&chain, "fail", 10000, NULL);
+  EXPECT_EQ_INT(FAILURE(OFFSET_OUT_OF_RANGE), failure_reason(failure));
   chain_free(&chain);
 }
 

@@ -139,6 +139,28 @@ static void echo_open(RpcCall *call, gpointer user_data) {
   rpc_call_read(call);
 }
 
+/* ---- ProduceStream as if only the client streamed: one answer, with the number of messages ---- */
+
+static void collect_message(RpcCall *call, RpcMessage *message, gpointer state) {
+  Counts *counts = state;
+  if (message) {
+    g_atomic_int_inc(&counts->messages);
+    rpc_call_read(call);
+    return;
+  }
+  g_atomic_int_inc(&counts->half_closes);
+  echo_send(call, (guint64)g_atomic_int_get(&counts->messages));
+  rpc_call_finish(call, NULL);
+}
+
+static const RpcCallEvents COLLECT_EVENTS = {.message = collect_message, .closed = echo_closed};
+
+static void collect_open(RpcCall *call, gpointer user_data) {
+  g_atomic_int_inc(&((Counts *)user_data)->opened);
+  rpc_call_set_events(call, &COLLECT_EVENTS, user_data);
+  rpc_call_read(call);
+}
+
 /* ---- Produce: never answers by itself ---- */
 
 static void stuck_closed(RpcCall *call, gboolean cancelled, gpointer state) {
@@ -164,12 +186,19 @@ static const RpcMethodHandler CONSUMER_HANDLERS[] = {
 static const RpcMethodHandler PRODUCER_HANDLERS[] = {
     {.name = "ProduceStream", .stream = echo_open}, {.name = "Produce", .unary = stuck_open}, {.name = NULL}};
 
-static Fixture *start(Counts *counts) {
+static const RpcMethodHandler COLLECTING_HANDLERS[] = {{.name = "ProduceStream", .stream = collect_open},
+                                                       {.name = NULL}};
+
+static Fixture *start_with(Counts *counts, const RpcMethodHandler *producer_handlers) {
   Fixture *fixture = fixture_new(&(RpcServerOptions){.send_queue_max_bytes = 1 << 20}, 1000);
   rpc_server_add_service(fixture->server, CONSUMER, CONSUMER_HANDLERS, fixture->server_loop, counts);
-  rpc_server_add_service(fixture->server, PRODUCER, PRODUCER_HANDLERS, fixture->server_loop, counts);
+  rpc_server_add_service(fixture->server, PRODUCER, producer_handlers, fixture->server_loop, counts);
   fixture_start(fixture);
   return fixture;
+}
+
+static Fixture *start(Counts *counts) {
+  return start_with(counts, PRODUCER_HANDLERS);
 }
 
 static Recorder *open_consume(Fixture *fixture, const char *topic, gboolean reads_on) {
@@ -210,6 +239,25 @@ TEST(stream, server_streaming_comes_whole_and_in_order) {
   }
   EXPECT_TRUE(fixture_wait(&counts.closed, 1));
   EXPECT_EQ_INT(0, counts.cancelled);
+}
+
+/* No service of the API has one, so a service that streams both ways is handled as one: what goes over the wire is the
+ * same, many messages to the server, its half-close, and one answer. */
+TEST(stream, client_streaming_is_answered_once_after_the_half_close) {
+  Counts counts = {0};
+  g_autoptr(Fixture) fixture = start_with(&counts, COLLECTING_HANDLERS);
+  g_autoptr(Recorder) recorder = open_echo(fixture);
+  for (guint i = 0; i < SMALL_COUNT; i++)
+    send_item(recorder, 1000 + i);
+  ASSERT_TRUE(fixture_wait(&counts.messages, SMALL_COUNT));
+  EXPECT_EQ_INT(0, g_atomic_int_get(&recorder->messages));
+  recorder_half_close(recorder);
+  ASSERT_TRUE(fixture_wait(&recorder->closed, 1));
+  EXPECT_NULL(recorder->failure);
+  ASSERT_EQ_INT(1, g_atomic_int_get(&recorder->messages));
+  const Milena__V1__ProduceStreamResponse *body = recorder_body(recorder, 0);
+  EXPECT_EQ_INT(SMALL_COUNT, body->result->correlation_id); /* as many as came */
+  EXPECT_EQ_INT(1, g_atomic_int_get(&counts.half_closes));
 }
 
 TEST(stream, bidirectional_echoes_and_ends_at_the_half_close) {
