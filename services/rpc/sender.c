@@ -45,9 +45,10 @@ RpcSendResult rpc_sender_push(RpcSender *sender, RpcMessage *message, gboolean *
   pthread_mutex_lock(&sender->mutex);
   if (!sender->is_ended && !sender->is_stopped) {
     sender_append(sender, message);
-    result = sender->queued_bytes > sender->most_bytes ? RPC_BUSY : RPC_SENT;
-    if (result == RPC_BUSY)
-      sender->is_blocked = TRUE;
+    /* Once busy, busy until writable is told, also while the queue is between the half and the whole of its bound: else
+     * a caller takes itself for free while what it holds back waits for writable. */
+    sender->is_blocked |= sender->queued_bytes > sender->most_bytes;
+    result = sender->is_blocked ? RPC_BUSY : RPC_SENT;
     *ret_start = sender_take_turn(sender);
   }
   pthread_mutex_unlock(&sender->mutex);
