@@ -16,7 +16,7 @@
 
 /* The options as they were given. */
 typedef struct {
-  char *file, *separator, *key_delimiter, *key_regex, *acks, *compression, *partitioner;
+  char *file, *separator, *key_delimiter, *key_regex, *acks, *compression, *partitioner, *idempotent;
   gint key_field, partition, linger_ms, batch_bytes;
   char **headers;
   gboolean skip_empty, require_key, no_progress, no_retry_unknown;
@@ -24,7 +24,7 @@ typedef struct {
 
 static void options_clear(Options *options) {
   char *strings[] = {options->file, options->separator,   options->key_delimiter, options->key_regex,
-                     options->acks, options->compression, options->partitioner};
+                     options->acks, options->compression, options->partitioner,   options->idempotent};
   for (guint i = 0; i < G_N_ELEMENTS(strings); i++)
     g_free(strings[i]);
   g_strfreev(options->headers);
@@ -57,13 +57,19 @@ static Failure *producer_options(const Cli *cli, const Options *options, MilenaP
       {"none", MILENA_COMPRESSION_NONE}, {"zstd", MILENA_COMPRESSION_ZSTD}, {"lz4", MILENA_COMPRESSION_LZ4}, {0}};
   static const Choice PARTITIONERS[] = {
       {"sticky", MILENA_PARTITIONER_STICKY}, {"round-robin", MILENA_PARTITIONER_ROUND_ROBIN}, {0}};
+  static const Choice YES_NO[] = {{"true", TRUE}, {"false", FALSE}, {0}};
   milena_producer_options_init(ret_options);
+  int idempotent = ret_options->idempotent;
   int acks = MILENA_ACKS_ALL, codec = MILENA_COMPRESSION_NONE, partitioner = MILENA_PARTITIONER_STICKY;
   Failure *failure = choose("--acks", options->acks, ACKS, &acks);
   if (!failure)
     failure = choose("--compression", options->compression, CODECS, &codec);
   if (!failure)
     failure = choose("--partitioner", options->partitioner, PARTITIONERS, &partitioner);
+  if (!failure)
+    failure = choose("--idempotent", options->idempotent, YES_NO, &idempotent);
+  if (!failure && options->idempotent && idempotent && acks == MILENA_ACKS_NONE)
+    failure = failure_new(FAILURE(INVALID_FIELD), "--idempotent true needs answers: --acks leader or all.");
   if (!failure && (options->linger_ms < 0 || options->linger_ms > 60000))
     failure =
         failure_new(FAILURE(INVALID_FIELD), "--linger is %d, but must be from 0 to 60000 ms.", options->linger_ms);
@@ -80,6 +86,7 @@ static Failure *producer_options(const Cli *cli, const Options *options, MilenaP
   /* A full buffer empties at the latest when its records time out: a send waits at least for that. */
   ret_options->block_timeout_ms = ret_options->timeout_ms + 10000;
   ret_options->request_timeout_ms = MIN(ret_options->request_timeout_ms, ret_options->timeout_ms);
+  ret_options->idempotent = idempotent;
   ret_options->retry_unknown = !options->no_retry_unknown;
   return failure;
 }
@@ -277,12 +284,16 @@ static int run_produce(Cli *cli, int argc, char **argv) {
        "For records without a key: sticky (default) or round-robin", "WORD"},
       {"acks", 'a', 0, G_OPTION_ARG_FILENAME, &options.acks, "Answer wanted from: none, leader or all (default all)",
        "WORD"},
+      {"idempotent", 0, 0, G_OPTION_ARG_FILENAME, &options.idempotent,
+       "true (default): each record is written once, however often it is sent; false", "WORD"},
       {"compression", 'z', 0, G_OPTION_ARG_FILENAME, &options.compression, "none (default), zstd or lz4", "CODEC"},
       {"linger", 0, 0, G_OPTION_ARG_INT, &options.linger_ms, "How long a batch waits for more records (default 5)",
        "MS"},
       {"batch-bytes", 0, 0, G_OPTION_ARG_INT, &options.batch_bytes, "Size of a batch (default 524288)", "BYTES"},
       {"no-retry-unknown", 0, 0, G_OPTION_ARG_NONE, &options.no_retry_unknown,
-       "Do not send again what may have been written: it fails instead of perhaps coming twice", NULL},
+       "With --idempotent false: do not send again what may have been written; it fails instead of perhaps coming "
+       "twice",
+       NULL},
       {"no-progress", 0, 0, G_OPTION_ARG_NONE, &options.no_progress, "No progress line on a terminal", NULL},
       G_OPTION_ENTRY_NULL,
   };

@@ -129,6 +129,8 @@ static const struct {
     {"bad_output", {"topics", "list", "--output", "xml"}, 2, NULL, "table or json"},
     {"bad_bootstrap", {"topics", "list", "--bootstrap", "x:y"}, 2, NULL, "x:y"},
     {"bad_acks", {"produce", "t", "--acks", "some"}, 2, NULL, "none, leader, all"},
+    {"bad_idempotent", {"produce", "t", "--idempotent", "maybe"}, 2, NULL, "true, false"},
+    {"idempotent_without_acks", {"produce", "t", "--idempotent=true", "--acks=none"}, 2, NULL, "--acks leader or all"},
     {"bad_key_rule", {"produce", "t", "--key-field=1", "--key-regex=x"}, 2, NULL, "exclude"},
     {"bad_separator", {"produce", "t", "--record-separator", "\\q"}, 2, NULL, "--record-separator"},
     {"bad_header", {"produce", "t", "--header", "x"}, 2, NULL, "name=value"},
@@ -209,20 +211,25 @@ TEST(produce, ends_at_a_failure_that_is_not_the_records_own) {
   EXPECT_CONTAINS(out, "1 failed");
 }
 
-TEST(produce, sends_again_what_may_have_been_written) {
+static const struct {
+  const char *name, *idempotent;
+  gint64 records;
+} AGAIN[] = {{"idempotent", "true", 1}, {"not_idempotent", "false", 2}};
+
+TEST_ROWS(sends_again_what_may_have_been_written, AGAIN) {
   g_autoptr(FakeCluster) cluster = small_cluster();
   fake_cluster_fault(cluster, FAULT_WRITE_AND_BREAK, FAILURE(UNSPECIFIED), 1);
-  g_auto(Ran) ran = RUN_WITH(cluster, "one\n", "produce", "t");
+  g_auto(Ran) ran = RUN_WITH(cluster, "one\n", "produce", "t", "--idempotent", AGAIN[row].idempotent);
   EXPECT_EXIT(0, ran);
   const char *out = ran.out;
   EXPECT_CONTAINS(out, "1 batch sent again");
-  EXPECT_EQ_INT(2, fake_cluster_log_end(cluster, "t", 0)); /* twice, until producers are idempotent */
+  EXPECT_EQ_INT(AGAIN[row].records, fake_cluster_log_end(cluster, "t", 0));
 }
 
 TEST(produce, or_tells_that_it_may_have_been_written) {
   g_autoptr(FakeCluster) cluster = small_cluster();
   fake_cluster_fault(cluster, FAULT_WRITE_AND_BREAK, FAILURE(UNSPECIFIED), 1);
-  g_auto(Ran) ran = RUN_WITH(cluster, "one\n", "produce", "t", "--no-retry-unknown");
+  g_auto(Ran) ran = RUN_WITH(cluster, "one\n", "produce", "t", "--idempotent", "false", "--no-retry-unknown");
   EXPECT_EXIT(1, ran);
   const char *out = ran.out;
   EXPECT_CONTAINS(out, "1 of them may have been written");
