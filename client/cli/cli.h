@@ -46,6 +46,9 @@ struct Cli {
   char **arguments; /* what is no option; ends with NULL */
 };
 
+extern const Command CMD_BENCH_CONSUME;
+extern const Command CMD_BENCH_LATENCY;
+extern const Command CMD_BENCH_PRODUCE;
 extern const Command CMD_CLUSTER_DESCRIBE;
 extern const Command CMD_CONSUME;
 extern const Command CMD_LOCAL_DOWN;

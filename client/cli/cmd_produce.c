@@ -8,6 +8,7 @@
 #include "client/cli/cli.h"
 #include "client/cli/interrupt.h"
 #include "client/cli/produce_run.h"
+#include "client/cli/producer_words.h"
 #include "client/cli/text.h"
 
 /* A compressed batch may hold more than the topic's bound; this is the format's own. */
@@ -31,54 +32,16 @@ static void options_clear(Options *options) {
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Options, options_clear)
 
-/* A word of a few, as its number. */
-typedef struct {
-  const char *word;
-  int value;
-} Choice;
-
-static Failure *choose(const char *option, const char *word, const Choice *choices, int *ret_value) {
-  g_autoptr(GString) words = g_string_new(NULL);
-  for (; choices->word; choices++) {
-    if (word && !strcmp(word, choices->word)) {
-      *ret_value = choices->value;
-      return NULL;
-    }
-    g_string_append_printf(words, "%s%s", words->len ? ", " : "", choices->word);
-  }
-  return word ? failure_new(FAILURE(INVALID_FIELD), "%s is '%s', but must be one of %s.", option, word, words->str)
-              : NULL;
-}
-
 static Failure *producer_options(const Cli *cli, const Options *options, MilenaProducerOptions *ret_options) {
-  static const Choice ACKS[] = {
-      {"none", MILENA_ACKS_NONE}, {"leader", MILENA_ACKS_LEADER}, {"all", MILENA_ACKS_ALL}, {0}};
-  static const Choice CODECS[] = {
-      {"none", MILENA_COMPRESSION_NONE}, {"zstd", MILENA_COMPRESSION_ZSTD}, {"lz4", MILENA_COMPRESSION_LZ4}, {0}};
-  static const Choice PARTITIONERS[] = {
-      {"sticky", MILENA_PARTITIONER_STICKY}, {"round-robin", MILENA_PARTITIONER_ROUND_ROBIN}, {0}};
-  static const Choice YES_NO[] = {{"true", TRUE}, {"false", FALSE}, {0}};
   milena_producer_options_init(ret_options);
-  int idempotent = ret_options->idempotent;
-  int acks = MILENA_ACKS_ALL, codec = MILENA_COMPRESSION_NONE, partitioner = MILENA_PARTITIONER_STICKY;
-  Failure *failure = choose("--acks", options->acks, ACKS, &acks);
-  if (!failure)
-    failure = choose("--compression", options->compression, CODECS, &codec);
-  if (!failure)
-    failure = choose("--partitioner", options->partitioner, PARTITIONERS, &partitioner);
-  if (!failure)
-    failure = choose("--idempotent", options->idempotent, YES_NO, &idempotent);
-  if (!failure && options->idempotent && idempotent && acks == MILENA_ACKS_NONE)
-    failure = failure_new(FAILURE(INVALID_FIELD), "--idempotent true needs answers: --acks leader or all.");
+  const ProducerWords words = {options->acks, options->compression, options->partitioner, options->idempotent};
+  Failure *failure = producer_words_apply(&words, ret_options);
   if (!failure && (options->linger_ms < 0 || options->linger_ms > 60000))
     failure =
         failure_new(FAILURE(INVALID_FIELD), "--linger is %d, but must be from 0 to 60000 ms.", options->linger_ms);
   if (!failure && options->batch_bytes && (options->batch_bytes < 1024 || options->batch_bytes > 64 << 20))
     failure = failure_new(FAILURE(INVALID_FIELD), "--batch-bytes is %d, but must be from 1024 to 67108864.",
                           options->batch_bytes);
-  ret_options->acks = (MilenaAcks)acks;
-  ret_options->compression = (MilenaCompression)codec;
-  ret_options->partitioner = (MilenaPartitioner)partitioner;
   ret_options->linger_ms = options->linger_ms;
   if (options->batch_bytes)
     ret_options->batch_bytes = (guint32)options->batch_bytes;
@@ -86,7 +49,6 @@ static Failure *producer_options(const Cli *cli, const Options *options, MilenaP
   /* A full buffer empties at the latest when its records time out: a send waits at least for that. */
   ret_options->block_timeout_ms = ret_options->timeout_ms + 10000;
   ret_options->request_timeout_ms = MIN(ret_options->request_timeout_ms, ret_options->timeout_ms);
-  ret_options->idempotent = idempotent;
   ret_options->retry_unknown = !options->no_retry_unknown;
   return failure;
 }
