@@ -34,7 +34,7 @@ void milena_producer_options_init(MilenaProducerOptions *options) {
       .block_timeout_ms = 60 * 1000,
       .timeout_ms = 120 * 1000,
       .request_timeout_ms = 15 * 1000,
-      .idempotent = false,
+      .idempotent = true,
   };
 }
 

@@ -5,6 +5,9 @@
  *                ▲  │ refused, or nobody there: RETRY_MS later          │
  *                └──┴──────────────────────── PATIENCE_MS over: all who wait are told
  *
+ * An empty loop also asks, for nobody yet, when the metadata changes, as they do when the broker registers: so a new
+ * producer finds an id even while no controller is there.
+ *
  * A block that this process does not use up is lost with it: ids are never given twice, and there are enough. What a
  * known id asks for, the next epoch, needs nobody's leave: leaders refuse the epochs before from its first batch on.
  *
@@ -18,6 +21,7 @@
 #define PATIENCE_MS 5000
 
 struct ProduceIds {
+  FrontWatch watch; /* first: the watch is cast to this */
   Front *front;
   gint64 next, end;   /* of the block: next is to be given; empty when they are equal */
   GQueue waiting;     /* of RpcCall, each a handler's reference */
@@ -26,13 +30,27 @@ struct ProduceIds {
   Timer timer;
 };
 
+static void ask(ProduceIds *ids);
+
+static void on_metadata(FrontWatch *watch, MetadataImage *before, MetadataImage *now) {
+  (void)before;
+  (void)now;
+  ProduceIds *ids = (ProduceIds *)watch;
+  gboolean registered = ids->front->controller && ids->front->shard->broker_epoch != 0;
+  if (registered && ids->next == ids->end && !ids->ask && !timer_is_set(&ids->timer))
+    ask(ids);
+}
+
 ProduceIds *produce_ids_new(Front *front) {
   ProduceIds *ids = g_new0(ProduceIds, 1);
   ids->front = front;
   g_queue_init(&ids->waiting);
+  ids->watch.changed = on_metadata;
+  front_watch_add(front, &ids->watch);
   return ids;
 }
 
+/* Also of what nobody waits for. */
 static void stop_asking(ProduceIds *ids) {
   timer_clear(ids->front->timers, &ids->timer);
   if (!ids->ask)
@@ -54,6 +72,7 @@ static Failure *draining(void) {
 }
 
 void produce_ids_drain(ProduceIds *ids) {
+  front_watch_remove(ids->front, &ids->watch);
   refuse_all(ids, draining());
 }
 
@@ -61,6 +80,7 @@ void produce_ids_free(ProduceIds *ids) {
   if (!ids)
     return;
   INVARIANT(g_queue_is_empty(&ids->waiting), "calls end before what serves them");
+  front_watch_remove(ids->front, &ids->watch);
   stop_asking(ids);
   g_free(ids);
 }
@@ -80,8 +100,6 @@ static void answer_from_block(ProduceIds *ids) {
 }
 
 /* ---- asking ---- */
-
-static void ask(ProduceIds *ids);
 
 static void on_retry(Timer *timer, gpointer data) {
   (void)timer;

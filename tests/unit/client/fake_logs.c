@@ -43,10 +43,8 @@ static Failure *append(FakeBroker *broker, FakeTopic *topic, FakePartition *part
   g_autoptr(GBytes) records = rpc_message_share(message, &part->batch->records);
   LogBatch batch = LOG_BATCH_INIT;
   Failure *failure = log_batch_from_proto(part->batch, records, &batch);
-  if (!failure && batch.producer_id == 0)
+  if (!failure)
     failure = log_batch_check(&batch, topic->max_message_bytes);
-  if (!failure && log_batch_crc(&batch) != batch.crc32c)
-    failure = failure_new(FAILURE(CORRUPT_BATCH), "the batch's CRC does not fit");
   if (!failure)
     failure = log_records_check(&batch);
   *ret_base = -1;

@@ -180,7 +180,7 @@ typedef struct {
 } MilenaProducerOptions;
 
 /* Fill in the defaults: acks all, no compression, sticky, linger 5 ms, batches of 512 KiB, 16 in flight, 64 MiB of
- * buffer, block 60 s, timeout 120 s, request timeout 15 s, idempotent off, retry_unknown off. */
+ * buffer, block 60 s, timeout 120 s, request timeout 15 s, idempotent, retry_unknown off. */
 void milena_producer_options_init(MilenaProducerOptions *options);
 
 /* What became of a record. All borrowed for the callback. */
