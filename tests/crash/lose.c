@@ -52,8 +52,9 @@ static void read_note(GHashTable *files, const char *line) {
   case 'S':
     known->synced_bytes = value;
     break;
-  case 'R':
-    known->waits_for_folder = 0;
+  case 'R': /* with it, what was created in the folder before: a file system keeps the order within a folder */
+    if (known->waits_for_folder)
+      folder_synced(files, known->waits_for_folder);
     break;
   default:
     break;

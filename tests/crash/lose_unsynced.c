@@ -9,8 +9,9 @@
  *
  * Model, and where it is kinder than a power cut:
  *   - Files are append-only, as RocksDB's are: a file keeps the first N bytes, N its size when its last sync began.
- *   - A new file's name is lost until its folder was synced. Renames and removals count as durable at once; RocksDB
- *     syncs what it renames, and the folder after it.
+ *   - A new file's name is lost until its folder was synced. Renames and removals count as durable at once, and so do
+ *     the names that were made before in the folder, since file systems keep that order: RocksDB makes a MANIFEST,
+ *     syncs it, renames CURRENT to name it, and only then syncs the folder.
  *   - Files are known by inode, so renames need no notes but that one.
  *
  * Journal: "O inode size" opened for writing as it is, "C inode folder" created in folder, "S inode size" synced up to
