@@ -23,7 +23,7 @@ void histogram_free(Histogram *histogram) {
 }
 
 static guint bucket_of(gint64 value) {
-  if (value < 2 * HALF)
+  if (value < 2 * (gint64)HALF)
     return (guint)value;
   guint shift = (guint)(63 - __builtin_clzll((guint64)value)) - HALF_BITS;
   return 2 * HALF + (shift - 1) * HALF + (guint)((value >> shift) - HALF);
