@@ -1,5 +1,9 @@
-/* Without --follow the end of each partition is looked up once, before the first record is read: what is written
+/* Without --follow the end of each partition is looked up once, before its first record is read: what is written
  * meanwhile is not shown, so a busy topic comes to an end too.
+ *
+ *   partition: unknown ──looked up──► reading ──its end is reached──► done
+ *
+ * A partition whose leader is away stays unknown and is looked up again and again, while the others are read.
  *
  * One thread. Output is gathered and written in pieces; it is written out whenever nothing more is at hand, so a reader
  * behind a pipe sees each record as soon as it is here. */
@@ -13,7 +17,11 @@
 
 #define OUTPUT_BYTES (64 << 10)
 #define POLL_MS 200
-#define LOOK_UP_PAUSE_US 200000
+/* In this time brokers say of each partition what they know: the others do not wait longer for those whose leader is
+ * away. Looking these up again holds up the others' records, so it is short, and not all the time. */
+#define LOOK_UP_MS 2000
+#define LOOK_UP_AGAIN_MS 500
+#define LOOK_UP_PAUSE_US G_USEC_PER_SEC
 /* Trouble is told once it lasts. */
 #define TROUBLE_US (2 * (gint64)G_USEC_PER_SEC)
 
@@ -23,15 +31,20 @@ typedef struct {
   gint64 first, end; /* of the log when the run began */
   gint64 start;
   gint64 next;
-  gboolean done; /* nothing more is to come of it; never with --follow */
+  gboolean known; /* looked up: the fields above are set */
+  gboolean done;  /* nothing more is to come of it; never with --follow */
 } Part;
 
 typedef struct {
   Cli *cli;
   const ConsumeJob *job;
+  MilenaClient *client;
   MilenaConsumer *consumer;
-  GArray *parts; /* Part */
-  guint open;    /* those of them that are not done */
+  GArray *parts;       /* Part */
+  guint open;          /* those of them that are not done */
+  guint unknown;       /* those of them */
+  gint64 looked_us;    /* when they were last looked up; 0: not yet */
+  MilenaError *hidden; /* why they are unknown; owned */
   GString *out;
   ConsumeTally tally;
   gint64 heard_us;       /* when something last came */
@@ -41,10 +54,10 @@ typedef struct {
 
 /* ---- Starts and ends ---- */
 
-static int list_parts(Run *run, MilenaClient *client) {
+static int list_parts(Run *run) {
   const ConsumeJob *job = run->job;
   g_autoptr(MilenaTopic) topic = NULL;
-  MilenaError *error = milena_admin_find_topic(client, job->topic, cli_timeout_ms(run->cli), &topic);
+  MilenaError *error = milena_admin_find_topic(run->client, job->topic, cli_timeout_ms(run->cli), &topic);
   if (error)
     return cli_failed(run->cli, error);
   gsize count = job->partition_count ? job->partition_count : topic->partition_count;
@@ -80,43 +93,47 @@ static MilenaPosition start_position(const When *from) {
   return MILENA_BEGINNING;
 }
 
-/* First offset, end and start of each partition, in one call. */
-static MilenaError *look_up_once(Run *run, MilenaClient *client) {
-  gsize count = (gsize)3 * run->parts->len;
+/* First offset, end and start of the partitions that are unknown, in one call.
+ *
+ * @ret_found: Part *: those that have them now
+ *
+ * Returns why others have not, or NULL. */
+static MilenaError *look_up_once(Run *run, GPtrArray *ret_found) {
+  g_autoptr(GPtrArray) wanted = g_ptr_array_new();
+  for (guint i = 0; i < run->parts->len; i++) {
+    Part *part = &g_array_index(run->parts, Part, i);
+    if (!part->known)
+      g_ptr_array_add(wanted, part);
+  }
+  gsize count = (gsize)3 * wanted->len;
   g_autofree MilenaOffsetQuery *queries = g_new(MilenaOffsetQuery, count);
   for (gsize i = 0; i < count; i++) {
-    MilenaPosition positions[] = {MILENA_BEGINNING, MILENA_END, start_position(&run->job->from)};
-    queries[i] =
-        (MilenaOffsetQuery){run->job->topic, g_array_index(run->parts, Part, i / 3).partition, positions[i % 3]};
+    const MilenaPosition positions[] = {MILENA_BEGINNING, MILENA_END, start_position(&run->job->from)};
+    const Part *part = wanted->pdata[i / 3];
+    queries[i] = (MilenaOffsetQuery){run->job->topic, part->partition, positions[i % 3]};
   }
   MilenaOffsetResult *results = NULL;
-  MilenaError *error = milena_admin_list_offsets(client, queries, count, cli_timeout_ms(run->cli), &results);
+  gint32 timeout_ms = MIN(cli_timeout_ms(run->cli), run->looked_us ? LOOK_UP_AGAIN_MS : LOOK_UP_MS);
+  MilenaError *error = milena_admin_list_offsets(run->client, queries, count, timeout_ms, &results);
   if (error)
     return error;
-  for (gsize i = 0; i < count; i++) {
-    Part *part = &g_array_index(run->parts, Part, i / 3);
-    *(i % 3 == 0 ? &part->first : i % 3 == 1 ? &part->end : &part->start) = results[i].offset;
-    if (results[i].error && !error)
-      error = milena_error_copy(results[i].error);
+  for (gsize i = 0; i < count; i += 3) {
+    Part *part = wanted->pdata[i / 3];
+    const MilenaError *why = NULL;
+    for (gsize k = i; k < i + 3 && !why; k++)
+      why = results[k].error;
+    part->first = results[i].offset;
+    part->end = results[i + 1].offset;
+    part->start = results[i + 2].offset;
+    if (!why)
+      g_ptr_array_add(ret_found, part);
+    else if (!error || (milena_error_is_retriable(error) && !milena_error_is_retriable(why))) {
+      milena_error_free(error);
+      error = milena_error_copy(why); /* rather one that does not pass */
+    }
   }
   milena_offset_results_free(results, count);
   return error;
-}
-
-/* The same, until it works or --timeout has passed: a broker that restarts is waited for. */
-static int look_up(Run *run, MilenaClient *client) {
-  gint64 begun_us = g_get_monotonic_time();
-  for (;;) {
-    g_autoptr(MilenaError) error = look_up_once(run, client);
-    if (!error)
-      return CLI_OK;
-    gint64 waited_us = g_get_monotonic_time() - begun_us;
-    if (!milena_error_is_retriable(error) || interrupt_signal() ||
-        waited_us >= (gint64)run->cli->timeout_s * G_USEC_PER_SEC)
-      return cli_failed(run->cli, g_steal_pointer(&error));
-    tell_trouble(run, error, waited_us);
-    g_usleep(LOOK_UP_PAUSE_US);
-  }
 }
 
 /* It was read up to @next. */
@@ -136,6 +153,8 @@ static gboolean is_finished(const Run *run) {
 /* An offset that the user names must be there, or be where the next record comes. */
 static int check_offset(Run *run, Part *part) {
   const When *from = &run->job->from;
+  part->known = TRUE;
+  run->unknown--;
   part->start = from->kind == WHEN_OFFSET ? from->offset : part->start;
   advance(run, part, part->start);
   if (from->kind != WHEN_OFFSET || (part->start >= part->first && part->start <= part->end))
@@ -148,17 +167,38 @@ static int check_offset(Run *run, Part *part) {
                          part->partition, run->job->topic, part->first, part->end, part->start);
 }
 
+/* Read all that are known and not done, each on from where it is. */
 static int assign(Run *run) {
   g_autoptr(GArray) assignments = g_array_new(FALSE, FALSE, sizeof(MilenaAssignment));
   for (guint i = 0; i < run->parts->len; i++) {
     const Part *part = &g_array_index(run->parts, Part, i);
-    MilenaAssignment assignment = {run->job->topic, part->partition, MILENA_AT_OFFSET(part->start)};
-    if (!part->done)
+    MilenaAssignment assignment = {run->job->topic, part->partition, MILENA_AT_OFFSET(part->next)};
+    if (part->known && !part->done)
       g_array_append_val(assignments, assignment);
   }
+  if (assignments->len == 0)
+    return CLI_OK;
   MilenaError *error =
       milena_consumer_assign(run->consumer, (const MilenaAssignment *)(void *)assignments->data, assignments->len);
   return error ? cli_failed(run->cli, error) : CLI_OK;
+}
+
+/* Look the unknown partitions up, and read those that were found. Fails only with what does not pass: a broker that
+ * restarts is waited for (see wait_on). */
+static int look_up(Run *run) {
+  g_autoptr(GPtrArray) found = g_ptr_array_new();
+  MilenaError *error = look_up_once(run, found);
+  run->looked_us = g_get_monotonic_time();
+  if (error && !milena_error_is_retriable(error))
+    return cli_failed(run->cli, error);
+  milena_error_free(run->hidden);
+  run->hidden = error;
+  if (found->len > 0)
+    run->heard_us = run->looked_us;
+  int code = CLI_OK;
+  for (guint i = 0; i < found->len && code == CLI_OK; i++)
+    code = check_offset(run, found->pdata[i]);
+  return code == CLI_OK && found->len > 0 && !is_finished(run) ? assign(run) : code;
 }
 
 /* ---- Records ---- */
@@ -208,7 +248,8 @@ static int wait_on(Run *run) {
   gint64 silent_us = g_get_monotonic_time() - run->heard_us;
   if (silent_us < TROUBLE_US)
     return CLI_OK;
-  g_autoptr(MilenaError) trouble = milena_consumer_trouble(run->consumer);
+  g_autoptr(MilenaError) trouble =
+      run->hidden ? milena_error_copy(run->hidden) : milena_consumer_trouble(run->consumer);
   if (!run->job->follow && silent_us > (gint64)run->cli->timeout_s * G_USEC_PER_SEC)
     return trouble ? cli_failed(run->cli, g_steal_pointer(&trouble))
                    : cli_failed_text(run->cli, "nothing came for %d s, though records are left to read.",
@@ -218,10 +259,16 @@ static int wait_on(Run *run) {
   return CLI_OK;
 }
 
+/* Nothing is at hand: the moment to look up what is unknown. */
+static int look_up_again(Run *run) {
+  if (run->unknown == 0 || g_get_monotonic_time() - run->looked_us < LOOK_UP_PAUSE_US)
+    return CLI_OK;
+  return look_up(run);
+}
+
 static int read_records(Run *run) {
   int code = CLI_OK;
   gboolean waited = FALSE;
-  run->heard_us = g_get_monotonic_time();
   while (code == CLI_OK && !is_finished(run)) {
     const MilenaRecordBatch *batch = NULL;
     /* First without waiting: only when nothing is at hand is it worth a write. */
@@ -236,6 +283,8 @@ static int read_records(Run *run) {
       waited = TRUE;
       code = write_out(run);
       if (code == CLI_OK)
+        code = look_up_again(run);
+      if (code == CLI_OK)
         code = wait_on(run);
     }
   }
@@ -246,22 +295,20 @@ int consume_run(Cli *cli, MilenaClient *client, const ConsumeJob *job, ConsumeTa
   g_autoptr(GArray) parts = g_array_new(FALSE, FALSE, sizeof(Part));
   g_autoptr(GString) out = g_string_sized_new(OUTPUT_BYTES);
   g_autoptr(MilenaConsumer) consumer = milena_consumer_new(client, NULL);
-  Run run = {.cli = cli, .job = job, .consumer = consumer, .parts = parts, .out = out};
+  Run run = {.cli = cli, .job = job, .client = client, .consumer = consumer, .parts = parts, .out = out};
   gint64 begun_us = g_get_monotonic_time();
-  int code = list_parts(&run, client);
+  int code = list_parts(&run);
+  run.open = run.unknown = parts->len;
+  run.heard_us = g_get_monotonic_time();
   if (code == CLI_OK)
-    code = look_up(&run, client);
-  run.open = parts->len;
-  for (guint i = 0; code == CLI_OK && i < parts->len; i++)
-    code = check_offset(&run, &g_array_index(parts, Part, i));
+    code = look_up(&run);
   if (code == CLI_OK && !is_finished(&run)) {
-    code = assign(&run);
-    if (code == CLI_OK)
-      code = read_records(&run);
+    code = read_records(&run);
     /* What was read before a failure is shown all the same. */
     int written = write_out(&run);
     code = code == CLI_OK ? written : code;
   }
+  milena_error_free(run.hidden);
   run.tally.elapsed_us = g_get_monotonic_time() - begun_us;
   *ret_tally = run.tally;
   return code;

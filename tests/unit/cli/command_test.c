@@ -329,6 +329,25 @@ static gboolean read_until(Process *process, const char *text) {
   return TRUE;
 }
 
+TEST(consume, reads_what_has_a_leader_and_waits_for_the_rest) {
+  g_autoptr(FakeCluster) cluster = fake_cluster_new(2);
+  fake_cluster_add_topic(cluster, "t", 2);
+  g_auto(Ran) here = RUN_WITH(cluster, "here\n", "produce", "t", "--partition", "0");
+  g_auto(Ran) away = RUN_WITH(cluster, "away\n", "produce", "t", "--partition", "1");
+  EXPECT_EXIT(0, here);
+  EXPECT_EXIT(0, away);
+  fake_cluster_set_leader(cluster, "t", 1, -1, TRUE);
+  g_auto(Ran) ran = RUN(cluster, "consume", "t", "--timeout", "3");
+  EXPECT_EXIT(1, ran);
+  EXPECT_OUT("here\n", ran);
+  EXPECT_CONTAINS(ran.err, "it has no leader now");
+  Process waiting = start(cluster, TRUE, WORDS("consume", "t"));
+  EXPECT_TRUE(read_until(&waiting, "here\n"));
+  fake_cluster_set_leader(cluster, "t", 1, 2, TRUE);
+  EXPECT_TRUE(read_until(&waiting, "away\n"));
+  EXPECT_EQ_INT(0, wait_for_end(&waiting));
+}
+
 TEST(consume, follows_until_it_is_interrupted) {
   g_autoptr(FakeCluster) cluster = small_cluster();
   Process follower = start(cluster, TRUE, WORDS("consume", "t", "--follow", "--from", "beginning"));

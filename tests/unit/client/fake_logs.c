@@ -409,12 +409,14 @@ static void on_list_offsets(RpcCall *call, RpcMessage *message, gpointer user_da
     milena__v1__offset_result__init(&results[i]);
     pointers[i] = &results[i];
     FakeTopic *topic = fake_find_topic(broker->cluster, query->topic);
-    if (topic && query->partition >= 0 && (guint)query->partition < topic->partitions->len) {
+    gboolean is_there = topic && query->partition >= 0 && (guint)query->partition < topic->partitions->len;
+    if (is_there && FAKE_PARTITION(topic, query->partition)->leader_id >= 0) {
       results[i].offset = offset_of(FAKE_PARTITION(topic, query->partition), query->position);
       results[i].topic_id = topic->id;
       continue;
     }
-    g_autoptr(Failure) failure = failure_new(FAILURE(UNKNOWN_PARTITION), "no such partition");
+    g_autoptr(Failure) failure = is_there ? failure_new(FAILURE(LEADER_NOT_AVAILABLE), "it has no leader now")
+                                          : failure_new(FAILURE(UNKNOWN_PARTITION), "no such partition");
     results[i].status = failure_to_status(failure);
   }
   Milena__V1__ListOffsetsResponse response = MILENA__V1__LIST_OFFSETS_RESPONSE__INIT;
