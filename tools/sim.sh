@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# Runs simulations by their seeds: ./dev sim [--seeds N] [--seed S]. Ends with 1 when a seed failed, and prints the
+# command that runs it again.
+. "$(dirname "$0")/common.sh"
+
+tools/setup.sh
+bazel build --ui_event_filters=-info --noshow_progress //tests/sim:sim
+exec bazel-bin/tests/sim/sim "$@"
