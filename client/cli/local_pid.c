@@ -6,7 +6,7 @@
 #include <sys/pidfd.h>
 #include <unistd.h>
 
-gboolean local_pid_parse_stat(const char *stat, char *ret_state, guint64 *ret_start_ticks) {
+gboolean local_pid_parse_stat(const char *stat, char *ret_state, guint64 *ret_start_ticks, guint64 *ret_threads) {
   /* "PID (NAME) STATE ...": NAME may hold blanks and brackets, what follows it does not. */
   const char *at = strrchr(stat, ')');
   if (!at || at[1] != ' ')
@@ -14,11 +14,12 @@ gboolean local_pid_parse_stat(const char *stat, char *ret_state, guint64 *ret_st
   g_auto(GStrv) fields = g_strsplit(at + 2, " ", 21);
   if (g_strv_length(fields) < 21 || strlen(fields[0]) != 1)
     return FALSE;
-  char *end = NULL;
-  guint64 start_ticks = g_ascii_strtoull(fields[19], &end, 10);
-  if (end == fields[19] || *end)
+  guint64 start_ticks, threads;
+  if (!g_ascii_string_to_unsigned(fields[19], 10, 0, G_MAXUINT64, &start_ticks, NULL) ||
+      !g_ascii_string_to_unsigned(fields[17], 10, 0, G_MAXUINT64, &threads, NULL))
     return FALSE;
   *ret_state = fields[0][0];
+  *ret_threads = threads;
   *ret_start_ticks = start_ticks;
   return TRUE;
 }
@@ -39,9 +40,10 @@ static gboolean read_boot(char *boot, gsize size) {
 
 gboolean local_pid_of(pid_t pid, LocalPid *ret_identity) {
   LocalPid identity = {.pid = pid};
+  guint64 threads;
   char state;
   g_autofree char *stat = read_proc(pid, "stat");
-  if (!stat || !local_pid_parse_stat(stat, &state, &identity.start_ticks) ||
+  if (!stat || !local_pid_parse_stat(stat, &state, &identity.start_ticks, &threads) ||
       !read_boot(identity.boot, sizeof identity.boot))
     return FALSE;
   *ret_identity = identity;
@@ -50,10 +52,13 @@ gboolean local_pid_of(pid_t pid, LocalPid *ret_identity) {
 
 gboolean local_pid_is_alive(const LocalPid *identity) {
   char state, boot[sizeof identity->boot];
-  guint64 start_ticks;
+  guint64 start_ticks, threads;
   g_autofree char *stat = read_proc(identity->pid, "stat");
-  return stat && local_pid_parse_stat(stat, &state, &start_ticks) && start_ticks == identity->start_ticks &&
-         state != 'Z' && state != 'X' && read_boot(boot, sizeof boot) && !strcmp(boot, identity->boot);
+  if (!stat || !local_pid_parse_stat(stat, &state, &start_ticks, &threads) || start_ticks != identity->start_ticks ||
+      !read_boot(boot, sizeof boot) || strcmp(boot, identity->boot) != 0)
+    return FALSE;
+  /* A zombie's other threads may still be on their way out, and hold its sockets and its locks. */
+  return state == 'Z' ? threads > 1 : state != 'X';
 }
 
 gboolean local_pid_signal(const LocalPid *identity, int signal_number) {

@@ -15,13 +15,13 @@ typedef struct {
   char boot[40];       /* /proc/sys/kernel/random/boot_id */
 } LocalPid;
 
-/* Two fields of /proc/PID/stat. @stat: its text; the command's name in it may hold anything. Returns FALSE when it is
+/* Three fields of /proc/PID/stat. @stat: its text; the command's name in it may hold anything. Returns FALSE when it is
  * not of that form. Pure. */
-gboolean local_pid_parse_stat(const char *stat, char *ret_state, guint64 *ret_start_ticks);
+gboolean local_pid_parse_stat(const char *stat, char *ret_state, guint64 *ret_start_ticks, guint64 *ret_threads);
 
 /* The identity of a process that exists now. Returns FALSE when there is none. */
 gboolean local_pid_of(pid_t pid, LocalPid *ret_identity);
-/* It still runs: the same process, and no zombie. */
+/* It still runs: the same process, and no zombie, or one with threads that have not ended yet. */
 gboolean local_pid_is_alive(const LocalPid *identity);
 /* Send it a signal, without a gap in which the pid could change hands. Returns FALSE when it does not run any more. */
 gboolean local_pid_signal(const LocalPid *identity, int signal_number);

@@ -176,8 +176,12 @@ static gint64 begin(World *world) {
 
 static void kill_and_start(World *world, const char *name) {
   const char *folder = cluster_folder(world->cluster);
-  EXPECT_EQ_INT(0, cluster_milena(world->cluster, "local", "stop", name, "--kill", "--data", folder, NULL)->exit_code);
-  EXPECT_EQ_INT(0, cluster_milena(world->cluster, "local", "start", name, "--data", folder, NULL)->exit_code);
+  const Ran *ran = cluster_milena(world->cluster, "local", "stop", name, "--kill", "--data", folder, NULL);
+  if (!EXPECT_EQ_INT(0, ran->exit_code))
+    shim_fail(__FILE__, __LINE__, "%s%s", ran->out, ran->err);
+  ran = cluster_milena(world->cluster, "local", "start", name, "--data", folder, NULL);
+  if (!EXPECT_EQ_INT(0, ran->exit_code))
+    shim_fail(__FILE__, __LINE__, "%s%s", ran->out, ran->err);
 }
 
 TEST(idempotence, a_retry_is_answered_as_the_first_try_whichever_broker_is_the_door) {

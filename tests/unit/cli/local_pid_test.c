@@ -1,5 +1,6 @@
 #include "client/cli/local_pid.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -24,12 +25,42 @@ static const struct {
 
 TEST_ROWS(local_pid_stat, STATS) {
   char state = '?';
-  guint64 start_ticks = 0;
-  ASSERT_EQ_INT(STATS[row].good, local_pid_parse_stat(STATS[row].stat, &state, &start_ticks));
+  guint64 start_ticks = 0, threads = 0;
+  ASSERT_EQ_INT(STATS[row].good, local_pid_parse_stat(STATS[row].stat, &state, &start_ticks, &threads));
   if (!STATS[row].good)
     return;
   EXPECT_EQ_INT('S', state);
   EXPECT_EQ_INT(987654, start_ticks);
+  EXPECT_EQ_INT(17, threads);
+}
+
+static void *sleep_on(void *unused) {
+  (void)unused;
+  pause();
+  return NULL;
+}
+
+TEST(local_pid, a_process_lives_as_long_as_its_last_thread) {
+  pid_t pid = fork();
+  if (pid == 0) {
+    pthread_t thread;
+    pthread_create(&thread, NULL, sleep_on, NULL);
+    pthread_exit(NULL); /* the first thread is a zombie now */
+  }
+  LocalPid identity;
+  ASSERT_TRUE(local_pid_of(pid, &identity));
+  char state = '?';
+  for (guint64 start_ticks, threads; state != 'Z';) {
+    g_autofree char *path = g_strdup_printf("/proc/%d/stat", (int)pid);
+    g_autofree char *stat = NULL;
+    ASSERT_TRUE(g_file_get_contents(path, &stat, NULL, NULL));
+    ASSERT_TRUE(local_pid_parse_stat(stat, &state, &start_ticks, &threads));
+  }
+  EXPECT_TRUE(local_pid_is_alive(&identity));
+  EXPECT_TRUE(local_pid_signal(&identity, SIGKILL));
+  while (local_pid_is_alive(&identity))
+    g_usleep(1000);
+  waitpid(pid, NULL, 0);
 }
 
 /* A child that sleeps until it is killed. */
