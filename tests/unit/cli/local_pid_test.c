@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -45,7 +46,7 @@ TEST(local_pid, a_process_lives_as_long_as_its_last_thread) {
   if (pid == 0) {
     pthread_t thread;
     pthread_create(&thread, NULL, sleep_on, NULL);
-    pthread_exit(NULL); /* the first thread is a zombie now */
+    syscall(SYS_exit, 0); /* the first thread is a zombie now */
   }
   LocalPid identity;
   ASSERT_TRUE(local_pid_of(pid, &identity));
