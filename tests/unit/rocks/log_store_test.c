@@ -1,4 +1,5 @@
 /* The log store: what is appended is read back, over rolls of segments, restarts and cuts. */
+#include <stdio.h>
 #include <string.h>
 
 #include "tests/shim/shim.h"
@@ -335,6 +336,49 @@ typedef struct {
 static void queued_done(LogWrite *write, LogWriteStage stage) {
   (void)stage;
   g_atomic_int_inc(((Queued *)write)->done);
+}
+
+/* Group commit: what waits goes into one WriteBatch, and one sync answers all that was written before it began. */
+TEST(log_store, writes_that_wait_share_a_sync) {
+  enum { WRITES = 1000 };
+  g_auto(Fixture) f;
+  fixture_init(&f, shim_temp_dir());
+  ASSERT_TRUE(fixture_open(&f));
+  g_auto(TestLog) log;
+  test_log_init(&log, 1);
+  fixture_create(&f, &log);
+  gint done = 0;
+  g_autofree Queued *queued = g_new0(Queued, WRITES);
+  g_autoptr(GByteArray) hot = g_byte_array_new();
+  for (guint i = 0; i < WRITES; i++) {
+    make_batch(&log, 1, 100, 1, &queued[i].batch);
+    log_hot_encode(&log.hot, log.id, hot);
+    queued[i].done = &done;
+    queued[i].write = (LogWrite){.kind = LOG_WRITE_APPEND,
+                                 .log_id = 1,
+                                 .batch = &queued[i].batch,
+                                 .hot = g_memdup2(hot->data, hot->len),
+                                 .hot_len = hot->len,
+                                 .wants = LOG_WRITE_SYNCED,
+                                 .loop = f.loop,
+                                 .done = queued_done};
+  }
+  LogStoreStats before, after;
+  log_store_stats(f.store, &before);
+  for (guint i = 0; i < WRITES; i++)
+    ASSERT_TRUE(log_store_submit(f.store, &queued[i].write));
+  while (g_atomic_int_get(&done) < WRITES)
+    g_usleep(1000);
+  log_store_stats(f.store, &after);
+  EXPECT_EQ_INT(WRITES, after.writes - before.writes);
+  EXPECT_TRUE((after.syncs - before.syncs) * 4 < WRITES);
+  EXPECT_EQ_INT(WRITES, fixture_scan(&f, &log, 0, 1 << 20));
+  printf("%d writes in %u groups, answered by %u syncs\n", WRITES, (unsigned)(after.groups - before.groups),
+         (unsigned)(after.syncs - before.syncs));
+  for (guint i = 0; i < WRITES; i++) {
+    log_batch_clear(&queued[i].batch);
+    g_free((gpointer)queued[i].write.hot);
+  }
 }
 
 TEST(log_store, writes_in_flight_are_bounded) {
