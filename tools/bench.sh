@@ -1,41 +1,158 @@
 #!/usr/bin/env bash
-# Rates on this machine: the store alone, then a local cluster end to end. Absolute figures vary from run to run; compare
-# two builds in turns.
+# Milena against Apache Kafka on this machine, in turns, and a table of medians. One broker each, 6 partitions, acks=all;
+# Milena with fsync before each answer, Kafka with its defaults (none). Both are driven by C clients and warmed up first.
+# What Kafka needs and is missing is named, and Milena is measured alone.
+#
+#   tools/bench.sh [--quick] [--turns N] [--alone] [--store]
 . "$(dirname "$0")/common.sh"
+. tests/interop/tools.sh
+. tests/bench/sides.sh
+
+turns=3 scale=100 alone=0 store=0
+while [ $# -gt 0 ]; do
+  case $1 in
+    --quick) turns=1 scale=10 ;;
+    --turns) turns=${2:?--turns needs a number} && shift ;;
+    --alone) alone=1 ;;
+    --store) store=1 ;;
+    *) die "bench: unknown option $1; there are --quick (a tenth of the records, one turn), --turns N, --alone (without Kafka), --store (the log store by itself)" ;;
+  esac
+  shift
+done
 
 tools/setup.sh
-bazel build --ui_event_filters=-info "${PROGRAMS[@]}" //tests/bench/...
+[ $alone = 1 ] || tools/setup.sh bench || true # without it, find_peer names what is missing
+bazel build --ui_event_filters=-info --noshow_progress "${PROGRAMS[@]}" //tests/bench/...
 link_programs
-work=$(mktemp -d)
-trap 'bin/milena local down --data "$work/cluster" >/dev/null 2>&1; rm -rf "$work"' EXIT
-
-say "the store alone"
-bazel-bin/tests/bench/store_bench "$work/store"
-
-say "one broker, 6 partitions, acks=all, fsync before each answer"
-. tests/interop/tools.sh
+WORK=$(mktemp -d)
 reserve_ports
-bin/milena local up --data "$work/cluster" --brokers 1 --base-port "$BASE_PORT" >/dev/null
-export MILENA_BOOTSTRAP=localhost:$BASE_PORT
-pid=$(head -n 1 "$work/cluster/broker-1.pid" | awk '{print $1}')
+sides=(milena)
+finish() {
+  milena_stop
+  [ ${#sides[@]} -lt 2 ] || kafka_stop
+  rm -rf "$WORK"
+}
+trap finish EXIT
 
-# CPU seconds that the broker has used.
-cpu() { awk -v hz="$(getconf CLK_TCK)" '{print ($14 + $15) / hz}' "/proc/$pid/stat"; }
+if [ $store = 1 ]; then
+  bazel-bin/tests/bench/store_bench "$WORK/store"
+  exit
+fi
 
-for size in 100 1000; do
-  bin/milena topics create "bench-$size" --partitions 6 >/dev/null
-  count=$((400000000 / size))
-  [ $count -le 2000000 ] || count=2000000
-  awk -v n=$count -v s=$size 'BEGIN { x = sprintf("%*s", s - 9, ""); gsub(/ /, "x", x); for (i = 0; i < n; i++) printf "%08d%s\n", i, x }' >"$work/input"
-  before=$(cpu)
-  bin/milena produce "bench-$size" --file "$work/input"
-  between=$(cpu)
+if [ $alone = 0 ]; then
+  find_peer
+  if [ -z "$PEER_MISSING" ]; then
+    sides+=(kafka)
+  else
+    say "Milena alone: no comparison without$PEER_MISSING"
+  fi
+fi
+
+# field NAME: the number of that name, from the JSON on standard input.
+field() { grep -o "\"$1\": *[0-9.eE+-]*" | head -n 1 | sed 's/.*: *//'; }
+note() { echo "$1 $2 $3" >>"$WORK/figures"; }            # note MEASURE SIDE VALUE
+per_gb() { awk -v a="$1" -v b="$2" -v bytes="$3" 'BEGIN {print (b - a) / (bytes / 1e9)}'; } # s/GB
+since() { awk -v a="$1" -v b="$EPOCHREALTIME" 'BEGIN {print b - a}'; }
+
+# produce_load SIDE TOPIC SIZE RECORDS MEASURE NAME: as fast as it goes.
+produce_load() {
+  local side=$1 topic=$2 size=$3 records=$4 before json
+  before=$("${side}_cpu")
+  json=$("${side}_produce" "$topic" "$records" "$size")
+  note "$5" "$side" "$(field "$6" <<<"$json")"
+  note "$5_cpu" "$side" "$(per_gb "$before" "$("${side}_cpu")" $((records * size)))"
+}
+
+# A consumer that waits at the end, then a producer at full rate.
+tail_load() {
+  local side=$1 topic=$2 records=$3 before produced both
+  before=$("${side}_cpu")
+  "${side}_tail" "$topic" "$records" >"$WORK/tail.json" &
+  local reader=$!
+  sleep 1.5
+  "${side}_produce" "$topic" "$records" 1000 >/dev/null
+  wait "$reader"
+  both=$(per_gb "$before" "$("${side}_cpu")" $((records * 1000)))
+  produced=$(awk -v s="$side" '$1 == "produce_1000_cpu" && $2 == s {v = $3} END {print v}' "$WORK/figures")
+  note tail "$side" "$(field megabytes_per_second <"$WORK/tail.json")"
+  note tail_cpu "$side" "$both"
+  note tail_read_cpu "$side" "$(awk -v b="$both" -v p="$produced" 'BEGIN {print (b > p) ? b - p : 0}')"
+}
+
+catch_up() { # catch_up SIDE MEASURE
+  local before json
+  before=$("$1_cpu")
+  json=$("$1_consume" history $history)
+  note "$2" "$1" "$(field megabytes_per_second <<<"$json")"
+  note "$2_cpu" "$1" "$(per_gb "$before" "$("$1_cpu")" $((history * 1000)))"
+}
+
+latencies() {
+  local side=$1 json
+  json=$("${side}_produce" small $((250 * scale)) 100 5000)
+  note paced_p50 "$side" "$(field p50 <<<"$json")"
+  note paced_p99 "$side" "$(field p99 <<<"$json")"
+  json=$("${side}_latency" small $((20 * scale)) 100)
+  note e2e_p50 "$side" "$(field p50 <<<"$json")"
+  note e2e_p99 "$side" "$(field p99 <<<"$json")"
+  # Kafka's default is what flush=os is: one figure for both rows.
+  [ "$side" = kafka ] || json=$("${side}_latency" unsynced $((20 * scale)) 100)
+  note e2e_os_p50 "$side" "$(field p50 <<<"$json")"
+}
+
+# One turn of one side: a topic of its own for each load that writes.
+turn() {
+  local side=$1 number=$2
+  "${side}_topic" "bytes-100-$number"
+  "${side}_topic" "bytes-1000-$number"
+  "${side}_topic" "tail-$number"
+  produce_load "$side" "bytes-100-$number" 100 $((20000 * scale)) produce_100 records_per_second
+  produce_load "$side" "bytes-1000-$number" 1000 $((4000 * scale)) produce_1000 megabytes_per_second
+  tail_load "$side" "tail-$number" $((4000 * scale))
+  catch_up "$side" warm
+  latencies "$side"
+  note rss "$side" "$("${side}_rss")"
+}
+
+# Everything that was written before is read again by a broker that has just started, from the disk.
+cold_turn() {
+  local side=$1
+  "${side}_stop"
+  sync
+  sh -c 'echo 3 > /proc/sys/vm/drop_caches' 2>/dev/null || dropped=0
   started=$EPOCHREALTIME
-  bin/milena consume "bench-$size" | wc -c >"$work/bytes"
-  seconds=$(awk -v a="$started" -v b="$EPOCHREALTIME" "BEGIN {print b - a}")
-  after=$(cpu)
-  awk -v b="$before" -v m="$between" -v a="$after" -v n="$(cat "$work/bytes")" -v t="$seconds" -v s=$size 'BEGIN {
-    gb = n / 1e9
-    printf "%d B records: broker CPU %.2f s/GB produced; consumed %.2f GB in %.2f s (%.0f MB/s), broker CPU %.2f s/GB\n", s, (m - b) / gb, gb, t, n / t / 1e6, (a - m) / gb }'
+  "${side}_resume"
+  [ "$dropped" = 0 ] || catch_up "$side" cold
+}
+
+history=$((20000 * scale)) dropped=1 # 2 GB of 1,000 B
+for side in "${sides[@]}"; do
+  say "$side: starting, warming up, writing $((history / 1000)) MB to be caught up on"
+  for _ in $(seq "$turns"); do # started anew for each figure; the last stays
+    "${side}_stop" 2>/dev/null || true
+    rm -rf "$WORK/$side"
+    started=$EPOCHREALTIME
+    "${side}_start"
+    note ready "$side" "$(since "$started")"
+  done
+  for topic in history small; do "${side}_topic" $topic; done
+  "${side}_produce" small $((10000 * scale)) 100 >/dev/null
+  "${side}_produce" history "$history" 1000 >/dev/null
+  "${side}_consume" history "$history" >/dev/null
 done
-awk '/VmRSS/ {printf "broker: %d MiB resident\n", $2 / 1024}' "/proc/$pid/status"
+milena_topic unsynced os
+
+for number in $(seq "$turns"); do
+  for side in "${sides[@]}"; do
+    say "turn $number of $turns: $side"
+    turn "$side" "$number"
+  done
+done
+say "caught up cold"
+for number in $(seq "$turns"); do
+  for side in "${sides[@]}"; do cold_turn "$side"; done
+done
+[ "$dropped" = 1 ] || say "the page cache can be dropped by root alone: no cold figures"
+
+echo "load average now: $(cut -d ' ' -f 1-3 /proc/loadavg), $(nproc) processors"
+awk -v turns="$turns" -f tests/bench/table.awk "$WORK/figures"

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Installs the packages of tools/packages.txt that are missing. Asks the network for nothing when none is.
+# Installs the packages of tools/packages.txt that are missing. Asks the network for nothing when none is. Those marked
+# [GROUP] are wanted only where that group is the argument.
 . "$(dirname "$0")/common.sh"
 
 [ -r /etc/debian_version ] || die "this is not Debian; install what tools/packages.txt lists by hand, then use bazel."
-mapfile -t wanted < <(sed 's/#.*//; s/[[:space:]]//g; /^$/d' tools/packages.txt)
+mapfile -t wanted < <(sed "s/#.*//; s/\[${1:-none}\]//; /\[/d; s/[[:space:]]//g; /^\$/d" tools/packages.txt)
 installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' "${wanted[@]}" 2>/dev/null || true)
 missing=()
 for package in "${wanted[@]}"; do
