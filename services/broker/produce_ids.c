@@ -110,7 +110,7 @@ static void on_retry(Timer *timer, gpointer data) {
 static void ask_again_later(ProduceIds *ids, const Failure *failure) {
   gint64 now_us = g_get_monotonic_time();
   if (now_us < ids->patience_us) {
-    timer_set(ids->front->timers, &ids->timer, now_us + RETRY_MS * 1000, on_retry, ids);
+    timer_set(ids->front->timers, &ids->timer, now_us + RETRY_MS * G_TIME_SPAN_MILLISECOND, on_retry, ids);
     return;
   }
   refuse_all(ids,
@@ -158,7 +158,8 @@ static void ask(ProduceIds *ids) {
   g_autoptr(RpcMessage) message = rpc_message_pack(&request.base, NULL, 0);
   ids->ask = rpc_client_unary(front_client(front), front->controller,
                               &milena__internal__v1__controller_service__descriptor, "AllocateProducerIds", message,
-                              g_get_monotonic_time() + ASK_TIMEOUT_MS * 1000, front_loop(front), on_block, ids);
+                              g_get_monotonic_time() + ASK_TIMEOUT_MS * G_TIME_SPAN_MILLISECOND, front_loop(front),
+                              on_block, ids);
 }
 
 /* ---- the call ---- */

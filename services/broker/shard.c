@@ -72,7 +72,7 @@ void shard_recover_producer(Shard *shard, guint64 log_id, const LogProducer *pro
 /* ---- idle producers ---- */
 
 #define SWEEP_MIN_MS 100
-#define SWEEP_MAX_MS (10 * 60 * 1000)
+#define SWEEP_MAX_MS (10 * 60 * G_GINT64_CONSTANT(1000))
 
 static void set_sweep(Shard *shard);
 
@@ -90,7 +90,8 @@ static void on_sweep(Timer *timer, gpointer data) {
 
 static void set_sweep(Shard *shard) {
   gint64 every_ms = CLAMP(shard->broker->producer_expiry_ms / 10, SWEEP_MIN_MS, SWEEP_MAX_MS);
-  timer_set(shard->timers, &shard->producers_timer, g_get_monotonic_time() + every_ms * 1000, on_sweep, shard);
+  timer_set(shard->timers, &shard->producers_timer, g_get_monotonic_time() + every_ms * G_TIME_SPAN_MILLISECOND,
+            on_sweep, shard);
 }
 
 void shard_retire(Shard *shard) {

@@ -292,7 +292,7 @@ Failure *log_producer_decode(const guint8 *data, gsize len, guint64 log_id, gint
     return damaged(log_id, producer_id, "its checksum does not match, or it belongs to another");
   LogProducer producer = {.producer_id = producer_id, .epoch = log_get_u32(data + 8), .batch_count = count};
   for (guint i = 0; i < count; i++) {
-    const guint8 *at = data + PRODUCER_HEAD_BYTES + i * PRODUCER_BATCH_BYTES;
+    const guint8 *at = data + PRODUCER_HEAD_BYTES + (gsize)i * PRODUCER_BATCH_BYTES;
     producer.batches[i] = (LogProducerBatch){.first_sequence = log_get_u32(at),
                                              .record_count = log_get_u32(at + 4),
                                              .base_offset = (gint64)log_get_u64(at + 8),

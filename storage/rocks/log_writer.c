@@ -102,7 +102,7 @@ gboolean log_writer_submit(LogWriter *writer, LogWrite *write) {
   INVARIANT(write->kind != LOG_WRITE_APPEND || (write->batch->producer_id != 0) == (write->producer != NULL),
             "a producer's batch comes with what is remembered of it");
   write->charged_bytes = WRITE_OVERHEAD_BYTES + write->hot_len + write->producer_len +
-                         write->producer_count * LOG_PRODUCER_KEY_BYTES +
+                         (gsize)write->producer_count * LOG_PRODUCER_KEY_BYTES +
                          (write->batch ? log_batch_stored_bytes(write->batch) : 0);
   write->written_task.run = written_run;
   write->synced_task.run = synced_run;
@@ -330,7 +330,7 @@ static void add_truncate(LogWriter *writer, LogWrite *write) {
 static void add_forget(LogWriter *writer, LogWrite *write) {
   get_log(writer, write);
   producer_records_forget(writer->db, write->log_id, write->producer_ids, write->producer_count, writer->batch);
-  writer->batch_bytes += write->producer_count * LOG_PRODUCER_KEY_BYTES;
+  writer->batch_bytes += (gsize)write->producer_count * LOG_PRODUCER_KEY_BYTES;
 }
 
 static void add_drop(LogWriter *writer, LogWrite *write) {

@@ -55,7 +55,7 @@ TEST(producer_ids, any_broker_gives_them_and_none_is_given_twice) {
   if (!world_init(&world, 2))
     return;
   g_autoptr(GHashTable) seen = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
-  Milena__V1__InitProducerResponse got;
+  Milena__V1__InitProducerResponse got = MILENA__V1__INIT_PRODUCER_RESPONSE__INIT;
   for (guint i = 0; i < 20; i++) {
     ASSERT_NULL(init_producer(&world, i % 2, 0, 0, &got));
     EXPECT_TRUE(got.producer_id >= 1);
