@@ -59,14 +59,15 @@ def crc32c(data):
     return crc ^ 0xFFFFFFFF
 
 
-def encode(values, now_ms=None):
+def encode(values, now_ms=None, producer_id=0, epoch=0, sequence=0):
     """An encoded batch built from the documentation in record.proto alone."""
     now_ms = now_ms or int(time.time() * 1000)
     body = record.RecordBatch(records=[record.BatchRecord(value=v) for v in values]).SerializeToString()
     header = record.BatchHeader(format=1, compression=record.COMPRESSION_NONE, record_count=len(values),
-                                base_timestamp_ms=now_ms, max_timestamp_ms=now_ms, uncompressed_bytes=len(body))
+                                base_timestamp_ms=now_ms, max_timestamp_ms=now_ms, uncompressed_bytes=len(body),
+                                producer_id=producer_id, producer_epoch=epoch, first_sequence=sequence)
     covered = struct.pack(">IIIIqqqIIqII", header.format, header.compression, 0, header.record_count, now_ms, now_ms,
-                          0, 0, 0, -1, len(body), len(body))
+                          producer_id, epoch, sequence, -1, len(body), len(body))
     header.crc32c = crc32c(covered + body)
     return record.EncodedBatch(header=header, records=body)
 
@@ -104,6 +105,28 @@ def an_encoded_batch_built_by_the_documentation_is_stored_as_it_came():
     [stored] = fetched.partitions[0].batches
     assert stored.records == batch.records and stored.header == batch.header, stored
     assert stored.stamp.base_offset == 0
+
+
+@check
+def batches_of_a_producer_are_written_once_however_often_a_stream_sends_them():
+    create("once")
+    who = writer.InitProducer(producer.InitProducerRequest())
+    batches = [encode([b"a", b"b"], producer_id=who.producer_id, epoch=who.producer_epoch, sequence=2 * i)
+               for i in range(4)]
+
+    def frames():
+        yield producer.ProduceStreamRequest(init=producer.ProduceStreamInit(acks=producer.ACKS_ALL))
+        for place in (0, 0, 1, 2, 1, 2, 3, 0):
+            yield producer.ProduceStreamRequest(item=producer.ProduceStreamItem(correlation_id=place, batches=[
+                producer.PartitionBatch(topic="once", partition=0, batch=batches[place])]))
+
+    results = [a.result for a in writer.ProduceStream(frames(), timeout=30) if a.HasField("result")]
+    got = [(r.correlation_id, r.results[0].base_offset, r.results[0].duplicate) for r in results]
+    assert sorted(got) == [(0, 0, False), (0, 0, True), (0, 0, True), (1, 2, False), (1, 2, True), (2, 4, False),
+                           (2, 4, True), (3, 6, False)], got
+    fetched = reader.Fetch(consumer.FetchRequest(
+        partitions=[consumer.FetchPartition(topic="once", partition=0)], format=consumer.FORMAT_RECORDS))
+    assert len(fetched.partitions[0].records) == 8, fetched
 
 
 @check

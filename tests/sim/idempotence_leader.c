@@ -121,17 +121,11 @@ static void settle(SimLeader *leader, ReplicaOut *out, gboolean heard) {
 
 /* ---- appends ---- */
 
-static ReplicaStage stage_of(SimStage stage) {
-  return stage == SIM_SYNCED ? REPLICA_SYNCED : REPLICA_WRITTEN;
-}
-
-static void on_stored(gpointer data, SimStage stage) {
+static void on_stored(gpointer data) {
   Pending *pending = data;
-  if (stage_of(stage) != pending->append.stage) /* the store reports what was asked for */
-    return;
   SimLeader *leader = pending->leader;
   ReplicaOut out = REPLICA_OUT_INIT;
-  replica_local_progress(leader->replica, &pending->append, stage_of(stage), &out);
+  replica_local_progress(leader->replica, &pending->append, pending->append.stage, &out);
   settle(leader, &out, TRUE);
 }
 
@@ -155,7 +149,8 @@ static void write_batch(SimLeader *leader, Pending *pending, const LogBatch *bat
   }
   replica_accept(leader->replica, &pending->append);
   leader->world->result->records += batch->record_count;
-  sim_disk_write(leader->disk, stored, on_stored, pending);
+  SimStage wants = pending->append.stage == REPLICA_SYNCED ? SIM_SYNCED : SIM_WRITTEN;
+  sim_disk_write(leader->disk, stored, wants, on_stored, pending);
 }
 
 static LogBatch batch_of(const SimLeader *leader, const SimRequest *request) {

@@ -156,7 +156,8 @@ void sim_send(Sim *sim, const SimNetFaults *faults, gconstpointer message, gsize
 /* ---- the disk ---- */
 
 typedef struct {
-  void (*done)(gpointer data, SimStage stage);
+  SimStage wants;
+  void (*done)(gpointer data);
   gpointer data;
 } Waiter;
 
@@ -196,7 +197,8 @@ void sim_disk_free(SimDisk *disk) {
 static void tell(SimDisk *disk, guint from, guint to, SimStage stage, guint incarnation) {
   for (guint i = from; i < to && disk->incarnation == incarnation; i++) {
     Waiter waiter = g_array_index(disk->waiters, Waiter, i);
-    waiter.done(waiter.data, stage);
+    if (waiter.wants == stage)
+      waiter.done(waiter.data);
   }
 }
 
@@ -244,8 +246,8 @@ static void pump(SimDisk *disk) {
   }
 }
 
-void sim_disk_write(SimDisk *disk, gpointer record, void (*done)(gpointer data, SimStage stage), gpointer data) {
-  Waiter waiter = {done, data};
+void sim_disk_write(SimDisk *disk, gpointer record, SimStage wants, void (*done)(gpointer data), gpointer data) {
+  Waiter waiter = {wants, done, data};
   g_ptr_array_add(disk->records, record);
   g_array_append_val(disk->waiters, waiter);
   pump(disk);

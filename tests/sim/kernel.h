@@ -79,8 +79,9 @@ typedef enum {
 SimDisk *sim_disk_new(Sim *sim, gint64 write_max_us, gint64 sync_max_us, GDestroyNotify free_record);
 /* Before the sim goes. NULL is fine. */
 void sim_disk_free(SimDisk *disk);
-/* Append a record, which is taken; @done is called for each stage, in the order of the writes. */
-void sim_disk_write(SimDisk *disk, gpointer record, void (*done)(gpointer data, SimStage stage), gpointer data);
+/* Append a record, which is taken; @done is called when it has reached the stage that is wanted, in the order of the
+ * writes. */
+void sim_disk_write(SimDisk *disk, gpointer record, SimStage wants, void (*done)(gpointer data), gpointer data);
 /* No @done comes any more; what is lost is lost. */
 void sim_disk_crash(SimDisk *disk, SimCrash crash);
 /* All that is on the disk, in order, or was submitted; borrowed. The first sim_disk_count of them reached @stage. */
