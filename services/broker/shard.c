@@ -72,7 +72,7 @@ void shard_recover_producer(Shard *shard, guint64 log_id, const LogProducer *pro
 /* ---- idle producers ---- */
 
 #define SWEEP_MIN_MS 100
-#define SWEEP_MAX_MS (10 * 60 * G_GINT64_CONSTANT(1000))
+#define SWEEP_MAX_MS G_GINT64_CONSTANT(600000)
 
 static void set_sweep(Shard *shard);
 
