@@ -50,6 +50,7 @@ extern const Command CMD_BENCH_CONSUME;
 extern const Command CMD_BENCH_LATENCY;
 extern const Command CMD_BENCH_PRODUCE;
 extern const Command CMD_CLUSTER_DESCRIBE;
+extern const Command CMD_COMPLETION;
 extern const Command CMD_CONSUME;
 extern const Command CMD_LOCAL_DOWN;
 extern const Command CMD_LOCAL_START;
@@ -62,6 +63,9 @@ extern const Command CMD_TOPICS_CREATE;
 extern const Command CMD_TOPICS_DELETE;
 extern const Command CMD_TOPICS_DESCRIBE;
 extern const Command CMD_TOPICS_LIST;
+
+/* All commands; ends with NULL; static. */
+const Command *const *cli_commands(void);
 
 void cli_init(Cli *cli, const Command *command);
 void cli_clear(Cli *cli);

@@ -142,7 +142,7 @@ static int run_produce(Cli *cli, int argc, char **argv) {
           "it is due)\nto its delivery report.\n",
           argc, argv, &code))
     return code;
-  return run_bench(cli, "produced", &options, 1, bench_produce);
+  return run_bench(cli, "produce", &options, 1, bench_produce);
 }
 
 const Command CMD_BENCH_PRODUCE = {
@@ -173,7 +173,7 @@ static int run_consume(Cli *cli, int argc, char **argv) {
     return code;
   if (options.from && !strcmp(options.from, "end") && options.records == 0)
     return cli_usage(cli, failure_new(FAILURE(INVALID_FIELD), "--from end needs --records: it would never end."));
-  return run_bench(cli, "consumed", &options, 0, bench_consume);
+  return run_bench(cli, "consume", &options, 0, bench_consume);
 }
 
 const Command CMD_BENCH_CONSUME = {

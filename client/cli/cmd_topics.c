@@ -112,8 +112,19 @@ static int print_list_json(Cli *cli, const MilenaTopicList *list) {
   return cli_print(cli, out->str);
 }
 
+static int print_names(Cli *cli, const MilenaTopicList *list) {
+  g_autoptr(GString) out = g_string_new(NULL);
+  for (gsize i = 0; i < list->count; i++)
+    g_string_append_printf(out, "%s\n", list->topics[i].name);
+  return cli_print(cli, out->str);
+}
+
 static int run_list(Cli *cli, int argc, char **argv) {
-  const GOptionEntry entries[] = {G_OPTION_ENTRY_NULL};
+  gboolean names = FALSE;
+  const GOptionEntry entries[] = {
+      {"names", 0, 0, G_OPTION_ARG_NONE, &names, "Only the names, one a line", NULL},
+      G_OPTION_ENTRY_NULL,
+  };
   int code;
   if (!cli_parse(cli, entries, NULL, argc, argv, &code))
     return code;
@@ -127,6 +138,8 @@ static int run_list(Cli *cli, int argc, char **argv) {
     return cli_failed(cli, error);
   if (cli->json)
     return print_list_json(cli, list);
+  if (names)
+    return print_names(cli, list);
   if (list->count == 0)
     return cli_print(cli, "There are no topics yet. Create one: milena topics create NAME\n");
   g_autoptr(Table) table = table_new("TOPIC", ">PARTITIONS", ">REPLICAS", "ID", NULL);

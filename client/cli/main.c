@@ -9,31 +9,11 @@
 #include "client/cli/text.h"
 #include "services/base/version.h"
 
-static const Command *const COMMANDS[] = {
-    &CMD_LOCAL_UP,
-    &CMD_LOCAL_STATUS,
-    &CMD_LOCAL_DOWN,
-    &CMD_LOCAL_STOP,
-    &CMD_LOCAL_START,
-    &CMD_TOPICS_CREATE,
-    &CMD_TOPICS_LIST,
-    &CMD_TOPICS_DESCRIBE,
-    &CMD_TOPICS_ALTER,
-    &CMD_TOPICS_DELETE,
-    &CMD_PRODUCE,
-    &CMD_CONSUME,
-    &CMD_CLUSTER_DESCRIBE,
-    &CMD_BENCH_PRODUCE,
-    &CMD_BENCH_CONSUME,
-    &CMD_BENCH_LATENCY,
-    NULL,
-};
-
 /* The list of commands; of one group when @group is not NULL. */
 static void print_help(FILE *out, const char *group) {
   fprintf(out, "Usage: milena %s%sCOMMAND [ARGUMENTS] [OPTIONS]\n\nCommands:\n", group ? group : "", group ? " " : "");
   gsize length = group ? strlen(group) : 0;
-  for (const Command *const *at = COMMANDS; *at; at++) {
+  for (const Command *const *at = cli_commands(); *at; at++) {
     const Command *command = *at;
     if (group && (strncmp(command->name, group, length) != 0 || command->name[length] != ' '))
       continue;
@@ -47,7 +27,7 @@ static void print_help(FILE *out, const char *group) {
 
 /* The command that argv begins with; @ret_words is how many words its name has. */
 static const Command *find_command(int argc, char **argv, int *ret_words) {
-  for (const Command *const *at = COMMANDS; *at; at++) {
+  for (const Command *const *at = cli_commands(); *at; at++) {
     g_auto(GStrv) words = g_strsplit((*at)->name, " ", -1);
     int count = (int)g_strv_length(words), same = 0;
     while (same < count && same < argc && !strcmp(words[same], argv[same]))
@@ -62,7 +42,7 @@ static const Command *find_command(int argc, char **argv, int *ret_words) {
 
 static gboolean is_group(const char *word) {
   gsize length = strlen(word);
-  for (const Command *const *at = COMMANDS; *at; at++)
+  for (const Command *const *at = cli_commands(); *at; at++)
     if (!strncmp((*at)->name, word, length) && (*at)->name[length] == ' ')
       return TRUE;
   return FALSE;
@@ -75,7 +55,7 @@ static int unknown_command(int argc, char **argv) {
   const char *given = group ? both : argv[0];
   /* Whole names, and their first words. */
   g_autoptr(GStrvBuilder) builder = g_strv_builder_new();
-  for (const Command *const *at = COMMANDS; *at; at++) {
+  for (const Command *const *at = cli_commands(); *at; at++) {
     g_autofree char *first = g_strndup((*at)->name, strcspn((*at)->name, " "));
     g_strv_builder_add_many(builder, (*at)->name, first, NULL);
   }
