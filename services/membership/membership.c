@@ -22,6 +22,9 @@
  */
 #define DUPLICATE_PATIENCE_MS 20000
 
+/* For so long no controller serves before the log says so: a restart or an election is no news. */
+#define UNSERVED_TOLD_US (3 * G_USEC_PER_SEC)
+
 struct Membership {
   RpcClient *client;
   Loop *loop;
@@ -41,6 +44,8 @@ struct Membership {
   guint heartbeat_ms;
   guint64 told_version; /* of the metadata, in the last heartbeat */
   gboolean fenced;
+  gint64 unserved_us; /* since when no controller has served; 0: one does */
+  gboolean told_unserved;
   gint64 first_duplicate_us; /* when DUPLICATE_ID was first heard; 0: never */
 
   gboolean leaving, refused;
@@ -95,10 +100,33 @@ static void finish_leaving(Membership *membership) {
     left(membership->left_data);
 }
 
+/* Once, when it lasts: else an operator would see a process that does nothing, and not why. */
+static void tell_unserved(Membership *membership, const Failure *failure) {
+  gint64 now_us = g_get_monotonic_time();
+  if (!membership->unserved_us)
+    membership->unserved_us = now_us;
+  if (membership->told_unserved || now_us - membership->unserved_us < UNSERVED_TOLD_US)
+    return;
+  membership->told_unserved = TRUE;
+  slog_warning("no controller serves this process; trying on", "controller", membership->call_address, "error",
+               failure_message(failure), NULL);
+}
+
+/* A controller did what it was asked for. */
+static void note_served(Membership *membership) {
+  backoff_reset(&membership->backoff);
+  if (membership->told_unserved)
+    slog_info("a controller serves again", "controller", membership->call_address, NULL);
+  membership->told_unserved = FALSE;
+  membership->unserved_us = 0;
+}
+
 /* A call failed: the next controller, after a while. */
 static void retry_after(Membership *membership, const Failure *failure) {
   slog_debug("a controller did not serve the call", "controller", membership->call_address, "error",
              failure_message(failure), NULL);
+  if (!membership->first_duplicate_us) /* that was told */
+    tell_unserved(membership, failure);
   controllers_advance(membership->controllers, membership->call_address, failure_get(failure, "active_peer_address"));
   act_in(membership, backoff_next_ms(&membership->backoff));
 }
@@ -153,7 +181,7 @@ static void on_registered(RpcMessage *response, const Failure *failure, gpointer
   membership->told_version = 0;
   membership->fenced = TRUE;
   membership->first_duplicate_us = 0;
-  backoff_reset(&membership->backoff);
+  note_served(membership);
   g_free(membership->cluster_id);
   membership->cluster_id = g_strdup(body->cluster_id);
   slog_info("registered with the cluster", "cluster", body->cluster_id, "epoch", SLOG_INT(body->epoch), NULL);
@@ -188,7 +216,7 @@ static gboolean has_news(Membership *membership) {
 }
 
 static void heartbeat_answered(Membership *membership, const Milena__Internal__V1__HeartbeatResponse *body) {
-  backoff_reset(&membership->backoff);
+  note_served(membership);
   if (membership->leaving && body->may_stop) {
     finish_leaving(membership);
     return;
