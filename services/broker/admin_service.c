@@ -7,14 +7,20 @@
 #include "controller/metadata/view.h"
 #include "services/broker/front_internal.h"
 
+/* What the caller of a write hears: this broker was reached, the controller was not. */
+static Failure *controller_away(const char *why) {
+  return failure_set_retry_delay(failure_new(FAILURE(CONTROLLER_NOT_AVAILABLE),
+                                             "this broker reaches no active controller now: nothing was changed, try "
+                                             "again soon (%s)",
+                                             why),
+                                 500);
+}
+
 static char *route_to_controller(gpointer data, Failure **ret_failure) {
   Front *front = data;
   if (front->controller)
     return g_strdup(front->controller);
-  *ret_failure = failure_set_retry_delay(
-      failure_new(FAILURE(CONTROLLER_NOT_AVAILABLE),
-                  "this broker reaches no active controller now: nothing was changed, try again soon"),
-      500);
+  *ret_failure = failure_new(FAILURE(CONTROLLER_NOT_AVAILABLE), "none is known");
   return NULL;
 }
 
@@ -63,14 +69,16 @@ static const struct {
     {"ListBrokers", list_brokers_here},
 };
 
-static gboolean stand_in(RpcCall *call, RpcMessage *request, const char *method, gpointer data) {
+static gboolean stand_in(RpcCall *call, RpcMessage *request, const char *method, const Failure *failure,
+                         gpointer data) {
   for (gsize i = 0; i < G_N_ELEMENTS(READS); i++) {
     if (!g_str_equal(READS[i].method, method))
       continue;
     READS[i].here(call, request, front_image(data));
     return TRUE;
   }
-  return FALSE;
+  rpc_call_finish(call, controller_away(failure_message(failure)));
+  return TRUE;
 }
 
 RpcForward *admin_forward_new(Front *front) {

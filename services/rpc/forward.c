@@ -28,9 +28,10 @@ static void forwarded_free_if_over(Forwarded *forwarded) {
   g_free(forwarded);
 }
 
-/* Somebody else answered. */
-static gboolean stood_in(const RpcForward *forward, RpcCall *call, RpcMessage *request) {
-  return forward->stand_in && forward->stand_in(call, request, call->method->descriptor->name, forward->route_data);
+/* Somebody else ended the call. */
+static gboolean stood_in(const RpcForward *forward, RpcCall *call, RpcMessage *request, const Failure *failure) {
+  return forward->stand_in &&
+         forward->stand_in(call, request, call->method->descriptor->name, failure, forward->route_data);
 }
 
 static void forwarded_closed(RpcCall *call, gboolean cancelled, gpointer state) {
@@ -51,7 +52,8 @@ static void forwarded_done(RpcMessage *response, const Failure *failure, gpointe
   gboolean is_unreached = failure && failure_reason(failure) == FAILURE(PEER_UNREACHABLE);
   if (forwarded->call && !failure)
     rpc_call_reply_message(forwarded->call, response);
-  else if (forwarded->call && !(is_unreached && stood_in(forwarded->forward, forwarded->call, forwarded->request)))
+  else if (forwarded->call &&
+           !(is_unreached && stood_in(forwarded->forward, forwarded->call, forwarded->request, failure)))
     rpc_call_finish(forwarded->call, failure_copy(failure));
   forwarded_free_if_over(forwarded);
 }
@@ -61,7 +63,7 @@ void rpc_forward_unary(RpcCall *call, RpcMessage *request, gpointer data) {
   Failure *failure = NULL;
   g_autofree char *address = forward->route(forward->route_data, &failure);
   if (!address) {
-    if (stood_in(forward, call, request))
+    if (stood_in(forward, call, request, failure))
       failure_free(failure);
     else
       rpc_call_finish(call, failure);

@@ -13,9 +13,11 @@ typedef struct {
   /* Where to, now; NULL when unknown: then @ret_failure tells why. On the service's loop. Returned string is owned by
    * the caller. */
   char *(*route)(gpointer route_data, Failure **ret_failure);
-  /* Nobody is reached there, or there is no route: answer in its stead and return TRUE, or return FALSE to let the call
-   * fail. On the service's loop; @request is borrowed. NULL: nobody stands in. */
-  gboolean (*stand_in)(RpcCall *call, RpcMessage *request, const char *method, gpointer route_data);
+  /* Nobody is reached there, or there is no route: end the call in its stead (with an answer, or a better failure) and
+   * return TRUE, or return FALSE to let it fail with @failure. On the service's loop; @request and @failure are
+   * borrowed. NULL: nobody stands in. */
+  gboolean (*stand_in)(RpcCall *call, RpcMessage *request, const char *method, const Failure *failure,
+                       gpointer route_data);
   gpointer route_data; /* of both */
 } RpcForward;
 void rpc_forward_unary(RpcCall *call, RpcMessage *request, gpointer forward);

@@ -309,8 +309,10 @@ TEST(forward, an_unknown_route_says_why) {
 }
 
 /* Answers for the topic "orders" alone. */
-static gboolean stand_in(RpcCall *call, RpcMessage *request, const char *method, gpointer data) {
+static gboolean stand_in(RpcCall *call, RpcMessage *request, const char *method, const Failure *failure,
+                         gpointer data) {
   (void)data;
+  (void)failure;
   const Milena__V1__ProduceRequest *body = rpc_message_body(request);
   if (!g_str_equal(method, "Produce") || !g_str_equal(body->topic, "orders"))
     return FALSE;
