@@ -227,7 +227,7 @@ TEST(idempotence, a_killed_broker_still_knows_what_it_wrote) {
 
 /* ---- kills while data flows ---- */
 
-#define KILLS 12
+#define KILLS 24
 
 typedef struct {
   World *world;
