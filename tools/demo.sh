@@ -88,6 +88,13 @@ count_both "package history" "$work/history.sent" "$work/history.read"
 awk 'BEGIN { RS = ""; ORS = "\0" } { print }' "$work/catalogue" >"$work/catalogue.sent"
 bin/milena consume package-catalogue --format '%v\0' >"$work/catalogue.read"
 count_both "package catalogue" "$work/catalogue.sent" "$work/catalogue.read"
+# A leader that comes back leads in a new epoch, and every batch says in which epoch it was written.
+bin/milena consume package-catalogue --format '%p %e\n' | awk '
+  { records[$1, $2]++; total[$1]++; if (!($1 in first) || $2 < first[$1]) first[$1] = $2 }
+  END {
+    for (p in total) if (records[p, first[p]] < total[p]) { before += records[p, first[p]]; after += total[p] - records[p, first[p]] }
+    printf "the killed broker took %d of them before it was killed, and %d after it came back\n", before, after
+  }'
 
 # The package with the longest history: one partition, and the order of the file.
 bin/milena consume package-history --format '%k\t%p\t%v\n' >"$work/keyed"

@@ -23,7 +23,7 @@
 #define DUPLICATE_PATIENCE_MS 20000
 
 /* For so long no controller serves before the log says so: a restart or an election is no news. */
-#define UNSERVED_TOLD_US (3 * G_USEC_PER_SEC)
+#define UNSERVED_TOLD_US (3 * (gint64)G_USEC_PER_SEC)
 
 struct Membership {
   RpcClient *client;
