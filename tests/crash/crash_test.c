@@ -148,10 +148,11 @@ TEST(crash, every_acknowledged_batch_survives_50_kills) {
   EXPECT_TRUE(acked > (guint64)KILLS * 100);
   EXPECT_TRUE(bytes_lost > 0);
   EXPECT_EQ_INT(KILLS, unclean);
-  printf("%d kills: %lu batches acknowledged, none missing; %lu in the logs now, for the load cuts logs too; %lu bytes "
-         "lost "
-         "that were not synced\n",
-         KILLS, (unsigned long)acked, (unsigned long)report.found, (unsigned long)bytes_lost);
+  printf(
+      "%d kills: %lu batches acknowledged, %lu missing; %lu in the logs, which the load cuts too; %lu unsynced bytes "
+      "lost\n",
+      KILLS, (unsigned long)acked, (unsigned long)report.missing, (unsigned long)report.found,
+      (unsigned long)bytes_lost);
 }
 
 TEST(crash, acknowledging_before_the_sync_is_found_out) {
