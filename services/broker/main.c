@@ -278,6 +278,7 @@ int main(int argc, char **argv) {
   };
   int exit_code = 0;
   if (settings_load("milena-broker", "broker", specs, argc, argv, &exit_code)) {
+    process_raise_descriptors();
     process_tune_malloc();
     exit_code = check_settings(settings) ? process_run(&process) : EXIT_BAD_SETTING;
   }

@@ -150,6 +150,9 @@ static Failure *item_check(ProduceItem *item) {
   if (item->checked)
     return NULL;
   Failure *failure = log_batch_check(&item->batch, metadata_topic_max_message_bytes(item->route.topic));
+  /* A batch that can't be read would stop every consumer of the partition at its offset, for ever. */
+  if (!failure)
+    failure = log_records_check_outside(&item->batch);
   if (failure) {
     g_autofree char *path = g_strdup_printf("batches[%u].batch", item->batch_index);
     return failure_prefix_violations(failure, path);

@@ -135,6 +135,7 @@ int main(int argc, char **argv) {
   };
   int exit_code = 0;
   if (settings_load("milena-controller", "controller", specs, argc, argv, &exit_code)) {
+    process_raise_descriptors();
     process_tune_malloc();
     exit_code = check_settings(settings) ? run(settings) : EXIT_BAD_SETTING;
   }

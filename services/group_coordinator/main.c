@@ -143,6 +143,7 @@ int main(int argc, char **argv) {
   };
   int exit_code;
   if (settings_load("milena-group-coordinator", "group-coordinator", specs, argc, argv, &exit_code)) {
+    process_raise_descriptors();
     process_tune_malloc();
     exit_code = coordinator_run(&coordinator);
   }

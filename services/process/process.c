@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 static gboolean level_from_name(const char *name, SlogLevel *ret_level) {
@@ -85,6 +86,14 @@ char *process_advertise(const char *advertised, const char *listen, guint16 boun
   const char *colon = strrchr(listen, ':');
   g_autofree char *host = colon ? g_strndup(listen, (gsize)(colon - listen)) : g_strdup(listen);
   return g_strdup_printf("%s:%u", host, bound_port);
+}
+
+void process_raise_descriptors(void) {
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= limit.rlim_max)
+    return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit); /* where it fails, the process has what it had */
 }
 
 void process_tune_malloc(void) {

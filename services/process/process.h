@@ -32,6 +32,9 @@ void process_on_stop(Loop *loop, void (*stop)(gpointer data), gpointer data);
 /* What others reach this process by: @advertised, or when that is "" the host of @listen with the port that was bound.
  * Owned by the caller. */
 char *process_advertise(const char *advertised, const char *listen, guint16 bound_port);
+/* Each connection takes a descriptor, and shells start processes with 1,024: take as many as the hard limit allows.
+ * Once, in main. */
+void process_raise_descriptors(void);
 /* Lower mmap churn: keep freed memory for the next batch. Once, in main. */
 void process_tune_malloc(void);
 

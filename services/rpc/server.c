@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "services/base/slog.h"
+#include "services/rpc/accept.h"
 #include "services/rpc/library.h"
 #include "services/rpc/limits.h"
 #include "services/rpc/server_internal.h"
@@ -73,6 +74,7 @@ static void add_standard_services(RpcServer *server) {
 
 RpcServer *rpc_server_new(const RpcServerOptions *options) {
   rpc_library_init();
+  rpc_accept_guard();
   RpcServer *server = g_new0(RpcServer, 1);
   atomic_init(&server->refs, 1);
   server->options = options_with_defaults(options);

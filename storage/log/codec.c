@@ -6,6 +6,7 @@
 #include "storage/log/codec.h"
 
 #include <lz4frame.h>
+#include <string.h>
 #include <zstd.h>
 
 #include "services/base/invariant.h"
@@ -155,6 +156,8 @@ Failure *log_codec_decompress(guint32 compression, const guint8 *data, gsize len
                        LOG_BATCH_UNCOMPRESSED_BYTES_MAX);
   /* One byte at least: the decompressors want a pointer even for nothing. */
   guint8 *out = g_malloc(MAX(uncompressed_bytes, 1));
+  if (data == NULL)
+    data = out; /* no bytes: no arithmetic on NULL */
   const char *wrong =
       zstd ? zstd_decompress(data, len, out, uncompressed_bytes) : lz4_decompress(data, len, out, uncompressed_bytes);
   if (wrong != NULL) {
@@ -165,4 +168,72 @@ Failure *log_codec_decompress(guint32 compression, const guint8 *data, gsize len
   }
   *ret_bytes = g_bytes_new_take(out, uncompressed_bytes);
   return NULL;
+}
+
+/* ---- the outside of a frame ---- */
+
+static const char *zstd_check(const guint8 *data, gsize len, gsize uncompressed_bytes) {
+  gsize frame = ZSTD_findFrameCompressedSize(data, len);
+  if (ZSTD_isError(frame))
+    return ZSTD_getErrorName(frame);
+  if (frame != len)
+    return "something follows its zstd frame";
+  unsigned long long content = ZSTD_getFrameContentSize(data, len);
+  if (content == ZSTD_CONTENTSIZE_UNKNOWN || content == uncompressed_bytes)
+    return NULL;
+  return "its zstd frame says another size";
+}
+
+static guint32 get_le32(const guint8 *at) {
+  guint32 number;
+  memcpy(&number, at, sizeof number);
+  return GUINT32_FROM_LE(number);
+}
+
+/* Blocks, each behind its length, up to the end mark (a length of 0) and the content's checksum. */
+static const char *lz4_check_blocks(const LZ4F_frameInfo_t *info, const guint8 *data, gsize len) {
+  const gsize checksum = info->blockChecksumFlag == LZ4F_blockChecksumEnabled ? 4 : 0;
+  const gsize trailer = info->contentChecksumFlag == LZ4F_contentChecksumEnabled ? 4 : 0;
+  for (gsize at = 0; len - at >= 4;) {
+    gsize block = get_le32(data + at) & G_MAXINT32; /* the top bit: this block is not compressed */
+    at += 4;
+    if (get_le32(data + at - 4) == 0)
+      return len - at == trailer ? NULL : "its lz4 frame does not end where its bytes do";
+    if (block + checksum > len - at)
+      break;
+    at += block + checksum;
+  }
+  return "its lz4 frame is cut short";
+}
+
+static const char *lz4_check(const guint8 *data, gsize len, gsize uncompressed_bytes) {
+  LZ4F_dctx *context = NULL;
+  gsize error = LZ4F_createDecompressionContext(&context, LZ4F_VERSION);
+  if (LZ4F_isError(error))
+    return LZ4F_getErrorName(error);
+  LZ4F_frameInfo_t info = LZ4F_INIT_FRAMEINFO;
+  gsize header = len;
+  error = LZ4F_getFrameInfo(context, &info, data, &header);
+  LZ4F_freeDecompressionContext(context);
+  if (LZ4F_isError(error))
+    return LZ4F_getErrorName(error);
+  if (info.frameType != LZ4F_frame)
+    return "it is not an lz4 frame";
+  if (info.contentSize != 0 && info.contentSize != uncompressed_bytes)
+    return "its lz4 frame says another size";
+  return lz4_check_blocks(&info, data + header, len - header);
+}
+
+Failure *log_codec_check_frame(guint32 compression, const guint8 *data, gsize len, gsize uncompressed_bytes) {
+  gboolean zstd = compression == MILENA__V1__COMPRESSION__COMPRESSION_ZSTD;
+  if (!zstd && compression != MILENA__V1__COMPRESSION__COMPRESSION_LZ4)
+    return unknown(compression);
+  const char *wrong = "it has no bytes";
+  if (len > 0)
+    wrong = zstd ? zstd_check(data, len, uncompressed_bytes) : lz4_check(data, len, uncompressed_bytes);
+  if (wrong == NULL)
+    return NULL;
+  return failure_new(FAILURE(CORRUPT_BATCH),
+                     "the batch's records are not %" G_GSIZE_FORMAT " bytes compressed with %s: %s", uncompressed_bytes,
+                     log_codec_name(compression), wrong);
 }

@@ -34,5 +34,10 @@ Failure *log_codec_compress(LogCodec *codec, guint32 compression, const guint8 *
  * Returns NULL, CORRUPT_BATCH, or UNSUPPORTED for an unknown compression. */
 Failure *log_codec_decompress(guint32 compression, const guint8 *data, gsize len, gsize uncompressed_bytes,
                               GBytes **ret_bytes);
+/* Look at a frame's outside alone, without decompressing: one frame, whole, nothing behind it, and as large inside as
+ * @uncompressed_bytes where it says how large. What log_codec_decompress takes passes. Any thread.
+ *
+ * Returns NULL, CORRUPT_BATCH, or UNSUPPORTED for an unknown compression. */
+Failure *log_codec_check_frame(guint32 compression, const guint8 *data, gsize len, gsize uncompressed_bytes);
 
 G_END_DECLS

@@ -111,6 +111,11 @@ typedef struct {
 void log_header_iter_init(LogHeaderIter *iter, const LogRecord *record);
 gboolean log_header_iter_next(LogHeaderIter *iter, LogHeader *ret_header);
 
+/* What a broker can tell of a batch's records without decoding or decompressing them: that there are as many as the
+ * header says, or, when they are compressed, that they are one whole frame. What log_records_check takes passes.
+ *
+ * Returns NULL, CORRUPT_BATCH or UNSUPPORTED. */
+Failure *log_records_check_outside(const LogBatch *batch);
 /* Decode everything: as many records as the header says, each well-formed, none later than max_timestamp_ms, the size
  * as stated. Returns NULL, CORRUPT_BATCH or UNSUPPORTED. */
 Failure *log_records_check(const LogBatch *batch);

@@ -265,3 +265,28 @@ Failure *log_records_check(const LogBatch *batch) {
   log_records_reader_free(reader);
   return failure;
 }
+
+Failure *log_records_check_outside(const LogBatch *batch) {
+  if (log_batch_codec(batch) != MILENA__V1__COMPRESSION__COMPRESSION_NONE) {
+    gsize len = log_batch_payload_bytes(batch);
+    const guint8 *data = len > 0 ? g_bytes_get_data(batch->records, NULL) : NULL;
+    return log_codec_check_frame(batch->compression, data, len, batch->uncompressed_bytes);
+  }
+  LogRecordsReader *reader = NULL;
+  Failure *failure = log_records_reader_new(batch, &reader);
+  if (failure != NULL)
+    return failure;
+  const guint8 *body;
+  gsize len;
+  guint64 count = 0;
+  Step last;
+  while ((last = step(reader, &body, &len)) == STEP_RECORD)
+    count++;
+  log_records_reader_free(reader);
+  if (last == STEP_BAD)
+    return failure_new(FAILURE(CORRUPT_BATCH), "the batch's bytes are not a serialised RecordBatch");
+  if (count != batch->record_count)
+    return failure_new(FAILURE(CORRUPT_BATCH), "the batch holds %" G_GUINT64_FORMAT " records, but its header says %u",
+                       count, batch->record_count);
+  return NULL;
+}
