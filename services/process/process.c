@@ -99,6 +99,6 @@ void process_raise_descriptors(void) {
 void process_tune_malloc(void) {
   /* Batches of a megabyte come and go all the time: without these, each is an mmap, its page faults and a munmap. */
   mallopt(M_MMAP_THRESHOLD, 1 << 30);
-  mallopt(M_TRIM_THRESHOLD, 256 << 20);
-  mallopt(M_ARENA_MAX, 4);
+  mallopt(M_TRIM_THRESHOLD, 64 << 20);
+  mallopt(M_ARENA_MAX, 2);
 }

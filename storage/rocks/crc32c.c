@@ -2,7 +2,7 @@
  *
  * RocksDB checksums every byte that goes to the write-ahead log. Debian builds it for the oldest amd64, so it does that
  * with tables, four bytes at a time: a quarter of the broker's CPU when it is written to at full rate
- * (docs/decisions/0011-hot-path.md). libisal computes the same function with the instructions that the processor has,
+ * (docs/decisions/0009-hot-path.md). libisal computes the same function with the instructions that the processor has,
  * about twenty times as fast.
  *
  * The function has no hook, but the library calls it through its symbol table, where the program's definition comes

@@ -50,7 +50,7 @@ void rocks_check(const char *doing, char *error) {
  * rate in page faults. 32 MiB is the most that glibc takes for the threshold of mmap. */
 static void set_malloc(void) {
   mallopt(M_MMAP_THRESHOLD, 32 << 20);
-  mallopt(M_TRIM_THRESHOLD, 512 << 20);
+  mallopt(M_TRIM_THRESHOLD, 64 << 20);
 }
 
 /* Files that RocksDB may keep open: half of what the process may have, so that sockets have the rest. Bounded, so that
