@@ -4,6 +4,9 @@
 #include "tests/fuzz/fuzz.h"
 #include "tests/shim/shim.h"
 
+#ifndef FUZZ_TARGET /* fuzz.bzl gives it; this is for tools that read the file by itself */
+#define FUZZ_TARGET "wire"
+#endif
 #define FOLDER "tests/fuzz/corpus/" FUZZ_TARGET
 /* Bound of the variants of one file: a prefix or a flip each. */
 #define CUTS_MAX 256
