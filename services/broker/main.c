@@ -226,6 +226,7 @@ static int process_run(Process *process) {
     return EXIT_BAD_SETTING;
   process->loop = loop_new("main", MAIN_MAILBOX_MAX);
   process_on_stop(process->loop, on_stop, process);
+  process_trim_malloc(process->loop);
   g_autoptr(Failure) failure = process_open(process);
   if (failure) {
     slog_error("the broker can't start", "error", failure_message(failure), NULL);

@@ -9,6 +9,9 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+/* Seldom enough that what it costs, some milliseconds of one arena's lock, is in no percentile that matters. */
+#define TRIM_EVERY_MS 10000
+
 static gboolean level_from_name(const char *name, SlogLevel *ret_level) {
   static const char *const NAMES[] = {"debug", "info", "warning", "error"};
   for (guint i = 0; i < G_N_ELEMENTS(NAMES); i++) {
@@ -101,4 +104,14 @@ void process_tune_malloc(void) {
   mallopt(M_MMAP_THRESHOLD, 1 << 30);
   mallopt(M_TRIM_THRESHOLD, 64 << 20);
   mallopt(M_ARENA_MAX, 2);
+}
+
+static gboolean on_trim(gpointer data) {
+  (void)data;
+  malloc_trim(0);
+  return G_SOURCE_CONTINUE;
+}
+
+void process_trim_malloc(Loop *loop) {
+  g_source_unref(loop_add_timeout(loop, TRIM_EVERY_MS, on_trim, NULL));
 }

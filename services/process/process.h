@@ -38,4 +38,8 @@ void process_raise_descriptors(void);
 /* Lower mmap churn: keep freed memory for the next batch. Once, in main. */
 void process_tune_malloc(void);
 
+/* Give back to the system, every 10 s, what malloc keeps in the middle of its heaps: a broker that was under load held
+ * as much again as it used. @loop: its thread does it; must outlive the process's work */
+void process_trim_malloc(Loop *loop);
+
 G_END_DECLS

@@ -20,7 +20,7 @@
 #include "storage/rocks/log_sessions.h"
 
 /* How often sessions that are too old are looked for. */
-#define EXPIRY_US G_TIME_SPAN_SECOND
+#define EXPIRY_US (250 * G_TIME_SPAN_MILLISECOND)
 
 struct LogReaders {
   RocksDb *db;

@@ -59,7 +59,7 @@ void log_store_options_init(LogStoreOptions *options) {
       .reader_threads = 2,
       .reads_max = 16384,
       .read_sessions_max = 256,
-      .read_session_age_ms = 1000, /* it pins memtables: at 30 s a reader close behind the end held 180 MB */
+      .read_session_age_ms = 250, /* it pins memtables: at 30 s a reader close behind the end held 180 MB */
   };
 }
 
