@@ -112,6 +112,7 @@ turn() {
   catch_up "$side" warm
   latencies "$side"
   note rss "$side" "$("${side}_rss")"
+  note peak "$side" "$("${side}_peak")"
 }
 
 # Everything that was written before is read again by a broker that has just started, from the disk.

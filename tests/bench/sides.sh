@@ -5,7 +5,7 @@
 #   topic NAME [flush]     a topic of 6 partitions
 #   produce TOPIC RECORDS SIZE [RATE]
 #   consume TOPIC RECORDS; tail TOPIC RECORDS; latency TOPIC RECORDS SIZE
-#   cpu, rss               of the broker: seconds so far, MiB now
+#   cpu, rss, peak         of the broker: seconds so far, MiB resident now, the most so far
 
 milena_start() {
   bin/milena local up --data "$WORK/milena" --brokers 1 --base-port "$BASE_PORT" >"$WORK/up.log" 2>&1 ||
@@ -26,6 +26,7 @@ milena_latency() { bin/milena bench latency --output json --topic "$1" --records
 milena_pid() { awk '{print $1; exit}' "$WORK/milena/broker-1.pid"; }
 milena_cpu() { awk -v hz="$(getconf CLK_TCK)" '{print ($14 + $15) / hz}' "/proc/$(milena_pid)/stat"; }
 milena_rss() { awk '/VmRSS/ {print int($2 / 1024)}' "/proc/$(milena_pid)/status"; }
+milena_peak() { awk '/VmHWM/ {print int($2 / 1024)}' "/proc/$(milena_pid)/status"; }
 
 KAFKA_BOOTSTRAP=
 kafka() { KAFKA_DATA=$WORK/kafka KAFKA_PORT=$((BASE_PORT + 250)) tests/bench/kafka/kafka "$@"; }
@@ -46,6 +47,7 @@ kafka_tail() { "$WORK/rdkafka-bench" tail "$KAFKA_BOOTSTRAP" "$@"; }
 kafka_latency() { "$WORK/rdkafka-bench" latency "$KAFKA_BOOTSTRAP" "$@"; }
 kafka_cpu() { kafka cpu; }
 kafka_rss() { kafka rss; }
+kafka_peak() { kafka peak; }
 
 # Sets PEER_MISSING to what the comparison lacks, or to nothing when Kafka can be measured.
 find_peer() {

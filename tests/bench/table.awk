@@ -50,6 +50,7 @@ END {
   row("e2e_p50", "end to end one at a time, ms p50")
   row("e2e_p99", "  ms p99", "<", 1, 0.5)
   row("e2e_os_p50", "  with flush=os, ms p50", "<", 1, 0.5)
-  row("rss", "resident memory after the loads, MiB", "abs", 200, 120)
+  row("peak", "resident memory under the loads, MiB at the most", "abs", 200, 120)
+  row("rss", "  some seconds after them")
   row("ready", "start to ready, s", "abs", 1, 0.3)
 }
