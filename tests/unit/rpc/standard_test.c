@@ -267,7 +267,9 @@ static const RpcMethodHandler FORWARDING[] = {{.name = "Produce", .unary = rpc_f
 static void chain_start(Chain *chain, gint *cancelled) {
   chain->behind = start(cancelled);
   chain->front = fixture_new(NULL, 1000);
-  chain->forward = (RpcForward){.client = chain->behind->client, .route = route, .route_data = chain};
+  chain->forward.client = chain->behind->client;
+  chain->forward.route = route;
+  chain->forward.route_data = chain;
   rpc_server_add_service(chain->front->server, PRODUCER, FORWARDING, chain->front->server_loop, &chain->forward);
   fixture_start(chain->front);
 }
@@ -331,9 +333,10 @@ static const struct {
 };
 
 TEST_ROWS(forward_stands_in, STAND_INS) {
-  Chain chain = {.knows_route = STAND_INS[row].knows_route, .is_unreachable = STAND_INS[row].is_unreachable};
+  Chain chain = {.knows_route = STAND_INS[row].knows_route,
+                 .is_unreachable = STAND_INS[row].is_unreachable,
+                 .forward.stand_in = stand_in};
   chain_start(&chain, NULL);
-  chain.forward.stand_in = stand_in;
   EXPECT_NULL(produce_through(&chain, "orders", 10000, NULL));
   g_autoptr(Failure) failure = produce_through(&chain, "others", 10000, NULL);
   EXPECT_EQ_INT(STAND_INS[row].reason, failure_reason(failure));
@@ -341,9 +344,8 @@ TEST_ROWS(forward_stands_in, STAND_INS) {
 }
 
 TEST(forward, a_failure_of_who_was_reached_is_the_answer) {
-  Chain chain = {.knows_route = TRUE};
+  Chain chain = {.knows_route = TRUE, .forward.stand_in = stand_in};
   chain_start(&chain, NULL);
-  chain.forward.stand_in = stand_in;
   g_autoptr(Failure) failure = produce_through(&chain, "fail", 10000, NULL);
   EXPECT_EQ_INT(FAILURE(OFFSET_OUT_OF_RANGE), failure_reason(failure));
   chain_free(&chain);
