@@ -247,21 +247,10 @@ GSource *loop_add_timeout(Loop *loop, guint delay_ms, GSourceFunc func, gpointer
   return source;
 }
 
-guint loop_backlog(Loop *loop) {
-  pthread_mutex_lock(&loop->mutex);
-  guint waiting = loop->waiting;
-  pthread_mutex_unlock(&loop->mutex);
-  return waiting;
-}
-
 gboolean loop_is_current(Loop *loop) {
   return atomic_load(&loop->owner) == g_thread_self();
 }
 
 GMainContext *loop_context(Loop *loop) {
   return loop->context;
-}
-
-const char *loop_name(Loop *loop) {
-  return loop->name;
 }

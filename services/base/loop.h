@@ -52,12 +52,9 @@ void loop_call_and_wait(Loop *loop, void (*func)(gpointer data), gpointer data);
 
 /* Timers; the loop's thread only. Each returns a source to g_source_destroy and g_source_unref, owned by the caller. */
 GSource *loop_add_timeout(Loop *loop, guint delay_ms, GSourceFunc func, gpointer data);
-/* Tasks that wait now. Any thread; a hint. */
-guint loop_backlog(Loop *loop);
 /* The calling thread runs the loop; or ran it, or stopped it: then what the loop owned is the caller's, to free it. */
 gboolean loop_is_current(Loop *loop);
 GMainContext *loop_context(Loop *loop);
-const char *loop_name(Loop *loop);
 
 /* State belongs to its loop: a broken promise ends the process. */
 #define LOOP_ASSERT_CURRENT(loop) INVARIANT(loop_is_current(loop), "must run on its own loop")

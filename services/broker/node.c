@@ -165,7 +165,6 @@ static void on_registered(const char *cluster_id, guint64 epoch, gpointer data) 
       return;
     }
   }
-  slog_info("registered", "cluster", cluster_id, "epoch", SLOG_INT(epoch), NULL);
   node->epoch = epoch;
   tell_controller(node);
   publish(node, membership_image(node->membership));

@@ -29,7 +29,6 @@ struct Follower {
 
   MetadataImage *image;   /* handed out */
   MetadataImage *partial; /* a snapshot that is not complete */
-  guint64 known_version;
   int active_controller;
 
   RpcClientCall *call; /* NULL while waiting */
@@ -71,7 +70,6 @@ static void watch_silence(Follower *follower) {
 static void image_set(Follower *follower, MetadataImage *image) {
   g_clear_pointer(&follower->image, metadata_image_unref);
   follower->image = image;
-  follower->known_version = MAX(follower->known_version, metadata_image_version(image));
   controllers_learn(follower->controllers, image);
   follower->events.image(image, follower->data);
 }
@@ -115,7 +113,6 @@ static Failure *take_frame(Follower *follower, const Frame *frame) {
   case MILENA__INTERNAL__V1__FOLLOW_METADATA_RESPONSE__FRAME_DELTA:
     return take_delta(follower, frame->delta);
   case MILENA__INTERNAL__V1__FOLLOW_METADATA_RESPONSE__FRAME_IDLE:
-    follower->known_version = MAX(follower->known_version, frame->idle->version);
     follower->active_controller = frame->idle->active_controller_id;
     return NULL;
   default:
@@ -208,10 +205,6 @@ void follower_free(Follower *follower) {
 
 MetadataImage *follower_image(Follower *follower) {
   return follower->image;
-}
-
-guint64 follower_known_version(const Follower *follower) {
-  return follower->known_version;
 }
 
 int follower_active_controller(const Follower *follower) {

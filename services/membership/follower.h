@@ -24,8 +24,7 @@ void follower_start(Follower *follower);
 void follower_free(Follower *follower); /* no event comes after it */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Follower, follower_free)
 
-MetadataImage *follower_image(Follower *follower); /* borrowed; NULL before the first */
-guint64 follower_known_version(const Follower *follower);
+MetadataImage *follower_image(Follower *follower);        /* borrowed; NULL before the first */
 int follower_active_controller(const Follower *follower); /* id, or -1 */
 
 G_END_DECLS

@@ -365,17 +365,9 @@ MetadataImage *membership_image(Membership *membership) {
   return follower_image(membership->follower);
 }
 
-guint64 membership_known_version(Membership *membership) {
-  return follower_known_version(membership->follower);
-}
-
 const char *membership_controller(Membership *membership) {
   MetadataImage *image = follower_image(membership->follower);
   int id = follower_active_controller(membership->follower);
   const MetadataController *controller = image && id >= 0 ? metadata_image_controller(image, id) : NULL;
   return controller ? controller->peer_address : NULL;
-}
-
-guint64 membership_epoch(Membership *membership) {
-  return membership->epoch;
 }

@@ -55,10 +55,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Membership, membership_free)
 
 /* The latest image; borrowed; NULL before the first. On the loop. */
 MetadataImage *membership_image(Membership *membership);
-/* The version that the controllers had last heard of by us: the image may be behind it. On the loop. */
-guint64 membership_known_version(Membership *membership);
 /* Peer address of the active controller, or NULL when none is known; borrowed. On the loop. */
 const char *membership_controller(Membership *membership);
-guint64 membership_epoch(Membership *membership);
 
 G_END_DECLS
