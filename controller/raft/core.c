@@ -71,7 +71,7 @@ Failure *raft_core_new(const RaftOptions *options, const RaftStart *start, RaftC
   Failure *failure = load_log(core, start);
   if (!failure)
     failure = raft_reload_configuration(core);
-  if (!failure && core->configuration.voter_count == 0)
+  if (!failure && core->configuration.member_count == 0)
     failure = misfit("it does not say who votes");
   if (failure)
     return failure;
@@ -112,7 +112,7 @@ Failure *raft_reload_configuration(RaftCore *core) {
 /* ---- Small parts ---- */
 
 guint raft_quorum(const RaftCore *core) {
-  return core->configuration.voter_count / 2 + 1;
+  return raft_configuration_voter_count(&core->configuration) / 2 + 1;
 }
 
 /* splitmix64: the seed is the host's. */
@@ -142,10 +142,40 @@ RaftMessage *raft_message_new(RaftMessageKind kind, guint64 from, guint64 to, gu
   return message;
 }
 
+const char *raft_message_kind_name(RaftMessageKind kind) {
+  static const char *const NAMES[] = {
+      [RAFT_PRE_VOTE] = "pre-vote",
+      [RAFT_PRE_VOTE_REPLY] = "pre-vote-reply",
+      [RAFT_VOTE] = "vote",
+      [RAFT_VOTE_REPLY] = "vote-reply",
+      [RAFT_APPEND] = "append",
+      [RAFT_APPEND_REPLY] = "append-reply",
+      [RAFT_HEARTBEAT] = "heartbeat",
+      [RAFT_HEARTBEAT_REPLY] = "heartbeat-reply",
+      [RAFT_SNAPSHOT] = "snapshot",
+      [RAFT_SNAPSHOT_REPLY] = "snapshot-reply",
+      [RAFT_TIMEOUT_NOW] = "timeout-now",
+  };
+  gboolean known = kind > 0 && (guint)kind < G_N_ELEMENTS(NAMES);
+  return known ? NAMES[kind] : "unknown";
+}
+
+RaftMessage *raft_message_copy(const RaftMessage *message) {
+  RaftMessage *copy = g_memdup2(message, sizeof *message);
+  if (copy->entries)
+    g_ptr_array_ref(copy->entries);
+  if (copy->chunk)
+    g_bytes_ref(copy->chunk);
+  copy->snapshot = g_memdup2(message->snapshot, sizeof *message->snapshot);
+  return copy;
+}
+
 void raft_message_free(RaftMessage *message) {
   if (!message)
     return;
   g_clear_pointer(&message->entries, g_ptr_array_unref);
+  g_clear_pointer(&message->chunk, g_bytes_unref);
+  g_free(message->snapshot);
   g_free(message);
 }
 
@@ -200,7 +230,7 @@ void raft_core_tick(RaftCore *core) {
   if (!raft_configuration_votes(&core->configuration, core->options.id))
     return;
   /* The only voter has nobody to wait for. */
-  gboolean alone = core->configuration.voter_count == 1;
+  gboolean alone = raft_configuration_voter_count(&core->configuration) == 1;
   if (++core->election_elapsed >= (alone ? 1 : core->election_timeout))
     raft_campaign(core);
 }
@@ -249,6 +279,8 @@ Failure *raft_core_step(RaftCore *core, const RaftMessage *message) {
     return raft_on_append(core, message);
   case RAFT_APPEND_REPLY:
     raft_on_append_reply(core, message);
+    return NULL;
+  default:
     return NULL;
   }
   return NULL;

@@ -30,12 +30,12 @@ struct RaftCore {
   guint64 random;
 
   /* Candidates: answers by voter. */
-  guint64 granted[RAFT_VOTERS_MAX], refused[RAFT_VOTERS_MAX];
+  guint64 granted[RAFT_MEMBERS_MAX], refused[RAFT_MEMBERS_MAX];
   guint granted_count, refused_count;
   guint64 own_vote_write; /* the write that makes this candidate's own vote durable; 0: counted already */
 
   /* Leader. */
-  RaftProgress peers[RAFT_VOTERS_MAX];
+  RaftProgress peers[RAFT_MEMBERS_MAX];
   guint peer_count;
   guint64 first_of_term; /* index of this term's first entry */
 

@@ -5,8 +5,8 @@
 #include "controller/raft/core_internal.h"
 
 static void ask(RaftCore *core, RaftMessageKind kind, guint64 term) {
-  for (guint i = 0; i < core->configuration.voter_count; i++) {
-    guint64 peer = core->configuration.voters[i];
+  for (guint i = 0; i < core->configuration.member_count; i++) {
+    guint64 peer = core->configuration.members[i].id;
     if (peer == core->options.id)
       continue;
     /* A vote is asked for in a term that this candidate can't forget any more; a pre-vote promises nothing. */
@@ -58,7 +58,7 @@ static void count_answer(RaftCore *core, guint64 voter, gboolean granted) {
 
 void raft_campaign(RaftCore *core) {
   core->own_vote_write = 0;
-  if (core->configuration.voter_count == 1) {
+  if (raft_configuration_voter_count(&core->configuration) == 1) {
     stand(core);
     return;
   }

@@ -7,7 +7,7 @@
 /* Give out one write with everything that is not persisted yet. */
 static void take_write(RaftCore *core, RaftReady *ready) {
   ready->entries = raft_log_take_unwritten(&core->log);
-  ready->hard_state = (RaftHardState){core->term, core->vote, core->log.commit};
+  ready->hard_state = (RaftHardState){.term = core->term, .vote = core->vote, .commit = core->log.commit};
   if (ready->entries->len == 0 && !core->hard_state_changed)
     return; /* a commit index alone is worth no write: it is found again */
   core->hard_state_changed = FALSE;
@@ -34,4 +34,5 @@ void raft_ready_clear(RaftReady *ready) {
   g_clear_pointer(&ready->entries, g_ptr_array_unref);
   g_clear_pointer(&ready->messages, g_ptr_array_unref);
   g_clear_pointer(&ready->committed, g_ptr_array_unref);
+  g_clear_pointer(&ready->reads, g_array_unref);
 }

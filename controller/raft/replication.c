@@ -17,9 +17,9 @@ void raft_clear_peers(RaftCore *core) {
 
 static void reset_peers(RaftCore *core) {
   raft_clear_peers(core);
-  for (guint i = 0; i < core->configuration.voter_count; i++)
-    if (core->configuration.voters[i] != core->options.id)
-      raft_progress_init(&core->peers[core->peer_count++], core->configuration.voters[i],
+  for (guint i = 0; i < core->configuration.member_count; i++)
+    if (core->configuration.members[i].id != core->options.id)
+      raft_progress_init(&core->peers[core->peer_count++], core->configuration.members[i].id,
                          raft_log_last_index(&core->log) + 1);
 }
 
@@ -102,7 +102,7 @@ static int compare_falling(const void *a, const void *b) {
 }
 
 void raft_advance_commit(RaftCore *core) {
-  guint64 matches[RAFT_VOTERS_MAX];
+  guint64 matches[RAFT_MEMBERS_MAX];
   guint count = 0;
   if (raft_configuration_votes(&core->configuration, core->options.id))
     matches[count++] = core->log.stable;

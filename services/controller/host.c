@@ -390,7 +390,7 @@ Failure *host_bootstrap(RaftLogStore *store, const HostOptions *options, const c
   if (failure)
     return failure;
   /* The first entry says who votes, the second gives the cluster its identity: one write, so all or nothing. */
-  RaftConfiguration configuration = {.voters = {(guint64)options->id}, .voter_count = 1};
+  RaftConfiguration configuration = {.members = {{.id = (guint64)options->id}}, .member_count = 1};
   g_autoptr(GPtrArray) entries = raft_entries_new();
   g_ptr_array_add(entries,
                   raft_entry_new(1, 1, RAFT_ENTRY_KIND(CONFIGURATION), raft_configuration_encode(&configuration)));

@@ -117,8 +117,11 @@ static void raft_seed(const char *name, guint which, GBytes *bytes) {
 static void raft(void) {
   g_autoptr(RaftEntry) entry = raft_entry_new(5, 2, RAFT_ENTRY_KIND(METADATA), g_bytes_new_static("data", 4));
   RaftHardState state = {.term = 2, .vote = 1, .commit = 4};
-  RaftSnapshotMeta meta = {
-      .index = 4, .term = 2, .configuration = {{1, 2, 3}, 3}, .size_bytes = 4, .crc32c = 0x12345678};
+  RaftSnapshotMeta meta = {.index = 4,
+                           .term = 2,
+                           .configuration = {.members = {{.id = 1}, {.id = 2}}, .member_count = 2},
+                           .size_bytes = 4,
+                           .crc32c = 0x12345678};
   raft_seed("entry", 0, raft_entry_encode(entry));
   raft_seed("hard-state", 1, raft_hard_state_encode(&state));
   raft_seed("configuration", 2, raft_configuration_encode(&meta.configuration));

@@ -94,7 +94,7 @@ TEST(raft_log, a_snapshot_takes_the_place_of_its_entries) {
   g_autofree char *path = folder();
   RaftLogStore *store = begin(path);
   write_range(store, 1, 5, 1);
-  RaftSnapshotMeta meta = {.index = 3, .term = 1, .configuration = {.voters = {1}, .voter_count = 1}};
+  RaftSnapshotMeta meta = {.index = 3, .term = 1, .configuration = {.members = {{.id = 1}}, .member_count = 1}};
   g_autoptr(GBytes) snapshot = g_bytes_new_static("0123456789", 10);
   raft_log_store_put_snapshot(store, &meta, snapshot);
   write_range(store, 6, 6, 1);

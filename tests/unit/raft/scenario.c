@@ -245,9 +245,9 @@ static void deliver(Scenario *scenario, RaftMessage *message) {
 
 static void run_nodes(Scenario *scenario, guint count, gsize append_bytes_max) {
   scenario->append_bytes_max = append_bytes_max;
-  RaftConfiguration configuration = {.voter_count = count};
+  RaftConfiguration configuration = {.member_count = count};
   for (guint i = 0; i < count; i++)
-    configuration.voters[i] = i + 1;
+    configuration.members[i].id = i + 1;
   scenario->count = count;
   for (guint i = 0; i < count; i++) {
     Node *node = &scenario->nodes[i];

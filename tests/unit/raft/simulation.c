@@ -234,7 +234,7 @@ static void begin(Simulation *simulation, guint64 seed) {
   simulation->net = g_ptr_array_new_with_free_func(message_free);
   simulation->leaders = g_hash_table_new(NULL, NULL);
   simulation->history = g_array_new(FALSE, FALSE, sizeof(guint64));
-  RaftConfiguration configuration = {.voters = {1, 2, 3}, .voter_count = NODES};
+  RaftConfiguration configuration = {.members = {{.id = 1}, {.id = 2}, {.id = 3}}, .member_count = NODES};
   for (guint i = 0; i < NODES; i++) {
     Node *node = &simulation->nodes[i];
     node->id = i + 1;
