@@ -19,17 +19,16 @@ typedef struct RaftLogStore RaftLogStore;
 /* Exit status after a write or sync that failed: EX_IOERR. */
 #define RAFT_LOG_EXIT_STATUS 74
 /* Version of the folder's layout. */
-#define RAFT_LOG_FORMAT 1
+#define RAFT_LOG_FORMAT 2
 
 /* ---- Opening ---- */
 
-#define RAFT_LOG_DIRECTORY_ID_BYTES 16
 #define RAFT_LOG_CLUSTER_ID_CHARS_MAX 36
 
 /* Whose folder it is. */
 typedef struct {
   guint64 node_id;
-  guint8 directory_id[RAFT_LOG_DIRECTORY_ID_BYTES];   /* random, given when the folder was made */
+  RaftDirectory directory;                            /* random, given when the folder was made */
   char cluster_id[RAFT_LOG_CLUSTER_ID_CHARS_MAX + 1]; /* "" until raft_log_store_set_cluster */
 } RaftLogIdentity;
 
@@ -86,6 +85,9 @@ typedef struct RaftSnapshotFile RaftSnapshotFile;
 RaftSnapshotFile *raft_snapshot_file_new(RaftLogStore *store);
 /* Add bytes at its end; not durable yet. Any thread, one at a time. @data: borrowed */
 void raft_snapshot_file_append(RaftSnapshotFile *file, gconstpointer data, gsize size);
+/* Make it durable, so that to put or install it is quick: those do it otherwise. Nothing is added after this. Any
+ * thread. */
+void raft_snapshot_file_sync(RaftSnapshotFile *file);
 guint64 raft_snapshot_file_size_bytes(const RaftSnapshotFile *file);
 void raft_snapshot_file_free(RaftSnapshotFile *file); /* NULL is fine */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(RaftSnapshotFile, raft_snapshot_file_free)
@@ -97,15 +99,18 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(RaftSnapshotFile, raft_snapshot_file_free)
 void raft_log_store_put_snapshot_file(RaftLogStore *store, const RaftSnapshotMeta *meta, RaftSnapshotFile *file);
 /* The same of bytes that are in memory. */
 void raft_log_store_put_snapshot(RaftLogStore *store, const RaftSnapshotMeta *meta, GBytes *snapshot);
-/* A leader's snapshot takes the place of snapshot and log: one step.
+/* A leader's snapshot takes the place of snapshot and log, with the hard state and the entries that follow it: one
+ * step.
  *
- * @state: hard state that goes with it
  * @meta: with size and checksum, as the leader sent it
- * @keep_entries: those behind its index stay, since the log holds its last entry; else the log is empty afterwards
  * @file: taken, on failure too
+ * @entries: from the one after the snapshot's on; may be empty
  *
  * Returns NULL, or CORRUPT_LOG when the bytes are cut short or are not those that were sent; nothing changed then. */
-Failure *raft_log_store_install_snapshot(RaftLogStore *store, const RaftHardState *state, const RaftSnapshotMeta *meta,
-                                         gboolean keep_entries, RaftSnapshotFile *file);
+Failure *raft_log_store_install_file(RaftLogStore *store, const RaftHardState *state, const RaftSnapshotMeta *meta,
+                                     RaftSnapshotFile *file, const GPtrArray *entries);
+/* The same of bytes that are in memory: raft_log_store_write for a ready with an install. */
+Failure *raft_log_store_install(RaftLogStore *store, const RaftHardState *state, const RaftInstall *install,
+                                const GPtrArray *entries);
 
 G_END_DECLS
