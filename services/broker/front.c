@@ -55,13 +55,6 @@ gboolean front_is_draining(const Front *front) {
   return g_atomic_int_get(&front->shard->broker->draining) != 0;
 }
 
-void front_set_controller(Front *front, const char *address, gint32 id) {
-  LOOP_ASSERT_CURRENT(front->shard->loop);
-  g_free(front->controller);
-  front->controller = g_strdup(address);
-  front->controller_id = id;
-}
-
 /* ---- changes ---- */
 
 void front_watch_add(Front *front, FrontWatch *watch) {
@@ -76,20 +69,33 @@ void front_watch_remove(Front *front, FrontWatch *watch) {
   watch->link.data = NULL;
 }
 
-void front_set_image(Front *front, MetadataImage *image) {
-  LOOP_ASSERT_CURRENT(front->shard->loop);
-  MetadataImage *before = front->image;
-  front->image = metadata_image_ref(image);
-  /* A watch that is called may remove itself, or others: each goes to the end of the queue before it is called, and as
-   * many are called as were there. */
+/* A watch that is called may remove itself, or others: each goes to the end of the queue before it is called, and as
+ * many are called as were there. */
+static void tell_watches(Front *front, MetadataImage *before, MetadataImage *now) {
   guint count = g_queue_get_length(&front->watches);
   for (; count > 0 && front->watches.head; count--) {
     GList *link = g_queue_pop_head_link(&front->watches);
     FrontWatch *watch = link->data;
     g_queue_push_tail_link(&front->watches, link);
-    watch->changed(watch, before, image);
+    watch->changed(watch, before, now);
   }
+}
+
+void front_set_image(Front *front, MetadataImage *image) {
+  LOOP_ASSERT_CURRENT(front->shard->loop);
+  MetadataImage *before = front->image;
+  front->image = metadata_image_ref(image);
+  tell_watches(front, before, image);
   metadata_image_unref(before);
+}
+
+void front_set_controller(Front *front, const char *address, gint32 id) {
+  LOOP_ASSERT_CURRENT(front->shard->loop);
+  g_free(front->controller);
+  front->controller = g_strdup(address);
+  front->controller_id = id;
+  g_autoptr(MetadataImage) image = metadata_image_ref(front->image); /* a watch may wait, and end, with it */
+  tell_watches(front, image, image);
 }
 
 /* ---- routes ---- */

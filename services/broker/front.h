@@ -86,7 +86,8 @@ void front_refresh_cancel(FrontRefresh *refresh);
 typedef struct FrontWatch FrontWatch;
 struct FrontWatch {
   GList link; /* private */
-  /* The front has @now; @before is the image until now. Both borrowed. May remove the watch, or others. */
+  /* The front has @now; @before is the image until now: the same when only the active controller is another one. Both
+   * borrowed. May remove the watch, or others. */
   void (*changed)(FrontWatch *watch, MetadataImage *before, MetadataImage *now);
 };
 void front_watch_add(Front *front, FrontWatch *watch);

@@ -72,6 +72,7 @@ typedef struct {
   Front *front;
   FrontWatch watch;
   MetadataImage *sent; /* a reference; NULL: the whole is to be sent */
+  gint32 sent_active;  /* the active controller, as it was told */
   gboolean busy;
 } Watcher;
 
@@ -105,7 +106,8 @@ static void send_change(Watcher *watcher, MetadataImage *image) {
 
 static void watcher_catch_up(Watcher *watcher) {
   MetadataImage *image = front_image(watcher->front);
-  if (watcher->busy || image == watcher->sent)
+  gint32 active = front_active_controller_id(watcher->front);
+  if (watcher->busy || (image == watcher->sent && active == watcher->sent_active))
     return;
   if (watcher->sent)
     send_change(watcher, image);
@@ -114,6 +116,7 @@ static void watcher_catch_up(Watcher *watcher) {
   metadata_image_ref(image);
   metadata_image_unref(watcher->sent);
   watcher->sent = image;
+  watcher->sent_active = active;
 }
 
 static void on_image(FrontWatch *watch, MetadataImage *before, MetadataImage *now) {

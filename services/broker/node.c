@@ -14,9 +14,6 @@
 #include "services/base/slog.h"
 #include "services/broker/front_internal.h"
 
-/* How often the fronts learn where the active controller is, when it changed without a change of the metadata. */
-#define CONTROLLER_CHECK_MS 250
-
 struct Node {
   Broker *broker;
   Loop *loop;
@@ -30,8 +27,6 @@ struct Node {
   gboolean stopping;              /* no more is published */
   void (*stopped)(gpointer data); /* to be told once nothing is on its way */
   gpointer stopped_data;
-  char *controller; /* as the fronts know it */
-  GSource *controller_check;
 };
 
 /* ---- publishing ---- */
@@ -113,43 +108,11 @@ static void publish(Node *node, MetadataImage *image) {
 
 /* ---- the controller ---- */
 
-static gint32 controller_id(Node *node, const char *address) {
-  MetadataImage *image = membership_image(node->membership);
-  if (!image || !address)
-    return -1;
-  MetadataIter iter;
-  metadata_iter_controllers(&iter, image);
-  for (const MetadataController *controller; (controller = metadata_iter_next_controller(&iter));) {
-    if (!strcmp(controller->peer_address, address))
-      return controller->id;
-  }
-  return -1;
-}
-
-static void on_controller(gpointer data) {
+/* Shard's loop. */
+static void on_controller_known(gpointer data) {
   Step *step = data;
   front_set_controller(step->shard->front, step->controller, step->controller_id);
   step_free(step);
-}
-
-/* Tell the fronts. They hear of it again with each image, since an image may say which id the address has. */
-static void tell_controller(Node *node) {
-  const char *address = membership_controller(node->membership);
-  g_free(node->controller);
-  node->controller = g_strdup(address);
-  gint32 id = controller_id(node, address);
-  for (guint i = 0; i < node->broker->shard_count; i++) {
-    Step *step = g_new0(Step, 1);
-    *step = (Step){.shard = node->broker->shards[i], .controller = g_strdup(address), .controller_id = id};
-    loop_call(step->shard->loop, on_controller, step);
-  }
-}
-
-static gboolean on_controller_check(gpointer data) {
-  Node *node = data;
-  if (g_strcmp0(node->controller, membership_controller(node->membership)) != 0)
-    tell_controller(node);
-  return G_SOURCE_CONTINUE;
 }
 
 /* ---- what the membership says ---- */
@@ -166,14 +129,21 @@ static void on_registered(const char *cluster_id, guint64 epoch, gpointer data) 
     }
   }
   node->epoch = epoch;
-  tell_controller(node);
   publish(node, membership_image(node->membership));
 }
 
 static void on_image(MetadataImage *image, gpointer data) {
+  publish(data, image);
+}
+
+/* Tell the fronts. */
+static void on_controller(const char *peer_address, gint32 id, gpointer data) {
   Node *node = data;
-  tell_controller(node);
-  publish(node, image);
+  for (guint i = 0; i < node->broker->shard_count; i++) {
+    Step *step = g_new0(Step, 1);
+    *step = (Step){.shard = node->broker->shards[i], .controller = g_strdup(peer_address), .controller_id = id};
+    loop_call(step->shard->loop, on_controller_known, step);
+  }
 }
 
 static void on_fenced(gboolean fenced, gpointer data) {
@@ -190,7 +160,7 @@ static void on_refused(const Failure *failure, gpointer data) {
 /* ---- life ---- */
 
 Node *node_new(Broker *broker, Loop *loop, const NodeOptions *options, const NodeEvents *events, gpointer data) {
-  static const MembershipEvents EVENTS = {on_registered, on_image, on_fenced, on_refused};
+  static const MembershipEvents EVENTS = {on_registered, on_image, on_fenced, on_controller, on_refused};
   Node *node = g_new0(Node, 1);
   *node = (Node){.broker = broker, .loop = loop, .events = *events, .data = data};
   const LogStoreIdentity *identity = log_store_identity(broker->store);
@@ -208,7 +178,6 @@ Node *node_new(Broker *broker, Loop *loop, const NodeOptions *options, const Nod
 
 void node_start(Node *node) {
   membership_start(node->membership);
-  node->controller_check = loop_add_timeout(node->loop, CONTROLLER_CHECK_MS, on_controller_check, node);
 }
 
 void node_leave(Node *node, guint timeout_ms, void (*left)(gpointer data), gpointer data) {
@@ -226,12 +195,7 @@ void node_stop(Node *node, void (*stopped)(gpointer data), gpointer data) {
 void node_free(Node *node) {
   if (!node)
     return;
-  if (node->controller_check) {
-    g_source_destroy(node->controller_check);
-    g_source_unref(node->controller_check);
-  }
   membership_free(node->membership);
   metadata_image_unref(node->next);
-  g_free(node->controller);
   g_free(node);
 }

@@ -1,13 +1,15 @@
 /* Streams of metadata; see feed.h.
  *
  *   follower:  snapshot ──last part──► deltas ──behind the ring──► snapshot ...
+ *              ahead of this controller: waits, with idle frames, until this one has what it has
  *   watcher:   image ──► changes
  *   either:    busy (the stream's queue is full) ──writable──► goes on from where it was
  *
  * Invariants:
- *  1. ring holds consecutive transactions; ring_base is the version before the first of them.
+ *  1. ring holds consecutive transactions, each with the version before it; ring_base is that of the first of them.
  *  2. A follower's `version` is that of the last frame queued for it; a snapshot's parts are all of one image.
  *  3. A stream is in `streams` from its opening until `closed`.
+ *  4. Only what is committed is told: all of it comes from the host's image and `applied`.
  * Owning thread: the host's loop. Failure modes: a stream that can't be served ends with its reason; its peer comes
  * back. */
 #include "services/controller/feed.h"
@@ -21,12 +23,24 @@
 #define RING_BYTES_MAX ((gsize)16 * 1024 * 1024)
 /* Records in one part of a snapshot: some 100 bytes each, so far below what stock clients refuse. */
 #define PART_RECORDS 5000
-#define IDLE_MS 2000
+/* How often it is looked whether another controller is active, which followers then hear at once. */
+#define LOOK_MS 100
+/* A follower takes a stream for dead after six of them. */
+#define IDLE_LOOKS 5
+/* Elections take a second or two: a controller that knows no active one for longer may be cut off from the others. */
+#define CUT_OFF_US (4 * (gint64)G_USEC_PER_SEC)
 
 typedef struct {
-  guint64 version;
+  guint64 base, version;
   RpcMessage *frame;
 } Recent;
+
+/* An image as records, shared by the streams that send it: several followers often come at once. */
+typedef struct {
+  gint refs;
+  guint64 version;
+  GPtrArray *records;
+} Snapshot;
 
 typedef struct {
   Feed *feed;
@@ -34,10 +48,9 @@ typedef struct {
   gboolean busy;
   /* Followers. */
   gboolean follower;
-  guint64 version;     /* of the last frame */
-  GPtrArray *snapshot; /* records that are being sent; NULL when none is */
-  guint sent;          /* how many of them were */
-  guint64 snapshot_version;
+  guint64 version;    /* of the last frame */
+  Snapshot *snapshot; /* that is being sent, a reference; NULL when none is */
+  guint sent;         /* how many of its records were */
   /* Watchers. */
   MetadataImage *shown; /* what it knows; NULL before the first frame */
   char **names;         /* topics that it wants; empty for all */
@@ -50,7 +63,11 @@ struct Feed {
   GQueue ring;         /* of Recent */
   guint64 ring_base;
   gsize ring_bytes;
-  GSource *idle;
+  Snapshot *snapshot; /* the one that some stream sends; borrowed: NULL when none does */
+  GSource *timer;
+  guint looks;
+  gint32 active;       /* as of the last look */
+  gint64 active_at_us; /* when one was last known */
 };
 
 /* ---- The ring ---- */
@@ -64,23 +81,32 @@ static void ring_drop_first(Feed *feed) {
 }
 
 static void ring_add(Feed *feed, guint64 version, const GPtrArray *records) {
+  const Recent *last = g_queue_peek_tail(&feed->ring);
   Milena__Internal__V1__MetadataDelta delta = MILENA__INTERNAL__V1__METADATA_DELTA__INIT;
   delta.version = version;
+  delta.base_version = last ? last->version : feed->ring_base;
   delta.n_records = records->len;
   delta.records = (MetadataRecord **)records->pdata;
   Milena__Internal__V1__FollowMetadataResponse frame = MILENA__INTERNAL__V1__FOLLOW_METADATA_RESPONSE__INIT;
   frame.frame_case = MILENA__INTERNAL__V1__FOLLOW_METADATA_RESPONSE__FRAME_DELTA;
   frame.delta = &delta;
   Recent *recent = g_new(Recent, 1);
-  *recent = (Recent){version, rpc_message_pack(&frame.base, NULL, 0)};
+  *recent = (Recent){delta.base_version, version, rpc_message_pack(&frame.base, NULL, 0)};
   feed->ring_bytes += rpc_message_size(recent->frame);
   g_queue_push_tail(&feed->ring, recent);
   while (feed->ring.length > RING_COUNT_MAX || (feed->ring.length > 1 && feed->ring_bytes > RING_BYTES_MAX))
     ring_drop_first(feed);
 }
 
+/* The image was replaced as a whole: nothing leads to it from the versions before. */
+static void ring_reset(Feed *feed, guint64 version) {
+  while (feed->ring.length > 0)
+    ring_drop_first(feed);
+  feed->ring_base = version;
+}
+
 /* The first transaction after @version; the newest are looked at first, since most followers are near the end. */
-static GList *ring_after(Feed *feed, guint64 version) {
+static GList *ring_after(const Feed *feed, guint64 version) {
   GList *found = NULL;
   for (GList *link = feed->ring.tail; link && ((Recent *)link->data)->version > version; link = link->prev)
     found = link;
@@ -95,21 +121,38 @@ static gboolean send_frame(Stream *stream, const Milena__Internal__V1__FollowMet
   return !stream->busy;
 }
 
+static void snapshot_release(Stream *stream) {
+  Snapshot *snapshot = g_steal_pointer(&stream->snapshot);
+  if (!snapshot || --snapshot->refs > 0)
+    return;
+  if (stream->feed->snapshot == snapshot)
+    stream->feed->snapshot = NULL;
+  g_ptr_array_unref(snapshot->records);
+  g_free(snapshot);
+}
+
 static void begin_snapshot(Stream *stream) {
-  MetadataImage *image = host_image(stream->feed->host);
-  g_clear_pointer(&stream->snapshot, g_ptr_array_unref);
-  stream->snapshot = metadata_image_to_records(image);
-  stream->snapshot_version = metadata_image_version(image);
+  Feed *feed = stream->feed;
+  MetadataImage *image = host_image(feed->host);
+  guint64 version = metadata_image_version(image);
+  snapshot_release(stream);
+  if (!feed->snapshot || feed->snapshot->version != version) {
+    feed->snapshot = g_new0(Snapshot, 1);
+    *feed->snapshot = (Snapshot){.version = version, .records = metadata_image_to_records(image)};
+  }
+  feed->snapshot->refs++;
+  stream->snapshot = feed->snapshot;
   stream->sent = 0;
 }
 
 static void send_snapshot_part(Stream *stream) {
-  guint count = MIN(PART_RECORDS, stream->snapshot->len - stream->sent);
+  const Snapshot *snapshot = stream->snapshot;
+  guint count = MIN(PART_RECORDS, snapshot->records->len - stream->sent);
   Milena__Internal__V1__MetadataSnapshotPart part = MILENA__INTERNAL__V1__METADATA_SNAPSHOT_PART__INIT;
-  part.version = stream->snapshot_version;
+  part.version = snapshot->version;
   part.n_records = count;
-  part.records = (MetadataRecord **)stream->snapshot->pdata + stream->sent;
-  part.last = stream->sent + count == stream->snapshot->len;
+  part.records = (MetadataRecord **)snapshot->records->pdata + stream->sent;
+  part.last = stream->sent + count == snapshot->records->len;
   part.active_controller_id = host_active_id(stream->feed->host);
   Milena__Internal__V1__FollowMetadataResponse frame = MILENA__INTERNAL__V1__FOLLOW_METADATA_RESPONSE__INIT;
   frame.frame_case = MILENA__INTERNAL__V1__FOLLOW_METADATA_RESPONSE__FRAME_SNAPSHOT_PART;
@@ -117,16 +160,21 @@ static void send_snapshot_part(Stream *stream) {
   send_frame(stream, &frame);
   stream->sent += count;
   if (part.last) {
-    stream->version = stream->snapshot_version;
-    g_clear_pointer(&stream->snapshot, g_ptr_array_unref);
+    stream->version = snapshot->version;
+    snapshot_release(stream);
   }
 }
 
-/* Versions that the ring does not reach, and those of a future that was lost, need a snapshot. */
+/* Versions that the ring does not lead on from need a snapshot. One that is ahead of us needs nothing yet: it was told
+ * what is committed by a controller that heard of it before. */
 static gboolean needs_snapshot(const Stream *stream) {
   const Feed *feed = stream->feed;
-  guint64 now = metadata_image_version(host_image(feed->host));
-  return stream->version == 0 || stream->version > now || (stream->version < now && stream->version < feed->ring_base);
+  if (stream->version == 0)
+    return TRUE;
+  if (stream->version >= metadata_image_version(host_image(feed->host)))
+    return FALSE;
+  const GList *next = ring_after(feed, stream->version);
+  return !next || ((const Recent *)next->data)->base != stream->version;
 }
 
 static void send_deltas(Stream *stream) {
@@ -150,6 +198,7 @@ static void send_idle(Stream *stream) {
   Milena__Internal__V1__MetadataIdle idle = MILENA__INTERNAL__V1__METADATA_IDLE__INIT;
   idle.version = metadata_image_version(host_image(stream->feed->host));
   idle.active_controller_id = host_active_id(stream->feed->host);
+  idle.cut_off = g_get_monotonic_time() - stream->feed->active_at_us > CUT_OFF_US;
   Milena__Internal__V1__FollowMetadataResponse frame = MILENA__INTERNAL__V1__FOLLOW_METADATA_RESPONSE__INIT;
   frame.frame_case = MILENA__INTERNAL__V1__FOLLOW_METADATA_RESPONSE__FRAME_IDLE;
   frame.idle = &idle;
@@ -219,7 +268,7 @@ static void on_draining(RpcCall *call, gpointer state) {
 
 static void stream_free(gpointer value) {
   Stream *stream = value;
-  g_clear_pointer(&stream->snapshot, g_ptr_array_unref);
+  snapshot_release(stream);
   metadata_image_unref(stream->shown);
   g_strfreev(stream->names);
   g_free(stream);
@@ -244,6 +293,12 @@ static Stream *stream_open(Feed *feed, RpcCall *call) {
 
 void feed_follow(Feed *feed, RpcCall *call, const Milena__Internal__V1__FollowMetadataRequest *request) {
   const char *ours = metadata_image_cluster_id(host_image(feed->host));
+  if (!*ours) {
+    rpc_call_finish(call, failure_new(FAILURE(CONTROLLER_NOT_AVAILABLE),
+                                      "This controller has no metadata yet: it waits for its cluster, or is being "
+                                      "added to one. Follow another."));
+    return;
+  }
   if (*request->cluster_id && strcmp(request->cluster_id, ours) != 0) {
     rpc_call_finish(call, failure_new(FAILURE(CLUSTER_MISMATCH),
                                       "The follower belongs to the cluster %s, and this is the cluster %s. Point it at "
@@ -279,17 +334,15 @@ static void serve_all(Feed *feed) {
 
 static void on_applied(MetadataImage *image, const GPtrArray *records, gpointer data) {
   Feed *feed = data;
-  ring_add(feed, metadata_image_version(image), records);
+  guint64 version = metadata_image_version(image);
+  if (records)
+    ring_add(feed, version, records);
+  else
+    ring_reset(feed, version);
   serve_all(feed);
 }
 
-static void on_active(gboolean active, gpointer data) {
-  (void)active;
-  serve_all(data); /* watchers are told who is active */
-}
-
-static gboolean on_idle(gpointer data) {
-  Feed *feed = data;
+static void send_idles(Feed *feed) {
   GHashTableIter iter;
   gpointer value;
   g_hash_table_iter_init(&iter, feed->streams);
@@ -298,6 +351,29 @@ static gboolean on_idle(gpointer data) {
     if (stream->follower && !stream->busy)
       send_idle(stream);
   }
+}
+
+/* Another controller is active, or none is known any more: followers ask it from now on, watchers are told. */
+static void look(Feed *feed) {
+  gint32 active = host_active_id(feed->host);
+  gboolean changed = active != feed->active;
+  feed->active = active;
+  if (active >= 0)
+    feed->active_at_us = g_get_monotonic_time();
+  if (changed)
+    serve_all(feed);
+  if (!changed && ++feed->looks % IDLE_LOOKS != 0)
+    return;
+  send_idles(feed);
+}
+
+static void on_active(gboolean active, gpointer data) {
+  (void)active;
+  look(data);
+}
+
+static gboolean on_timer(gpointer data) {
+  look(data);
   return G_SOURCE_CONTINUE;
 }
 
@@ -306,20 +382,22 @@ Feed *feed_new(Host *host) {
   feed->host = host;
   feed->streams = g_hash_table_new_full(NULL, NULL, stream_free, NULL);
   feed->ring_base = metadata_image_version(host_image(host));
+  feed->active = -1;
+  feed->active_at_us = g_get_monotonic_time();
   g_queue_init(&feed->ring);
   host_listen(host, &(HostListener){on_active, on_applied, feed});
   return feed;
 }
 
 void feed_start(Feed *feed) {
-  feed->idle = g_timeout_source_new(IDLE_MS);
-  g_source_set_callback(feed->idle, on_idle, feed, NULL);
-  g_source_attach(feed->idle, loop_context(host_loop(feed->host)));
+  feed->timer = g_timeout_source_new(LOOK_MS);
+  g_source_set_callback(feed->timer, on_timer, feed, NULL);
+  g_source_attach(feed->timer, loop_context(host_loop(feed->host)));
 }
 
 void feed_stop(Feed *feed) {
-  g_source_destroy(feed->idle);
-  g_clear_pointer(&feed->idle, g_source_unref);
+  g_source_destroy(feed->timer);
+  g_clear_pointer(&feed->timer, g_source_unref);
 }
 
 void feed_free(Feed *feed) {

@@ -1,7 +1,8 @@
 /* The committed metadata as streams: FollowMetadata for brokers and coordinators, WatchMetadata for clients.
  *
  * Followers get a snapshot in parts, or go on from the version that they have, then each transaction. Recent
- * transactions are kept, packed once, in a bounded ring; who has fallen behind it gets a snapshot again. Watchers get
+ * transactions are kept, packed once, in a bounded ring; who has fallen behind it gets a snapshot again, and who is
+ * ahead of this controller is waited for. Every controller serves it, the active one or not. Watchers get
  * an image and then what changed since the last frame, however much that is. A slow reader holds back its own stream
  * alone. All on the host's loop. */
 #pragma once

@@ -89,6 +89,13 @@ gboolean liveness_is_alive(const Liveness *liveness, NodeKind kind, gint32 id, g
   return !session->left && now_us - session->heard_us < liveness->timeout_us;
 }
 
+gboolean liveness_may_live(const Liveness *liveness, NodeKind kind, gint32 id, guint64 epoch, gboolean fenced,
+                           gint64 now_us) {
+  if (fenced && !find(liveness, kind, id, epoch))
+    return now_us - liveness->begun_us < liveness->timeout_us / 3;
+  return liveness_is_alive(liveness, kind, id, epoch, fenced, now_us);
+}
+
 gboolean liveness_has_left(const Liveness *liveness, NodeKind kind, gint32 id, guint64 epoch) {
   const Session *session = find(liveness, kind, id, epoch);
   return session && session->left;

@@ -28,6 +28,10 @@ void liveness_left(Liveness *liveness, NodeKind kind, gint32 id, guint64 epoch);
  * fenced already. */
 gboolean liveness_is_alive(const Liveness *liveness, NodeKind kind, gint32 id, guint64 epoch, gboolean fenced,
                            gint64 now_us);
+/* The process of this registration may live, so its id is not given to another: as above, but one that was fenced and
+ * not heard yet may just have been on its way to its first heartbeat here: it has the time for two of them. */
+gboolean liveness_may_live(const Liveness *liveness, NodeKind kind, gint32 id, guint64 epoch, gboolean fenced,
+                           gint64 now_us);
 /* It said goodbye: its heartbeats bring it back no more. */
 gboolean liveness_has_left(const Liveness *liveness, NodeKind kind, gint32 id, guint64 epoch);
 

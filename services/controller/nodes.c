@@ -86,7 +86,7 @@ void nodes_register(Nodes *nodes, RpcCall *call, const Milena__Internal__V1__Reg
   guint64 epoch = 0;
   gboolean fenced = FALSE, alive = FALSE;
   if (find_node(tip, request->kind, request->id, &epoch, &fenced))
-    alive = liveness_is_alive(nodes->liveness, request->kind, request->id, epoch, fenced, g_get_monotonic_time());
+    alive = liveness_may_live(nodes->liveness, request->kind, request->id, epoch, fenced, g_get_monotonic_time());
   g_autoptr(GPtrArray) records = metadata_records_new();
   MetadataContext context = host_context(nodes->host);
   failure = metadata_command_register_node(tip, &context, request, alive, records, &epoch);
@@ -113,6 +113,7 @@ static void heartbeat_done(const Failure *failure, MetadataImage *image, gpointe
   Milena__Internal__V1__HeartbeatResponse response = MILENA__INTERNAL__V1__HEARTBEAT_RESPONSE__INIT;
   response.fenced = node->fenced;
   response.may_stop = liveness_has_left(node->nodes->liveness, node->kind, node->id, node->epoch);
+  response.metadata_version = metadata_image_version(host_image(node->nodes->host));
   rpc_call_reply(node->call, &response.base, NULL, 0);
 }
 

@@ -54,6 +54,12 @@ static void on_fenced(gboolean fenced, gpointer data) {
   process_say_ready(&coordinator->settings.process, addresses);
 }
 
+static void on_controller(const char *peer_address, gint32 id, gpointer data) {
+  (void)peer_address;
+  (void)id;
+  (void)data; /* it asks the controllers for nothing but its membership */
+}
+
 static void on_refused(const Failure *failure, gpointer data) {
   Coordinator *coordinator = data;
   slog_error("the cluster refuses this process", "error", failure_message(failure), NULL);
@@ -73,7 +79,7 @@ static void on_stop(gpointer data) {
 
 /* Listen, and make the membership. Returns NULL, or why not. */
 static Failure *coordinator_open(Coordinator *coordinator) {
-  static const MembershipEvents EVENTS = {on_registered, on_image, on_fenced, on_refused};
+  static const MembershipEvents EVENTS = {on_registered, on_image, on_fenced, on_controller, on_refused};
   const Settings *settings = &coordinator->settings;
   guint16 port;
   coordinator->server = rpc_server_new(NULL);

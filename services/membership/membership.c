@@ -5,7 +5,9 @@
  *
  * Invariants
  *   1. Either a call is under way or a timer runs, from start until refused, left or freed.
- *   2. Heartbeats carry the epoch of the last registration; an answer that it is stale leads to a new registration. */
+ *   2. Heartbeats carry the epoch of the last registration; an answer that it is stale leads to a new registration.
+ *   3. No call waits longer for a controller that hangs than CALL_TIMEOUT_MS, and none at all once another one is known
+ *      to be active. */
 #include "services/membership/membership.h"
 
 #include "services/base/slog.h"
@@ -14,8 +16,8 @@
 #include "services/membership/controllers.h"
 #include "services/membership/follower.h"
 
-/* Longer than a fsync takes on a busy disk, shorter than a session. */
-#define CALL_TIMEOUT_MS 3000
+/* Longer than a fsync takes on a busy disk, and so short that a session holds several tries. */
+#define CALL_TIMEOUT_MS 2000
 /* How often a process that wants to stop asks whether it may. */
 #define LEAVE_POLL_MS 50
 /* A coordinator has no folder whose lock proves that its predecessor is gone: it waits for that one's session to end.
@@ -34,8 +36,11 @@ struct Membership {
   int id;
   char *rack, *address, *peer_address, *incarnation, *cluster_id, *process_id;
 
-  Controllers *controllers;
+  Controllers *controllers; /* to ask; the follower has its own */
   Follower *follower;
+  char *active; /* peer address of the controller that was last known to be active; NULL: none was */
+  gint32 active_id;
+  char *told; /* the active one's peer address, as the follower told it last */
   RpcClientCall *call;
   char *call_address;
   GSource *timer;
@@ -112,23 +117,92 @@ static void tell_unserved(Membership *membership, const Failure *failure) {
                failure_message(failure), NULL);
 }
 
-/* A controller did what it was asked for. */
+/* ---- Which controller ---- */
+
+static gint32 id_of(Membership *membership, const char *peer_address) {
+  MetadataImage *image = follower_image(membership->follower);
+  if (!image)
+    return -1;
+  MetadataIter iter;
+  metadata_iter_controllers(&iter, image);
+  for (const MetadataController *controller; (controller = metadata_iter_next_controller(&iter));)
+    if (!strcmp(controller->peer_address, peer_address))
+      return controller->id;
+  return -1;
+}
+
+/* @peer_address is the active one's, as far as we know. */
+static void set_active(Membership *membership, const char *peer_address) {
+  gint32 id = id_of(membership, peer_address);
+  if (!g_strcmp0(membership->active, peer_address) && membership->active_id == id)
+    return;
+  char *before = membership->active;
+  membership->active = g_strdup(peer_address);
+  membership->active_id = id;
+  g_free(before);
+  membership->events.controller(membership->active, id, membership->data);
+}
+
+/* The followed controller says who is active: go there at once, also in the middle of a call to one that may hang. */
+static void follow_active(Membership *membership) {
+  MetadataImage *image = follower_image(membership->follower);
+  int id = follower_active_controller(membership->follower);
+  const MetadataController *controller = image && id >= 0 ? metadata_image_controller(image, id) : NULL;
+  if (!controller || !*controller->peer_address || !g_strcmp0(membership->told, controller->peer_address))
+    return; /* nothing that was not told before: what calls have found out since is newer */
+  g_free(membership->told);
+  membership->told = g_strdup(controller->peer_address);
+  set_active(membership, controller->peer_address);
+  if (!controllers_prefer(membership->controllers, controller->peer_address))
+    return;
+  if (!membership->call || !strcmp(membership->call_address, controller->peer_address))
+    return;
+  rpc_client_call_abandon(membership->call);
+  g_clear_pointer(&membership->call, rpc_client_call_unref);
+  act_in(membership, 0);
+}
+
+/* A controller did what it was asked for: it is the active one. */
 static void note_served(Membership *membership) {
   backoff_reset(&membership->backoff);
   if (membership->told_unserved)
     slog_info("a controller serves again", "controller", membership->call_address, NULL);
   membership->told_unserved = FALSE;
   membership->unserved_us = 0;
+  controllers_served(membership->controllers, membership->call_address);
+  set_active(membership, membership->call_address);
 }
 
-/* A call failed: the next controller, after a while. */
+/* No answer, or one that says nothing of the controller. */
+static gboolean is_silence(const Failure *failure) {
+  switch (failure_reason(failure)) {
+  case FAILURE(PEER_UNREACHABLE):
+  case FAILURE(UNKNOWN_OUTCOME):
+  case FAILURE(DEADLINE_EXCEEDED):
+  case FAILURE(CANCELLED):
+    return TRUE;
+  default:
+    return FALSE;
+  }
+}
+
+/* A call failed: the next controller, after a while; the one that was hinted at at once. */
 static void retry_after(Membership *membership, const Failure *failure) {
   slog_debug("a controller did not serve the call", "controller", membership->call_address, "error",
              failure_message(failure), NULL);
   if (!membership->first_duplicate_us) /* that was told */
     tell_unserved(membership, failure);
-  controllers_advance(membership->controllers, membership->call_address, failure_get(failure, "active_peer_address"));
-  act_in(membership, backoff_next_ms(&membership->backoff));
+  const char *hint = failure_get(failure, "peer_address");
+  if (is_silence(failure))
+    controllers_silent(membership->controllers, membership->call_address);
+  else if (failure_reason(failure) != FAILURE(DUPLICATE_ID)) /* only the active one says that */
+    controllers_refused(membership->controllers, membership->call_address, hint);
+  gboolean hinted = hint && !strcmp(controllers_current(membership->controllers), hint);
+  if (hinted)
+    set_active(membership, hint);
+  gboolean first = membership->backoff.delay_ms == 0;
+  guint delay_ms = backoff_next_ms(&membership->backoff);
+  act_in(membership, hinted && first ? 0 : delay_ms);
 }
 
 static gint64 deadline_us(void) {
@@ -184,6 +258,7 @@ static void on_registered(RpcMessage *response, const Failure *failure, gpointer
   note_served(membership);
   g_free(membership->cluster_id);
   membership->cluster_id = g_strdup(body->cluster_id);
+  follower_set_cluster(membership->follower, membership->cluster_id);
   slog_info("registered with the cluster", "cluster", body->cluster_id, "epoch", SLOG_INT(body->epoch), NULL);
   membership->events.registered(membership->cluster_id, membership->epoch, membership->data);
   act_in(membership, 0);
@@ -217,6 +292,7 @@ static gboolean has_news(Membership *membership) {
 
 static void heartbeat_answered(Membership *membership, const Milena__Internal__V1__HeartbeatResponse *body) {
   note_served(membership);
+  follower_expect(membership->follower, body->metadata_version);
   if (membership->leaving && body->may_stop) {
     finish_leaving(membership);
     return;
@@ -279,9 +355,22 @@ static void membership_act(Membership *membership) {
 
 static void on_image(MetadataImage *image, gpointer data) {
   Membership *membership = data;
+  if (!*membership->cluster_id) { /* so that no other cluster takes us */
+    g_free(membership->cluster_id);
+    membership->cluster_id = g_strdup(metadata_image_cluster_id(image));
+  }
+  controllers_learn(membership->controllers, image);
   membership->events.image(image, membership->data);
+  follow_active(membership);
+  if (membership->active)
+    set_active(membership, membership->active); /* the image may tell its id */
   if (has_news(membership))
     act_soon(membership);
+}
+
+static void on_active(int id, gpointer data) {
+  (void)id;
+  follow_active(data);
 }
 
 static void on_follower_refused(const Failure *failure, gpointer data) {
@@ -292,7 +381,8 @@ static void on_follower_refused(const Failure *failure, gpointer data) {
 
 Membership *membership_new(RpcClient *client, Loop *loop, const MembershipOptions *options,
                            const MembershipEvents *events, gpointer data) {
-  static const FollowerEvents FOLLOWER_EVENTS = {.image = on_image, .refused = on_follower_refused};
+  static const FollowerEvents FOLLOWER_EVENTS = {
+      .image = on_image, .active = on_active, .refused = on_follower_refused};
   Membership *membership = g_new0(Membership, 1);
   membership->client = client;
   membership->loop = loop;
@@ -307,9 +397,12 @@ Membership *membership_new(RpcClient *client, Loop *loop, const MembershipOption
   membership->cluster_id = g_strdup(options->cluster_id);
   membership->process_id = g_uuid_string_random();
   membership->fenced = TRUE;
-  membership->controllers = controllers_new(options->controllers);
-  membership->follower =
-      follower_new(client, loop, membership->controllers, membership->cluster_id, &FOLLOWER_EVENTS, membership);
+  membership->active_id = -1;
+  membership->controllers = controllers_new(options->controllers, 0);
+  /* Any controller will do to follow: each process begins at another, so that none has them all. */
+  guint turn = (guint)options->id + (options->kind == MILENA__INTERNAL__V1__NODE_KIND__NODE_KIND_COORDINATOR);
+  membership->follower = follower_new(client, loop, controllers_new(options->controllers, turn), membership->cluster_id,
+                                      &FOLLOWER_EVENTS, membership);
   return membership;
 }
 
@@ -353,6 +446,8 @@ void membership_free(Membership *membership) {
   }
   follower_free(membership->follower);
   controllers_free(membership->controllers);
+  g_free(membership->active);
+  g_free(membership->told);
   g_free(membership->call_address);
   char *strings[] = {membership->rack,        membership->address,    membership->peer_address,
                      membership->incarnation, membership->cluster_id, membership->process_id};
@@ -363,11 +458,4 @@ void membership_free(Membership *membership) {
 
 MetadataImage *membership_image(Membership *membership) {
   return follower_image(membership->follower);
-}
-
-const char *membership_controller(Membership *membership) {
-  MetadataImage *image = follower_image(membership->follower);
-  int id = follower_active_controller(membership->follower);
-  const MetadataController *controller = image && id >= 0 ? metadata_image_controller(image, id) : NULL;
-  return controller ? controller->peer_address : NULL;
 }

@@ -7,7 +7,9 @@
  *   leave: heartbeats say so until a controller lets it go, or the time is over
  *
  * The metadata stream is followed from the start, beside the registration; it goes on at its version after a break,
- * from whatever controller answers. Everything happens on the loop given at the start. */
+ * from whatever controller answers. Registrations and heartbeats go to the active controller alone: it is found through
+ * what the followed one says, the hints of those that are not it, and by asking the others in turn. Everything happens
+ * on the loop given at the start. */
 #pragma once
 
 #include "controller/metadata/image.h"
@@ -39,6 +41,9 @@ typedef struct {
   void (*image)(MetadataImage *image, gpointer data);
   /* Fenced or unfenced, at each change. */
   void (*fenced)(gboolean fenced, gpointer data);
+  /* Another controller is active, as far as this process knows. @peer_address: borrowed; @id: -1 while the metadata
+   * does not name it */
+  void (*controller)(const char *peer_address, gint32 id, gpointer data);
   /* The cluster will never take this process: the id is another's, or the folder belongs to another cluster. Stop. */
   void (*refused)(const Failure *failure, gpointer data);
 } MembershipEvents;
@@ -55,7 +60,5 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Membership, membership_free)
 
 /* The latest image; borrowed; NULL before the first. On the loop. */
 MetadataImage *membership_image(Membership *membership);
-/* Peer address of the active controller, or NULL when none is known; borrowed. On the loop. */
-const char *membership_controller(Membership *membership);
 
 G_END_DECLS

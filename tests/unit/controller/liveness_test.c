@@ -51,3 +51,17 @@ TEST(liveness, brokers_and_coordinators_of_one_id_are_two) {
   liveness_heard(liveness, BROKER, 1, 7, 10 * SECOND);
   EXPECT_FALSE(liveness_is_alive(liveness, NODE_KIND(COORDINATOR), 1, 7, FALSE, 11 * SECOND));
 }
+
+TEST(liveness, an_id_is_kept_after_a_change_of_the_controller_until_its_process_had_the_time_to_come) {
+  g_autoptr(Liveness) liveness = liveness_new(6000);
+  liveness_heard(liveness, BROKER, 1, 7, 90 * SECOND);
+  liveness_begin(liveness, 100 * SECOND); /* active again: what was heard before counts for nothing */
+  EXPECT_TRUE(liveness_may_live(liveness, BROKER, 1, 7, FALSE, 105 * SECOND));
+  EXPECT_FALSE(liveness_may_live(liveness, BROKER, 1, 7, FALSE, 106 * SECOND));
+  EXPECT_TRUE(liveness_may_live(liveness, BROKER, 2, 7, TRUE, 101 * SECOND)); /* fenced: it has registered, maybe */
+  EXPECT_FALSE(liveness_may_live(liveness, BROKER, 2, 7, TRUE, 102 * SECOND));
+  liveness_heard(liveness, BROKER, 2, 7, 101 * SECOND);
+  EXPECT_TRUE(liveness_may_live(liveness, BROKER, 2, 7, TRUE, 106 * SECOND));
+  liveness_left(liveness, BROKER, 2, 7);
+  EXPECT_FALSE(liveness_may_live(liveness, BROKER, 2, 7, TRUE, 106 * SECOND));
+}
