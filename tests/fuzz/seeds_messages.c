@@ -9,6 +9,7 @@
 #include "milena/v1/consumer_service.pb-c.h"
 #include "milena/v1/metadata_service.pb-c.h"
 #include "milena/v1/producer_service.pb-c.h"
+#include "storage/rocks/raft/note.h"
 
 /* Places in wire.c's TYPES and commands.c's COMMANDS. */
 enum { WIRE_PRODUCE = 0, WIRE_FETCH = 2, WIRE_SUBSCRIBE = 4, WIRE_CREATE = 7, WIRE_WATCH = 9, WIRE_STATUS = 15 };
@@ -126,6 +127,26 @@ static void raft(void) {
   raft_seed("hard-state", 1, raft_hard_state_encode(&state));
   raft_seed("configuration", 2, raft_configuration_encode(&meta.configuration));
   raft_seed("snapshot-meta", 3, raft_snapshot_meta_encode(&meta));
+}
+
+/* What CONTROLLER says of a new folder, and of one in use. */
+static void notes(void) {
+  RaftNote note = {.sequence = 1, .identity = {.node_id = 1, .directory = {{1, 2, 3}}}};
+  guint8 bytes[RAFT_NOTE_BYTES];
+  raft_note_encode(&note, bytes);
+  Seed *seed = seed_new();
+  seed_bytes(seed, bytes, sizeof bytes);
+  seed_write("note", "new", seed);
+  g_strlcpy(note.identity.cluster_id, "00000000-0000-4000-8000-000000000001", sizeof note.identity.cluster_id);
+  note.made = TRUE;
+  note.term = 7;
+  note.vote = 2;
+  note.end_index = 1000;
+  note.end_chain = G_GUINT64_CONSTANT(0x123456789abcdef0);
+  raft_note_encode(&note, bytes);
+  seed = seed_new();
+  seed_bytes(seed, bytes, sizeof bytes);
+  seed_write("note", "in-use", seed);
 }
 
 /* A cluster with a broker and a topic, as one transaction; and what it is as a snapshot. */
@@ -268,6 +289,7 @@ void seeds_messages(void) {
   reading();
   statuses();
   raft();
+  notes();
   metadata();
   commands();
   views();

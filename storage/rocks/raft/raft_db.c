@@ -54,7 +54,7 @@ gboolean raft_db_exists(const char *path) {
 }
 
 static Failure *open_failure(const RaftDb *db, char *error) {
-  if (!strstr(error, "LOCK") && !strstr(error, "lock "))
+  if (!strstr(error, "lock file") && !strstr(error, "lock hold")) /* not "block" */
     return read_failure(db, error);
   rocksdb_free(error);
   return failure_new(FAILURE(DUPLICATE_ID),

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "storage/log/crc32c.h"
+#include "storage/rocks/raft/note.h"
 #include "storage/rocks/raft/raw.h"
 #include "tests/shim/shim.h"
 #include "tests/unit/raft/log_fixture.h"
@@ -267,6 +269,48 @@ TEST(raft_log, an_older_note_than_the_log_is_refused) {
   g_autofree char *text = log_tell(path);
   EXPECT_CONTAINS(text, "it could vote twice in one term");
   EXPECT_CONTAINS(text, "add the controller again with an empty folder");
+}
+
+/* The file CONTROLLER of a folder that voted once. */
+TEST(raft_log, a_note_has_these_bytes) {
+  RaftNote note = {.sequence = 0x0102,
+                   .identity = {.node_id = 3, .directory = {"0123456789abcde"}, .cluster_id = "cluster"},
+                   .made = TRUE,
+                   .term = 4,
+                   .vote = 5,
+                   .vote_directory = {"edcba9876543210"},
+                   .end_index = 6,
+                   .end_chain = 0x0708};
+  guint8 bytes[RAFT_NOTE_BYTES];
+  raft_note_encode(&note, bytes);
+  static const char GOLDEN[RAFT_NOTE_BYTES] =
+      "MCTL\0\0\0\1\0\0\0\x8c"
+      "\0\0\0\0\0\0\1\2"
+      "\0\0\0\0\0\0\0\3"
+      "0123456789abcde\0"
+      "cluster\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
+      "\0\0\0\1"
+      "\0\0\0\0\0\0\0\4"
+      "\0\0\0\0\0\0\0\5"
+      "edcba9876543210\0"
+      "\0\0\0\0\0\0\0\6"
+      "\0\0\0\0\0\0\7\x8";
+  EXPECT_EQ_BYTES(GOLDEN, sizeof GOLDEN - 4, bytes, sizeof bytes - 4); /* and its CRC-32C */
+  RaftNote read = {0};
+  EXPECT_NULL(raft_note_decode(bytes, sizeof bytes, &read));
+  EXPECT_EQ_STR("cluster", read.identity.cluster_id);
+  EXPECT_EQ_INT(0x0708, read.end_chain);
+}
+
+TEST(raft_log, a_newer_note_is_refused) {
+  RaftNote note = {.sequence = 1, .identity = {.node_id = 1}}, read;
+  guint8 bytes[RAFT_NOTE_BYTES];
+  raft_note_encode(&note, bytes);
+  bytes[7] = 2;
+  guint32 crc = GUINT32_TO_BE(log_crc32c(bytes, sizeof bytes - sizeof crc));
+  memcpy(bytes + sizeof bytes - sizeof crc, &crc, sizeof crc);
+  g_autoptr(Failure) failure = raft_note_decode(bytes, sizeof bytes, &read);
+  EXPECT_EQ_INT(FAILURE(UNSUPPORTED), failure_reason(failure));
 }
 
 /* ---- The end of the log ---- */
