@@ -13,6 +13,7 @@
 
 #include "tests/crash/crash_check.h"
 #include "tests/crash/lose.h"
+#include "tests/crash/runner.h"
 #include "tests/shim/shim.h"
 
 #define KILLS 50
@@ -20,25 +21,20 @@
 #define SEED 20260101
 
 typedef struct {
-  char *folder, *journal, *errors;
+  CrashPlace place;
   GRand *random;
   CrashCheck *check;
   guint run;
 } Crash;
 
 static void crash_init(Crash *crash) {
-  const char *dir = shim_temp_dir(), *seed = getenv("CRASH_SEED");
-  *crash = (Crash){.folder = g_build_filename(dir, "store", NULL),
-                   .journal = g_build_filename(dir, "journal", NULL),
-                   .errors = g_build_filename(dir, "errors", NULL),
-                   .random = g_rand_new_with_seed(seed ? (guint32)atol(seed) : SEED),
-                   .check = crash_check_new()};
+  const char *seed = getenv("CRASH_SEED");
+  *crash = (Crash){.random = g_rand_new_with_seed(seed ? (guint32)atol(seed) : SEED), .check = crash_check_new()};
+  crash_place_init(&crash->place);
 }
 
 static void crash_clear(Crash *crash) {
-  g_free(crash->folder);
-  g_free(crash->journal);
-  g_free(crash->errors);
+  crash_place_clear(&crash->place);
   g_rand_free(crash->random);
   crash_check_free(crash->check);
 }
@@ -54,37 +50,13 @@ typedef struct {
 
 /* Start the driver. Returns its pid; *@ret_fd: its events. */
 static pid_t start_driver(Crash *crash, const RunMode *mode, int *ret_fd) {
-  g_autofree char *driver = g_strdup(shim_source_path("tests/crash/crash_driver"));
-  g_autofree char *preload = g_strdup(shim_source_path("tests/crash/liblose_unsynced.so"));
-  g_autofree char *run = g_strdup_printf("%u", ++crash->run);
-  char *argv[] = {driver, crash->folder, run, (char *)mode->ack, NULL};
-  g_auto(GStrv) env = g_get_environ();
-  unlink(crash->journal);
-  if (mode->loses) {
-    env = g_environ_setenv(env, "LD_PRELOAD", preload, TRUE);
-    env = g_environ_setenv(env, "LOSE_FOLDER", crash->folder, TRUE);
-    env = g_environ_setenv(env, "LOSE_JOURNAL", crash->journal, TRUE);
-    env = g_environ_setenv(env, "ASAN_OPTIONS", "verify_asan_link_order=0", TRUE);
-  }
-  if (mode->fail_sync_after)
-    env = g_environ_setenv(env, "LOSE_FAIL_SYNC_AFTER", mode->fail_sync_after, TRUE);
-  int fds[2];
-  if (pipe2(fds, 0) != 0)
-    return -1;
-  FILE *errors = fopen(crash->errors, "w");
-  pid_t pid = fork();
-  if (pid == 0) {
-    dup2(fds[1], STDOUT_FILENO);
-    dup2(fileno(errors), STDERR_FILENO);
-    close(fds[0]);
-    close(fds[1]);
-    execve(driver, argv, env);
-    _exit(127);
-  }
-  fclose(errors);
-  close(fds[1]);
-  *ret_fd = fds[0];
-  return pid;
+  g_autofree char *number = g_strdup_printf("%u", ++crash->run);
+  CrashRun run = {.driver = "tests/crash/crash_driver",
+                  .run = number,
+                  .mode = mode->ack,
+                  .loses = mode->loses,
+                  .fail_sync_after = mode->fail_sync_after};
+  return crash_start(&crash->place, &run, ret_fd);
 }
 
 /* Take in events until there are none for now (@timeout_ms) or ever. Returns FALSE at the end. */
@@ -117,13 +89,12 @@ static void run_and_kill(Crash *crash, const RunMode *mode, LoseReport *ret_lost
   int status;
   waitpid(pid, &status, 0);
   if (!WIFSIGNALED(status)) {
-    g_autofree char *errors = NULL;
-    g_file_get_contents(crash->errors, &errors, NULL, NULL);
+    g_autofree char *errors = crash_errors(&crash->place);
     shim_fail(__FILE__, __LINE__, "the driver ended by itself: %s", errors);
   }
   *ret_lost = (LoseReport){0};
   if (mode->loses)
-    lose_apply(crash->folder, crash->journal, mode->torn, crash->random, ret_lost);
+    lose_apply(crash->place.folder, crash->place.journal, mode->torn, crash->random, ret_lost);
 }
 
 TEST(crash, every_acknowledged_batch_survives_50_kills) {
@@ -136,7 +107,7 @@ TEST(crash, every_acknowledged_batch_survives_50_kills) {
     RunMode mode = {.ack = "synced", .loses = i % 2 == 1, .torn = i % 4 == 3, .early = i >= 5 && i % 5 == 0};
     LoseReport lost;
     run_and_kill(&crash, &mode, &lost);
-    crash_check_verify(crash.check, crash.folder, i + 1 == KILLS, &report);
+    crash_check_verify(crash.check, crash.place.folder, i + 1 == KILLS, &report);
     acked += report.acked;
     bytes_lost += lost.bytes_lost;
     unclean += !report.was_clean || mode.early;
@@ -165,7 +136,7 @@ TEST(crash, acknowledging_before_the_sync_is_found_out) {
     LoseReport lost;
     run_and_kill(&crash, &mode, &lost);
     kills++;
-    crash_check_verify(crash.check, crash.folder, FALSE, &report);
+    crash_check_verify(crash.check, crash.place.folder, FALSE, &report);
   }
   EXPECT_TRUE(report.missing > 0);
   EXPECT_EQ_INT(0, report.faults); /* lost, but not damaged */
@@ -186,15 +157,14 @@ TEST(crash, a_failed_sync_ends_the_process) {
   waitpid(pid, &status, 0);
   EXPECT_TRUE(WIFEXITED(status));
   EXPECT_EQ_INT(74, WEXITSTATUS(status));
-  g_autofree char *errors = NULL;
-  g_file_get_contents(crash.errors, &errors, NULL, NULL);
+  g_autofree char *errors = crash_errors(&crash.place);
   EXPECT_CONTAINS(errors, "ending the process; check the disk");
   EXPECT_CONTAINS(errors, "failed (");
   /* What was acknowledged before is there, whatever became of the rest. */
   LoseReport lost;
-  lose_apply(crash.folder, crash.journal, FALSE, crash.random, &lost);
+  lose_apply(crash.place.folder, crash.place.journal, FALSE, crash.random, &lost);
   CrashReport report;
-  crash_check_verify(crash.check, crash.folder, TRUE, &report);
+  crash_check_verify(crash.check, crash.place.folder, TRUE, &report);
   EXPECT_TRUE(report.acked > 0);
   EXPECT_EQ_STR("", report.first);
   EXPECT_FALSE(report.was_clean);

@@ -6,17 +6,20 @@
  *   LOSE_FOLDER   files below it are watched
  *   LOSE_JOURNAL  where the notes go, one line of text each, by O_APPEND writes: they survive kill -9
  *   LOSE_FAIL_SYNC_AFTER  from the n-th fsync or fdatasync of a watched file on, fail with EIO
+ *   LOSE_LIE      syncs say that they were done and are not: what a test must find out, to show that it can
  *
  * Model, and where it is kinder than a power cut:
- *   - Files are append-only, as RocksDB's are: a file keeps the first N bytes, N its size when its last sync began.
+ *   - Files grow at their end, as RocksDB's do: a file keeps the first N bytes, N its size when its last sync began.
+ *     What pwrite puts over older bytes is undone when no sync came after it.
  *   - A new file's name is lost until its folder was synced. Renames and removals count as durable at once, and so do
  *     the names that were made before in the folder, since file systems keep that order: RocksDB makes a MANIFEST,
  *     syncs it, renames CURRENT to name it, and only then syncs the folder.
  *   - Files are known by inode, so renames need no notes but that one.
  *
  * Journal: "O inode size" opened for writing as it is, "C inode folder" created in folder, "S inode size" synced up to
- * size, "D folder" folder synced, "R inode" renamed (its name is durable). Notes of durable things are written after
- * they happened (killed between: lost, which is strict, for nobody was told), "R" before. */
+ * size, "D folder" folder synced, "R inode" renamed (its name is durable), "W inode offset hex" overwritten: the bytes
+ * that were there. Notes of durable things are written after
+ * they happened (killed between: lost, which is strict, for nobody was told), "R" and "W" before. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -31,17 +34,20 @@
 static const char *g_folder;
 static int g_journal = -1;
 static long g_fail_after = -1;
+static int g_lies;
 static atomic_long g_syncs;
 
 typedef int (*OpenFunc)(const char *, int, ...);
 typedef int (*OpenAtFunc)(int, const char *, int, ...);
 typedef int (*SyncFunc)(int);
+typedef ssize_t (*PwriteFunc)(int, const void *, size_t, off_t);
 typedef int (*RenameFunc)(const char *, const char *);
 typedef int (*RenameAtFunc)(int, const char *, int, const char *);
 
 static OpenFunc real_open;
 static OpenAtFunc real_openat;
 static SyncFunc real_fsync, real_fdatasync;
+static PwriteFunc real_pwrite;
 static RenameFunc real_rename;
 static RenameAtFunc real_renameat;
 
@@ -50,11 +56,13 @@ __attribute__((constructor)) static void lose_init(void) {
   *(void **)&real_openat = dlsym(RTLD_NEXT, "openat");
   *(void **)&real_fsync = dlsym(RTLD_NEXT, "fsync");
   *(void **)&real_fdatasync = dlsym(RTLD_NEXT, "fdatasync");
+  *(void **)&real_pwrite = dlsym(RTLD_NEXT, "pwrite");
   *(void **)&real_rename = dlsym(RTLD_NEXT, "rename");
   *(void **)&real_renameat = dlsym(RTLD_NEXT, "renameat");
   const char *journal = getenv("LOSE_JOURNAL"), *fail = getenv("LOSE_FAIL_SYNC_AFTER");
   if (fail)
     g_fail_after = atol(fail);
+  g_lies = getenv("LOSE_LIE") != NULL;
   if (journal)
     g_journal = real_open(journal, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
   g_folder = getenv("LOSE_FOLDER"); /* last: nothing is watched before */
@@ -62,7 +70,7 @@ __attribute__((constructor)) static void lose_init(void) {
 
 static void note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 static void note(const char *format, ...) {
-  char line[96];
+  char line[2200];
   va_list args;
   va_start(args, format);
   int len = vsnprintf(line, sizeof line, format, args);
@@ -172,6 +180,8 @@ static int lose_sync(int fd, SyncFunc sync) {
     errno = EIO;
     return -1;
   }
+  if (g_lies)
+    return 0;
   int result = sync(fd);
   if (result == 0 && S_ISDIR(info.st_mode))
     note("D %lu\n", (unsigned long)info.st_ino);
@@ -186,6 +196,32 @@ PUBLIC int fsync(int fd) {
 
 PUBLIC int fdatasync(int fd) {
   return lose_sync(fd, real_fdatasync);
+}
+
+#define OVERWRITE_BYTES_MAX 1024
+
+/* Bytes that are there already are about to be written over. */
+static void note_overwrite(int fd, size_t size, off_t offset) {
+  struct stat info;
+  unsigned char before[OVERWRITE_BYTES_MAX];
+  char hex[2 * OVERWRITE_BYTES_MAX + 1] = "";
+  if (!watched_fd(fd) || fstat(fd, &info) != 0 || offset >= info.st_size)
+    return;
+  size_t there = (size_t)(info.st_size - offset) < size ? (size_t)(info.st_size - offset) : size;
+  if (there > sizeof before || pread(fd, before, there, offset) != (ssize_t)there)
+    abort(); /* no file is written like that */
+  for (size_t i = 0; i < there; i++)
+    snprintf(hex + 2 * i, 3, "%02x", before[i]);
+  note("W %lu %ld %s\n", (unsigned long)info.st_ino, (long)offset, hex);
+}
+
+PUBLIC ssize_t pwrite(int fd, const void *data, size_t size, off_t offset) {
+  note_overwrite(fd, size, offset);
+  return real_pwrite(fd, data, size, offset);
+}
+
+PUBLIC ssize_t pwrite64(int fd, const void *data, size_t size, off64_t offset) {
+  return pwrite(fd, data, size, offset);
 }
 
 static void note_rename(int dir, const char *from) {
