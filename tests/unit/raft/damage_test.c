@@ -20,6 +20,8 @@
 #define EDGE_BYTES 160
 #define PAGE_BYTES 4096
 #define STEP_BYTES 97
+/* A refused folder is opened once more, every so many times. */
+#define AGAIN_EVERY 8
 
 typedef struct {
   char *whole, *damaged; /* the folder as it was, and the copy that is damaged */
@@ -122,7 +124,8 @@ static void judge(Damage *damage, const char *what) {
   }
   if (strstr(told, " is damaged: ") || strstr(told, "written by a newer Milena") ||
       strstr(told, "holds no controller's log")) {
-    damage->refused++;
+    if (++damage->refused % AGAIN_EVERY != 0)
+      return;
     g_autofree char *again = tell_apart(damage->damaged); /* it stays refused, whatever the first opening did */
     if (strcmp(again, damage->told) != 0 && (strstr(again, "damaged") || strstr(again, "newer Milena")))
       return;
