@@ -18,7 +18,7 @@ struct BrokerServer {
   gboolean started;
   /* One for each shard. */
   Loop **loops;
-  gpointer *fronts, *producers, *readers, *forwards;
+  gpointer *fronts, *producers, *readers;
 };
 
 static void add_services(BrokerServer *server) {
@@ -33,7 +33,7 @@ static void add_services(BrokerServer *server) {
                                    server->loops, server->fronts, count);
   }
   rpc_server_add_sharded_service(server->clients, &milena__v1__admin_service__descriptor, ADMIN_SERVICE_HANDLERS,
-                                 server->loops, server->forwards, count);
+                                 server->loops, server->fronts, count);
 }
 
 static void make_states(BrokerServer *server) {
@@ -43,14 +43,12 @@ static void make_states(BrokerServer *server) {
   server->fronts = g_new0(gpointer, count);
   server->producers = g_new0(gpointer, count);
   server->readers = g_new0(gpointer, count);
-  server->forwards = g_new0(gpointer, count);
   for (guint i = 0; i < count; i++) {
     Front *front = broker->shards[i]->front;
     server->loops[i] = broker->shards[i]->loop;
     server->fronts[i] = front;
     server->producers[i] = producer_new(front);
     server->readers[i] = read_service_new(front);
-    server->forwards[i] = admin_forward_new(front);
   }
 }
 
@@ -141,12 +139,10 @@ void broker_server_free(BrokerServer *server) {
   for (guint i = 0; i < server->broker->shard_count; i++) {
     producer_free(server->producers[i]);
     read_service_free(server->readers[i]);
-    g_free(server->forwards[i]);
   }
   g_free(server->loops);
   g_free(server->fronts);
   g_free(server->producers);
   g_free(server->readers);
-  g_free(server->forwards);
   g_free(server);
 }

@@ -137,11 +137,18 @@ static Failure *outcome(RpcClientCall *call) {
 
 /* ---- Unary ---- */
 
-RpcClientCall *rpc_client_unary_raw(RpcClient *client, const char *address, const char *service, const char *method,
-                                    const ProtobufCMessageDescriptor *response_type, RpcMessage *request,
-                                    gint64 deadline_us, Loop *loop, RpcUnaryDone done, gpointer user_data) {
-  RpcClientCall *call = call_new(client, address, service, method, deadline_us, loop);
-  call->response_type = response_type;
+static const ProtobufCMethodDescriptor *find_method(const ProtobufCServiceDescriptor *service, const char *method) {
+  const ProtobufCMethodDescriptor *found = protobuf_c_service_descriptor_get_method_by_name(service, method);
+  INVARIANT(found, "a call names a method of its service");
+  return found;
+}
+
+RpcClientCall *rpc_client_unary(RpcClient *client, const char *address, const ProtobufCServiceDescriptor *service,
+                                const char *method, RpcMessage *request, gint64 deadline_us, Loop *loop,
+                                RpcUnaryDone done, gpointer user_data) {
+  const ProtobufCMethodDescriptor *found = find_method(service, method);
+  RpcClientCall *call = call_new(client, address, service->name, found->name, deadline_us, loop);
+  call->response_type = found->output;
   call->done = done;
   call->user_data = user_data;
   call->closed_task.run = unary_run;
@@ -160,20 +167,6 @@ RpcClientCall *rpc_client_unary_raw(RpcClient *client, const char *address, cons
   };
   start(call, &call->close_op, batch, G_N_ELEMENTS(batch));
   return call;
-}
-
-static const ProtobufCMethodDescriptor *find_method(const ProtobufCServiceDescriptor *service, const char *method) {
-  const ProtobufCMethodDescriptor *found = protobuf_c_service_descriptor_get_method_by_name(service, method);
-  INVARIANT(found, "a call names a method of its service");
-  return found;
-}
-
-RpcClientCall *rpc_client_unary(RpcClient *client, const char *address, const ProtobufCServiceDescriptor *service,
-                                const char *method, RpcMessage *request, gint64 deadline_us, Loop *loop,
-                                RpcUnaryDone done, gpointer user_data) {
-  const ProtobufCMethodDescriptor *found = find_method(service, method);
-  return rpc_client_unary_raw(client, address, service->name, found->name, found->output, request, deadline_us, loop,
-                              done, user_data);
 }
 
 /* Queue's thread. The batch as a whole always succeeds: it has the status. */

@@ -30,11 +30,6 @@ void rpc_client_unref(RpcClient *client);
 /* A call of the core on the address's channel. @path: "/milena.v1.ProducerService/Produce" */
 grpc_call *rpc_client_open(RpcClient *client, const char *address, const char *path, gint64 deadline_us);
 
-/* A unary call by names. @response_type: NULL leaves the response raw. @loop: NULL calls @done on a queue's thread. */
-RpcClientCall *rpc_client_unary_raw(RpcClient *client, const char *address, const char *service, const char *method,
-                                    const ProtobufCMessageDescriptor *response_type, RpcMessage *request,
-                                    gint64 deadline_us, Loop *loop, RpcUnaryDone done, gpointer user_data);
-
 /* ---- A call: see client_call.c for its states. ---- */
 
 struct RpcClientCall {
@@ -42,10 +37,10 @@ struct RpcClientCall {
   RpcClient *client;
   char *address;
   grpc_call *core;
-  grpc_metadata *metadata;                         /* a copy of the client's: the core may write into it */
-  GList link;                                      /* in client->calls */
-  const ProtobufCMessageDescriptor *response_type; /* NULL: raw */
-  Loop *loop;                                      /* NULL: events come on the queue's thread */
+  grpc_metadata *metadata; /* a copy of the client's: the core may write into it */
+  GList link;              /* in client->calls */
+  const ProtobufCMessageDescriptor *response_type;
+  Loop *loop; /* NULL: events come on the queue's thread */
   gboolean is_stream;
 
   RpcUnaryDone done; /* unary */

@@ -1,4 +1,4 @@
-/* Health, reflection and forwarding, through a real client. */
+/* Health and reflection, through a real client. */
 #include <string.h>
 
 #include "google/protobuf/descriptor.pb-c.h"
@@ -6,7 +6,6 @@
 #include "grpc/reflection/v1/reflection.pb-c.h"
 #include "grpc/reflection/v1alpha/reflection.pb-c.h"
 #include "milena/v1/producer_service.pb-c.h"
-#include "services/rpc/forward.h"
 #include "tests/shim/shim.h"
 #include "tests/unit/rpc/fixture.h"
 
@@ -17,35 +16,17 @@
 #define SERVICE_UNKNOWN GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVICE_UNKNOWN
 
 static void produce(RpcCall *call, RpcMessage *request, gpointer user_data) {
-  const Milena__V1__ProduceRequest *body = rpc_message_body(request);
-  gint *cancelled = user_data;
-  if (g_str_equal(body->topic, "fail")) {
-    Failure *failure = failure_new(FAILURE(OFFSET_OUT_OF_RANGE), "offset 7 is not there");
-    rpc_call_finish(call, failure_add(failure, "earliest", "9"));
-    return;
-  }
-  if (g_str_equal(body->topic, "slow")) {
-    /* Answered when the client has gone: the test sees to that. */
-    gint64 until = fixture_deadline_us(10000);
-    while (!rpc_call_is_cancelled(call) && g_get_monotonic_time() < until)
-      g_usleep(500);
-    if (rpc_call_is_cancelled(call))
-      g_atomic_int_inc(cancelled);
-  }
-  Milena__V1__ProduceResult result = MILENA__V1__PRODUCE_RESULT__INIT;
-  result.topic = body->topic;
-  Milena__V1__ProduceResult *results[] = {&result};
+  (void)request;
+  (void)user_data;
   Milena__V1__ProduceResponse response = MILENA__V1__PRODUCE_RESPONSE__INIT;
-  response.n_results = 1;
-  response.results = results;
   rpc_call_reply(call, &response.base, NULL, 0);
 }
 
 static const RpcMethodHandler HANDLERS[] = {{.name = "Produce", .unary = produce}, {.name = NULL}};
 
-static Fixture *start(gint *cancelled) {
+static Fixture *start(void) {
   Fixture *fixture = fixture_new(NULL, 1000);
-  rpc_server_add_service(fixture->server, PRODUCER, HANDLERS, fixture->server_loop, cancelled);
+  rpc_server_add_service(fixture->server, PRODUCER, HANDLERS, fixture->server_loop, NULL);
   fixture_start(fixture);
   return fixture;
 }
@@ -63,7 +44,7 @@ static int check(Fixture *fixture, const char *service, int *ret_code) {
 }
 
 TEST(health, check_tells_the_state_of_each_service) {
-  g_autoptr(Fixture) fixture = start(NULL);
+  g_autoptr(Fixture) fixture = start();
   int code;
   EXPECT_EQ_INT(SERVING, check(fixture, "", &code));
   EXPECT_EQ_INT(SERVING, check(fixture, "milena.v1.ProducerService", &code));
@@ -90,7 +71,7 @@ static int watched(Recorder *recorder, guint index) {
 }
 
 TEST(health, watch_tells_the_state_and_each_change_and_the_end) {
-  g_autoptr(Fixture) fixture = start(NULL);
+  g_autoptr(Fixture) fixture = start();
   g_autoptr(Recorder) process = watch(fixture, "");
   g_autoptr(Recorder) later = watch(fixture, "later");
   EXPECT_EQ_INT(SERVING, watched(process, 0));
@@ -166,7 +147,7 @@ static Recorder *open_reflection(Fixture *fixture, gsize row) {
 }
 
 TEST_ROWS(reflection_services_and_files, VERSIONS) {
-  g_autoptr(Fixture) fixture = start(NULL);
+  g_autoptr(Fixture) fixture = start();
   g_autoptr(Recorder) recorder = open_reflection(fixture, row);
   g_autoptr(RpcMessage) message = NULL;
   Question question = GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__INIT;
@@ -206,7 +187,7 @@ static const char *const SYMBOLS[] = {
     "milena.v1.Acks",   "milena.v1.ACKS_ALL",   "google.rpc.QuotaFailure.Violation.subject"};
 
 TEST_ROWS(reflection_symbols_and_errors, VERSIONS) {
-  g_autoptr(Fixture) fixture = start(NULL);
+  g_autoptr(Fixture) fixture = start();
   g_autoptr(Recorder) recorder = open_reflection(fixture, row);
   g_autoptr(RpcMessage) message = NULL;
   Question question = GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__INIT;
@@ -242,121 +223,4 @@ TEST_ROWS(reflection_symbols_and_errors, VERSIONS) {
   recorder_half_close(recorder);
   ASSERT_TRUE(fixture_wait(&recorder->closed, 1));
   EXPECT_NULL(recorder->failure);
-}
-
-/* ---- Forwarding: a second server that passes all on to the first ---- */
-
-typedef struct {
-  Fixture *behind, *front;
-  RpcForward forward;
-  gboolean knows_route, is_unreachable;
-} Chain;
-
-static char *route(gpointer data, Failure **ret_failure) {
-  Chain *chain = data;
-  if (chain->is_unreachable)
-    return g_strdup("127.0.0.1:1"); /* nobody listens there */
-  if (chain->knows_route)
-    return g_strdup(chain->behind->address);
-  *ret_failure = failure_new(FAILURE(CONTROLLER_NOT_AVAILABLE), "no controller is known yet");
-  return NULL;
-}
-
-static const RpcMethodHandler FORWARDING[] = {{.name = "Produce", .unary = rpc_forward_unary}, {.name = NULL}};
-
-static void chain_start(Chain *chain, gint *cancelled) {
-  chain->behind = start(cancelled);
-  chain->front = fixture_new(NULL, 1000);
-  chain->forward.client = chain->behind->client;
-  chain->forward.route = route;
-  chain->forward.route_data = chain;
-  rpc_server_add_service(chain->front->server, PRODUCER, FORWARDING, chain->front->server_loop, &chain->forward);
-  fixture_start(chain->front);
-}
-
-/* The front's calls go through the client behind: so end the front first. */
-static void chain_free(Chain *chain) {
-  fixture_free(chain->front);
-  fixture_free(chain->behind);
-}
-
-static Failure *produce_through(Chain *chain, const char *topic, guint deadline_ms, RpcMessage **ret_response) {
-  Milena__V1__ProduceRequest request = MILENA__V1__PRODUCE_REQUEST__INIT;
-  request.topic = (char *)topic;
-  return rpc_client_unary_sync(chain->front->client, chain->front->address, PRODUCER, "Produce", &request.base,
-                               fixture_deadline_us(deadline_ms), ret_response);
-}
-
-TEST(forward, answers_and_failures_come_back_as_they_are) {
-  Chain chain = {.knows_route = TRUE};
-  chain_start(&chain, NULL);
-  g_autoptr(RpcMessage) response = NULL;
-  g_autoptr(Failure) failure = produce_through(&chain, "orders", 10000, &response);
-  EXPECT_NULL(failure);
-  if (response)
-    EXPECT_EQ_STR("orders", ((Milena__V1__ProduceResponse *)rpc_message_body(response))->results[0]->topic);
-  g_autoptr(Failure) refused = produce_through(&chain, "fail", 10000, NULL);
-  EXPECT_EQ_INT(FAILURE(OFFSET_OUT_OF_RANGE), failure_reason(refused));
-  EXPECT_EQ_STR("offset 7 is not there", failure_message(refused));
-  EXPECT_EQ_STR("9", failure_get(refused, "earliest"));
-  chain_free(&chain);
-}
-
-TEST(forward, an_unknown_route_says_why) {
-  Chain chain = {.knows_route = FALSE};
-  chain_start(&chain, NULL);
-  g_autoptr(Failure) failure = produce_through(&chain, "orders", 10000, NULL);
-  EXPECT_EQ_INT(FAILURE(CONTROLLER_NOT_AVAILABLE), failure_reason(failure));
-  chain_free(&chain);
-}
-
-/* Answers for the topic "orders" alone. */
-static gboolean stand_in(RpcCall *call, RpcMessage *request, const char *method, const Failure *failure,
-                         gpointer data) {
-  (void)data;
-  (void)failure;
-  const Milena__V1__ProduceRequest *body = rpc_message_body(request);
-  if (!g_str_equal(method, "Produce") || !g_str_equal(body->topic, "orders"))
-    return FALSE;
-  Milena__V1__ProduceResponse response = MILENA__V1__PRODUCE_RESPONSE__INIT;
-  rpc_call_reply(call, &response.base, NULL, 0);
-  return TRUE;
-}
-
-static const struct {
-  const char *name;
-  gboolean knows_route, is_unreachable;
-  FailureReason reason; /* of what nobody stands in for */
-} STAND_INS[] = {
-    {"without_a_route", FALSE, FALSE, FAILURE(CONTROLLER_NOT_AVAILABLE)},
-    {"when_nobody_is_reached", TRUE, TRUE, FAILURE(PEER_UNREACHABLE)},
-};
-
-TEST_ROWS(forward_stands_in, STAND_INS) {
-  Chain chain = {.knows_route = STAND_INS[row].knows_route,
-                 .is_unreachable = STAND_INS[row].is_unreachable,
-                 .forward.stand_in = stand_in};
-  chain_start(&chain, NULL);
-  EXPECT_NULL(produce_through(&chain, "orders", 10000, NULL));
-  g_autoptr(Failure) failure = produce_through(&chain, "others", 10000, NULL);
-  EXPECT_EQ_INT(STAND_INS[row].reason, failure_reason(failure));
-  chain_free(&chain);
-}
-
-TEST(forward, a_failure_of_who_was_reached_is_the_answer) {
-  Chain chain = {.knows_route = TRUE, .forward.stand_in = stand_in};
-  chain_start(&chain, NULL);
-  g_autoptr(Failure) failure = produce_through(&chain, "fail", 10000, NULL);
-  EXPECT_EQ_INT(FAILURE(OFFSET_OUT_OF_RANGE), failure_reason(failure));
-  chain_free(&chain);
-}
-
-TEST(forward, deadlines_and_cancellations_travel_on) {
-  gint cancelled = 0;
-  Chain chain = {.knows_route = TRUE};
-  chain_start(&chain, &cancelled);
-  g_autoptr(Failure) failure = produce_through(&chain, "slow", 200, NULL);
-  EXPECT_EQ_INT(FAILURE(DEADLINE_EXCEEDED), failure_reason(failure));
-  EXPECT_TRUE(fixture_wait(&cancelled, 1));
-  chain_free(&chain);
 }
