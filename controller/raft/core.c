@@ -3,25 +3,31 @@
  *              election timeout        a quorum would vote      a quorum votes
  *   FOLLOWER ───────────────► PRE_CANDIDATE ──────────► CANDIDATE ───────────► LEADER
  *      ▲ ◄───────────────────────┴──────────────────────────┴────────────────────┘
- *        a higher term, a leader's word, or (leader) a quorum that was not heard for an election timeout
+ *      │ a higher term, a leader's word, or (leader) a quorum that was not heard for an election timeout, or its
+ * removal └───────────── the leader's word (TIMEOUT_NOW) ──────► CANDIDATE
  *
  * Invariants:
- *  1. term never falls; vote changes within a term only from none to somebody.
+ *  1. term never falls; vote changes within a term only from none to somebody, one incarnation of him.
  *  2. A message that answers for the log, the term or the vote waits for the write that makes them durable; the own
  * vote and the own log count only when they are durable.
  *  3. Only entries of the leader's own term are committed by counting; earlier ones go with them (figure 8 of the
  * paper).
  *  4. One leader a term, since a voter's vote is durable before it is told.
+ *  5. A core takes only what is addressed to its very directory, and counts only answers of the very directories that
+ * its configuration names.
  *
  * Owning thread: the host's loop. Failure modes: a peer that contradicts what is committed is a Failure of
- * raft_core_step; messages of unknown peers, old terms or of no sense are dropped. */
-#include <string.h>
-
+ * raft_core_step; messages of old terms or of no sense are dropped. */
 #include "controller/raft/core_internal.h"
 
 #define APPEND_BYTES_MAX ((gsize)1024 * 1024)
 #define INFLIGHT_MAX 64
+#define INFLIGHT_BYTES_MAX ((gsize)8 * 1024 * 1024)
 #define UNCOMMITTED_MAX 10000
+#define READS_MAX 10000
+#define CHUNK_BYTES_MAX (256 * 1024)
+#define CHUNKS_MAX 4
+#define SNAPSHOT_BYTES_MAX ((guint64)1024 * 1024 * 1024)
 
 static void message_free(gpointer message) {
   raft_message_free(message);
@@ -36,6 +42,8 @@ static Failure *misfit(const char *what) {
 
 static Failure *load_log(RaftCore *core, const RaftStart *start) {
   raft_log_init(&core->log, start->snapshot.index, start->snapshot.term);
+  if (start->snapshot.term > start->hard_state.term)
+    return misfit("its snapshot is of a later term than it knows");
   for (guint i = 0; start->entries && i < start->entries->len; i++) {
     RaftEntry *entry = start->entries->pdata[i];
     if (entry->index != raft_log_last_index(&core->log) + 1)
@@ -52,27 +60,47 @@ static Failure *load_log(RaftCore *core, const RaftStart *start) {
   return NULL;
 }
 
+static Failure *load_configurations(RaftCore *core) {
+  raft_rebase_configurations(core);
+  Failure *failure = raft_note_configurations(core, core->log.snapshot_index + 1);
+  gboolean empty = raft_log_last_index(&core->log) == 0;
+  if (!failure && !empty && raft_in_force(core)->member_count == 0)
+    failure = misfit("it does not say who votes");
+  return failure;
+}
+
+static void set_defaults(RaftOptions *options) {
+  options->append_bytes_max = options->append_bytes_max ? options->append_bytes_max : APPEND_BYTES_MAX;
+  options->inflight_max = options->inflight_max ? options->inflight_max : INFLIGHT_MAX;
+  options->inflight_bytes_max = options->inflight_bytes_max ? options->inflight_bytes_max : INFLIGHT_BYTES_MAX;
+  options->uncommitted_max = options->uncommitted_max ? options->uncommitted_max : UNCOMMITTED_MAX;
+  options->reads_max = options->reads_max ? options->reads_max : READS_MAX;
+  options->chunk_bytes_max = options->chunk_bytes_max ? options->chunk_bytes_max : CHUNK_BYTES_MAX;
+  options->chunks_max = options->chunks_max ? options->chunks_max : CHUNKS_MAX;
+  options->snapshot_bytes_max = options->snapshot_bytes_max ? options->snapshot_bytes_max : SNAPSHOT_BYTES_MAX;
+  INVARIANT(options->snapshot_bytes_max <= G_MAXUINT / 2, "a snapshot fits an array of glib");
+}
+
 Failure *raft_core_new(const RaftOptions *options, const RaftStart *start, RaftCore **ret_core) {
   INVARIANT(options->id > 0, "0 stands for nobody");
   INVARIANT(options->heartbeat_ticks > 0 && options->heartbeat_ticks < options->election_ticks,
             "a leader is heard before its followers lose patience");
   g_autoptr(RaftCore) core = g_new0(RaftCore, 1);
   core->options = *options;
-  core->options.append_bytes_max = options->append_bytes_max ? options->append_bytes_max : APPEND_BYTES_MAX;
-  core->options.inflight_max = options->inflight_max ? options->inflight_max : INFLIGHT_MAX;
-  core->options.uncommitted_max = options->uncommitted_max ? options->uncommitted_max : UNCOMMITTED_MAX;
+  set_defaults(&core->options);
   core->role = RAFT_FOLLOWER;
   core->term = start->hard_state.term;
   core->vote = start->hard_state.vote;
+  core->vote_directory = start->hard_state.vote_directory;
   core->random = options->seed;
+  core->snapshot = start->snapshot;
+  core->configurations = g_array_new(FALSE, FALSE, sizeof(RaftConfigurationAt));
   core->messages = g_ptr_array_new_with_free_func(message_free);
   core->writes = g_array_new(FALSE, FALSE, sizeof(RaftWrite));
-  core->snapshot_configuration = start->snapshot.configuration;
+  raft_reads_init(&core->reads);
   Failure *failure = load_log(core, start);
   if (!failure)
-    failure = raft_reload_configuration(core);
-  if (!failure && core->configuration.member_count == 0)
-    failure = misfit("it does not say who votes");
+    failure = load_configurations(core);
   if (failure)
     return failure;
   raft_draw_timeout(core);
@@ -85,35 +113,16 @@ void raft_core_free(RaftCore *core) {
     return;
   raft_clear_peers(core);
   raft_log_clear(&core->log);
+  raft_reads_clear(&core->reads);
+  raft_receiving_clear(&core->receiving);
+  raft_install_free(core->install);
+  g_array_unref(core->configurations);
   g_ptr_array_unref(core->messages);
   g_array_unref(core->writes);
   g_free(core);
 }
 
-/* The last configuration up to @index; the snapshot's when the log has none. */
-static Failure *configuration_at(const RaftCore *core, guint64 index, RaftConfiguration *ret_configuration) {
-  for (; index > core->log.snapshot_index; index--) {
-    const RaftEntry *entry = raft_log_entry(&core->log, index);
-    if (entry->kind != RAFT_ENTRY_KIND(CONFIGURATION))
-      continue;
-    gsize size;
-    const void *data = g_bytes_get_data(entry->data, &size);
-    return raft_configuration_decode(data, size, ret_configuration);
-  }
-  *ret_configuration = core->snapshot_configuration;
-  return NULL;
-}
-
-/* The last one in the log holds, committed or not. */
-Failure *raft_reload_configuration(RaftCore *core) {
-  return configuration_at(core, raft_log_last_index(&core->log), &core->configuration);
-}
-
 /* ---- Small parts ---- */
-
-guint raft_quorum(const RaftCore *core) {
-  return raft_configuration_voter_count(&core->configuration) / 2 + 1;
-}
 
 /* splitmix64: the seed is the host's. */
 static guint64 draw(RaftCore *core) {
@@ -127,75 +136,12 @@ void raft_draw_timeout(RaftCore *core) {
   core->election_timeout = core->options.election_ticks + (guint)(draw(core) % core->options.election_ticks);
 }
 
-guint64 raft_pending_write(const RaftCore *core) {
-  gboolean dirty = core->hard_state_changed || core->log.handed < raft_log_last_index(&core->log);
-  guint64 write_id = dirty ? core->last_write + 1 : core->last_write;
-  return write_id > core->durable_write ? write_id : 0;
-}
-
-RaftMessage *raft_message_new(RaftMessageKind kind, guint64 from, guint64 to, guint64 term) {
-  RaftMessage *message = g_new0(RaftMessage, 1);
-  message->kind = kind;
-  message->from = from;
-  message->to = to;
-  message->term = term;
-  return message;
-}
-
-const char *raft_message_kind_name(RaftMessageKind kind) {
-  static const char *const NAMES[] = {
-      [RAFT_PRE_VOTE] = "pre-vote",
-      [RAFT_PRE_VOTE_REPLY] = "pre-vote-reply",
-      [RAFT_VOTE] = "vote",
-      [RAFT_VOTE_REPLY] = "vote-reply",
-      [RAFT_APPEND] = "append",
-      [RAFT_APPEND_REPLY] = "append-reply",
-      [RAFT_HEARTBEAT] = "heartbeat",
-      [RAFT_HEARTBEAT_REPLY] = "heartbeat-reply",
-      [RAFT_SNAPSHOT] = "snapshot",
-      [RAFT_SNAPSHOT_REPLY] = "snapshot-reply",
-      [RAFT_TIMEOUT_NOW] = "timeout-now",
-  };
-  gboolean known = kind > 0 && (guint)kind < G_N_ELEMENTS(NAMES);
-  return known ? NAMES[kind] : "unknown";
-}
-
-RaftMessage *raft_message_copy(const RaftMessage *message) {
-  RaftMessage *copy = g_memdup2(message, sizeof *message);
-  if (copy->entries)
-    g_ptr_array_ref(copy->entries);
-  if (copy->chunk)
-    g_bytes_ref(copy->chunk);
-  copy->snapshot = g_memdup2(message->snapshot, sizeof *message->snapshot);
-  return copy;
-}
-
-void raft_message_free(RaftMessage *message) {
-  if (!message)
-    return;
-  g_clear_pointer(&message->entries, g_ptr_array_unref);
-  g_clear_pointer(&message->chunk, g_bytes_unref);
-  g_free(message->snapshot);
-  g_free(message);
-}
-
-RaftMessage *raft_send(RaftCore *core, RaftMessageKind kind, guint64 to) {
-  RaftMessage *message = raft_message_new(kind, core->options.id, to, core->term);
-  g_ptr_array_add(core->messages, message);
-  return message;
-}
-
-RaftMessage *raft_send_durable(RaftCore *core, RaftMessageKind kind, guint64 to) {
-  RaftMessage *message = raft_send(core, kind, to);
-  message->after_write = raft_pending_write(core);
-  return message;
-}
-
 void raft_become_follower(RaftCore *core, guint64 term, guint64 leader) {
   INVARIANT(term >= core->term, "terms never fall");
   if (term > core->term) {
     core->term = term;
     core->vote = 0;
+    core->vote_directory = (RaftDirectory){0};
     core->hard_state_changed = TRUE;
     raft_draw_timeout(core);
   }
@@ -203,19 +149,23 @@ void raft_become_follower(RaftCore *core, guint64 term, guint64 leader) {
   core->leader = leader;
   core->election_elapsed = 0;
   core->own_vote_write = 0;
+  core->transfer_target = 0;
   raft_clear_peers(core);
+  raft_reads_lose(core);
 }
 
 /* ---- Events ---- */
 
 static void tick_leader(RaftCore *core) {
-  if (++core->election_elapsed >= core->options.election_ticks) {
-    core->election_elapsed = 0;
-    if (!raft_check_quorum(core)) {
-      raft_become_follower(core, core->term, 0);
-      return;
-    }
+  for (guint i = 0; i < core->peer_count; i++) {
+    core->peers[i].heard_ticks++;
+    core->peers[i].idle_ticks++;
   }
+  if (!raft_quorum_is_heard(core)) {
+    raft_become_follower(core, core->term, 0);
+    return;
+  }
+  raft_transfer_tick(core);
   if (++core->heartbeat_elapsed >= core->options.heartbeat_ticks) {
     core->heartbeat_elapsed = 0;
     raft_heartbeat(core);
@@ -227,61 +177,96 @@ void raft_core_tick(RaftCore *core) {
     tick_leader(core);
     return;
   }
-  if (!raft_configuration_votes(&core->configuration, core->options.id))
+  core->election_elapsed++;
+  if (!raft_self_votes(core))
     return;
   /* The only voter has nobody to wait for. */
-  gboolean alone = raft_configuration_voter_count(&core->configuration) == 1;
-  if (++core->election_elapsed >= (alone ? 1 : core->election_timeout))
+  gboolean alone = raft_quorum(core) == 1;
+  if (alone || core->election_elapsed >= core->election_timeout)
     raft_campaign(core);
+}
+
+static gboolean is_reply(RaftMessageKind kind) {
+  return kind == RAFT_PRE_VOTE_REPLY || kind == RAFT_VOTE_REPLY || kind == RAFT_APPEND_REPLY ||
+         kind == RAFT_HEARTBEAT_REPLY || kind == RAFT_SNAPSHOT_REPLY;
+}
+
+static gboolean is_of_leader(RaftMessageKind kind) {
+  return kind == RAFT_APPEND || kind == RAFT_HEARTBEAT || kind == RAFT_SNAPSHOT || kind == RAFT_TIMEOUT_NOW;
+}
+
+/* Is it for this incarnation, and may its sender say it? Who asks may be one that this core's configuration does not
+ * know (yet): one that lags behind must be able to learn and to vote. Who answers must be whom the configuration means:
+ * answers are counted. README.md, "Incarnations", says why that is safe. */
+static gboolean is_addressed(const RaftCore *core, const RaftMessage *message) {
+  if (message->to != core->options.id || !raft_directory_equal(&message->to_directory, &core->options.directory))
+    return FALSE;
+  if (message->from == 0 || message->from == core->options.id || message->term == 0)
+    return FALSE;
+  return !is_reply(message->kind) ||
+         raft_configuration_find_exact(raft_in_force(core), message->from, &message->from_directory) != NULL;
+}
+
+/* A message of a later term. Returns FALSE when it is to be dropped. */
+static gboolean settle_later_term(RaftCore *core, const RaftMessage *message) {
+  gboolean asks = message->kind == RAFT_PRE_VOTE || message->kind == RAFT_VOTE;
+  /* While a leader is heard, who asks for votes is cut off or removed: it must not disrupt. */
+  gboolean leader_lives =
+      core->role == RAFT_LEADER || (core->leader != 0 && core->election_elapsed < core->options.election_ticks);
+  if (asks && leader_lives && !message->transfer)
+    return FALSE;
+  /* A pre-vote speaks about a term that nobody is in yet. */
+  gboolean hypothetical = message->kind == RAFT_PRE_VOTE || (message->kind == RAFT_PRE_VOTE_REPLY && !message->reject);
+  if (!hypothetical)
+    raft_become_follower(core, message->term, is_of_leader(message->kind) ? message->from : 0);
+  return TRUE;
 }
 
 /* A message of another term. Returns FALSE when it is dealt with. */
 static gboolean settle_term(RaftCore *core, const RaftMessage *message) {
-  if (message->term > core->term) {
-    gboolean asks = message->kind == RAFT_PRE_VOTE || message->kind == RAFT_VOTE;
-    /* While a leader is heard, who asks for votes is cut off or removed: it must not disrupt. */
-    gboolean leader_lives = core->leader != 0 && core->election_elapsed < core->options.election_ticks;
-    if (asks && leader_lives)
-      return FALSE;
-    /* A pre-vote speaks about a term that nobody is in yet. */
-    gboolean hypothetical =
-        message->kind == RAFT_PRE_VOTE || (message->kind == RAFT_PRE_VOTE_REPLY && !message->reject);
-    if (!hypothetical)
-      raft_become_follower(core, message->term, message->kind == RAFT_APPEND ? message->from : 0);
-    return TRUE;
-  }
+  if (message->term > core->term)
+    return settle_later_term(core, message);
   if (message->term == core->term)
     return TRUE;
   /* A leader or candidate of the past: tell it the term, so that it steps back. */
-  if (message->kind == RAFT_APPEND)
-    raft_send_durable(core, RAFT_APPEND_REPLY, message->from)->reject = TRUE;
+  if (is_of_leader(message->kind))
+    raft_reply_durable(core, RAFT_APPEND_REPLY, message)->reject = TRUE;
   else if (message->kind == RAFT_PRE_VOTE)
-    raft_send_durable(core, RAFT_PRE_VOTE_REPLY, message->from)->reject = TRUE;
+    raft_reply_durable(core, RAFT_PRE_VOTE_REPLY, message)->reject = TRUE;
   return FALSE;
 }
 
 Failure *raft_core_step(RaftCore *core, const RaftMessage *message) {
-  gboolean known = raft_configuration_votes(&core->configuration, message->from);
-  if (!known || message->from == core->options.id || message->to != core->options.id)
-    return NULL;
-  if (!settle_term(core, message))
+  if (!is_addressed(core, message) || !settle_term(core, message))
     return NULL;
   switch (message->kind) {
   case RAFT_PRE_VOTE:
   case RAFT_VOTE:
     raft_on_vote_request(core, message);
-    return NULL;
+    break;
   case RAFT_PRE_VOTE_REPLY:
   case RAFT_VOTE_REPLY:
     raft_on_vote_reply(core, message);
-    return NULL;
+    break;
   case RAFT_APPEND:
     return raft_on_append(core, message);
   case RAFT_APPEND_REPLY:
     raft_on_append_reply(core, message);
-    return NULL;
-  default:
-    return NULL;
+    break;
+  case RAFT_HEARTBEAT:
+    return raft_on_heartbeat(core, message);
+  case RAFT_HEARTBEAT_REPLY:
+    raft_on_heartbeat_reply(core, message);
+    break;
+  case RAFT_SNAPSHOT:
+    raft_on_snapshot(core, message);
+    break;
+  case RAFT_SNAPSHOT_REPLY:
+    raft_on_snapshot_reply(core, message);
+    break;
+  case RAFT_TIMEOUT_NOW:
+    raft_on_timeout_now(core, message);
+    break;
   }
   return NULL;
 }
@@ -289,13 +274,15 @@ Failure *raft_core_step(RaftCore *core, const RaftMessage *message) {
 Failure *raft_core_propose(RaftCore *core, GBytes *data, guint64 *ret_index) {
   if (core->role != RAFT_LEADER)
     return failure_new(FAILURE(NOT_CONTROLLER), "This controller is not the active one. Ask the active controller.");
+  Failure *failure = raft_check_stays(core);
+  if (failure)
+    return failure;
   guint64 index = raft_log_last_index(&core->log) + 1;
   if (index - core->log.commit > core->options.uncommitted_max)
     return failure_new(FAILURE(OVERLOADED),
                        "%u changes of the metadata wait to be written already. Nothing was changed: try again.",
                        core->options.uncommitted_max);
   raft_log_append(&core->log, raft_entry_new(index, core->term, RAFT_ENTRY_KIND(METADATA), g_bytes_ref(data)));
-  raft_broadcast_append(core);
   *ret_index = index;
   return NULL;
 }
@@ -318,56 +305,10 @@ void raft_core_written(RaftCore *core, guint64 write_id) {
     raft_advance_commit(core);
 }
 
-Failure *raft_core_snapshot_meta(const RaftCore *core, guint64 index, RaftSnapshotMeta *ret_meta) {
-  INVARIANT(index <= core->log.applied && index >= core->log.snapshot_index, "a snapshot holds what was applied");
-  RaftSnapshotMeta meta = {.index = index, .term = raft_log_term_at(&core->log, index)};
-  Failure *failure = configuration_at(core, index, &meta.configuration);
-  if (!failure)
-    *ret_meta = meta;
-  return failure;
-}
-
 void raft_core_compact(RaftCore *core, const RaftSnapshotMeta *meta) {
-  if (meta->index > core->log.snapshot_index)
-    core->snapshot_configuration = meta->configuration;
+  if (meta->index <= core->log.snapshot_index)
+    return;
+  core->snapshot = *meta;
   raft_log_compact(&core->log, meta->index);
-}
-
-/* ---- State ---- */
-
-RaftRole raft_core_role(const RaftCore *core) {
-  return core->role;
-}
-
-const char *raft_role_name(RaftRole role) {
-  static const char *const NAMES[] = {"follower", "pre-candidate", "candidate", "leader"};
-  return NAMES[role];
-}
-
-guint64 raft_core_term(const RaftCore *core) {
-  return core->term;
-}
-guint64 raft_core_leader(const RaftCore *core) {
-  return core->leader;
-}
-gboolean raft_core_is_active(const RaftCore *core) {
-  return core->role == RAFT_LEADER && core->log.applied >= core->first_of_term;
-}
-guint64 raft_core_first_index(const RaftCore *core) {
-  return core->log.snapshot_index + 1;
-}
-guint64 raft_core_last_index(const RaftCore *core) {
-  return raft_log_last_index(&core->log);
-}
-guint64 raft_core_commit_index(const RaftCore *core) {
-  return core->log.commit;
-}
-guint64 raft_core_applied_index(const RaftCore *core) {
-  return core->log.applied;
-}
-guint64 raft_core_term_at(const RaftCore *core, guint64 index) {
-  return raft_log_term_at(&core->log, index);
-}
-const RaftConfiguration *raft_core_configuration(const RaftCore *core) {
-  return &core->configuration;
+  raft_rebase_configurations(core);
 }

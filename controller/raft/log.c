@@ -62,7 +62,7 @@ static void cut(RaftLog *log, guint64 index) {
   log->handed = MIN(log->handed, index - 1);
 }
 
-Failure *raft_log_merge(RaftLog *log, const GPtrArray *entries, gboolean *ret_cut) {
+Failure *raft_log_merge(RaftLog *log, const GPtrArray *entries, guint64 *ret_from) {
   for (guint i = 0; entries && i < entries->len; i++) {
     RaftEntry *entry = entries->pdata[i];
     if (entry->index <= log->snapshot_index || raft_log_term_at(log, entry->index) == entry->term)
@@ -72,10 +72,10 @@ Failure *raft_log_merge(RaftLog *log, const GPtrArray *entries, gboolean *ret_cu
                          "The leader's entry %" G_GUINT64_FORMAT " differs from one that is committed here: one of the "
                          "two controllers has a damaged log. Stop this one, keep its folder, and compare.",
                          entry->index);
-    if (entry->index <= raft_log_last_index(log)) {
+    if (entry->index <= raft_log_last_index(log))
       cut(log, entry->index);
-      *ret_cut = TRUE;
-    }
+    if (*ret_from == 0)
+      *ret_from = entry->index;
     raft_log_append(log, raft_entry_ref(entry));
   }
   return NULL;
@@ -96,13 +96,25 @@ gboolean raft_log_set_commit(RaftLog *log, guint64 index) {
 }
 
 void raft_log_compact(RaftLog *log, guint64 index) {
-  INVARIANT(index <= log->applied, "only what was applied is in a snapshot");
   if (index <= log->snapshot_index)
     return;
+  INVARIANT(index <= log->applied, "only what was applied is in a snapshot");
   guint64 term = raft_log_term_at(log, index);
   g_ptr_array_remove_range(log->entries, 0, (guint)(index - log->snapshot_index));
   log->snapshot_index = index;
   log->snapshot_term = term;
+}
+
+void raft_log_reset(RaftLog *log, guint64 index, guint64 term) {
+  INVARIANT(index > log->commit, "a snapshot never takes the place of a newer state");
+  g_ptr_array_set_size(log->entries, 0);
+  log->snapshot_index = log->commit = log->stable = log->handed = index;
+  log->snapshot_term = term;
+}
+
+void raft_log_restored(RaftLog *log) {
+  INVARIANT(log->applied < log->snapshot_index, "a snapshot is restored once");
+  log->applied = log->snapshot_index;
 }
 
 static GPtrArray *range(const RaftLog *log, guint64 after, guint64 to) {
@@ -118,8 +130,17 @@ GPtrArray *raft_log_take_unwritten(RaftLog *log) {
   return range(log, from, log->handed);
 }
 
+gboolean raft_log_has_unwritten(const RaftLog *log) {
+  return log->handed < raft_log_last_index(log);
+}
+
+gboolean raft_log_has_committed(const RaftLog *log) {
+  return log->applied < MIN(log->commit, log->stable);
+}
+
 GPtrArray *raft_log_take_committed(RaftLog *log) {
   guint64 from = log->applied, to = MIN(log->commit, log->stable);
+  INVARIANT(from >= log->snapshot_index, "what a snapshot holds is restored, not applied");
   log->applied = MAX(from, to);
   return range(log, from, log->applied);
 }

@@ -1,59 +1,120 @@
 /* One peer's progress; see progress.h.
  *
- * Invariant: match < next. Owning thread: the core's. Failure modes: none; stale answers are told from fresh ones. */
+ * Invariants: match < next; in_flight rises and holds nothing up to match; in SNAPSHOT nothing is in flight, and
+ * acked <= sent <= snapshot_size. Owning thread: the core's. Failure modes: none; stale answers are told from fresh
+ * ones, and what was lost shows when the next message is refused or a heartbeat is answered. */
 #include "controller/raft/progress.h"
 
 #include "services/base/invariant.h"
 
-void raft_progress_init(RaftProgress *progress, guint64 id, guint64 next) {
-  *progress = (RaftProgress){.id = id, .next = next, .in_flight = g_array_new(FALSE, FALSE, sizeof(guint64))};
+void raft_progress_init(RaftProgress *progress, const RaftMember *member, guint64 next) {
+  *progress = (RaftProgress){
+      .id = member->id,
+      .directory = member->directory,
+      .learner = member->learner,
+      .next = next,
+      .in_flight = g_array_new(FALSE, FALSE, sizeof(RaftInFlight)),
+  };
 }
 
 void raft_progress_clear(RaftProgress *progress) {
   g_clear_pointer(&progress->in_flight, g_array_unref);
 }
 
-gboolean raft_progress_is_paused(const RaftProgress *progress, guint inflight_max) {
-  return progress->replicate ? progress->in_flight->len >= inflight_max : progress->waiting;
+gboolean raft_progress_is_paused(const RaftProgress *progress, const RaftOptions *options) {
+  switch (progress->mode) {
+  case RAFT_PEER_PROBE:
+    return progress->waiting;
+  case RAFT_PEER_REPLICATE:
+    return progress->in_flight->len >= options->inflight_max ||
+           progress->in_flight_bytes >= options->inflight_bytes_max;
+  case RAFT_PEER_SNAPSHOT:
+    return TRUE;
+  }
+  return TRUE;
 }
 
-void raft_progress_sent(RaftProgress *progress, guint count) {
-  if (!progress->replicate) {
+void raft_progress_sent(RaftProgress *progress, guint count, gsize bytes) {
+  if (progress->mode == RAFT_PEER_PROBE) {
     progress->waiting = TRUE;
     return;
   }
   if (count == 0)
     return;
   progress->next += count;
-  guint64 last = progress->next - 1;
-  g_array_append_val(progress->in_flight, last);
+  RaftInFlight message = {progress->next - 1, bytes};
+  g_array_append_val(progress->in_flight, message);
+  progress->in_flight_bytes += bytes;
 }
 
-gboolean raft_progress_accepted(RaftProgress *progress, guint64 index) {
+/* Messages whose entries are all there have been answered. */
+static void drop_answered(RaftProgress *progress) {
   guint answered = 0;
-  while (answered < progress->in_flight->len && g_array_index(progress->in_flight, guint64, answered) <= index)
-    answered++;
+  for (; answered < progress->in_flight->len; answered++) {
+    const RaftInFlight *message = &g_array_index(progress->in_flight, RaftInFlight, answered);
+    if (message->last > progress->match)
+      break;
+    progress->in_flight_bytes -= message->bytes;
+  }
   if (answered > 0)
     g_array_remove_range(progress->in_flight, 0, answered);
+}
+
+static void drop_in_flight(RaftProgress *progress) {
+  g_array_set_size(progress->in_flight, 0);
+  progress->in_flight_bytes = 0;
   progress->waiting = FALSE;
-  progress->next = MAX(progress->next, index + 1);
+}
+
+static void replicate(RaftProgress *progress) {
+  drop_in_flight(progress);
+  progress->mode = RAFT_PEER_REPLICATE;
+  progress->next = progress->match + 1;
+  progress->snapshot_index = progress->snapshot_size = progress->acked = progress->sent = 0;
+}
+
+gboolean raft_progress_accepted(RaftProgress *progress, guint64 index, guint64 first) {
   gboolean fresh = index > progress->match;
   progress->match = MAX(progress->match, index);
-  if (!progress->replicate) {
-    progress->replicate = TRUE;
-    progress->next = progress->match + 1;
-  }
+  progress->next = MAX(progress->next, progress->match + 1);
+  progress->waiting = FALSE;
+  drop_answered(progress);
+  /* A snapshot is needed no more once the log holds what follows. */
+  gboolean served = progress->mode != RAFT_PEER_SNAPSHOT || progress->match + 1 >= first;
+  if (progress->mode != RAFT_PEER_REPLICATE && served)
+    replicate(progress);
   INVARIANT(progress->match < progress->next, "what is known to be there is not sent again");
   return fresh;
 }
 
 gboolean raft_progress_rejected(RaftProgress *progress, guint64 index, guint64 hint) {
-  gboolean stale = progress->replicate ? index <= progress->match : index != progress->next - 1;
+  gboolean stale = progress->mode == RAFT_PEER_SNAPSHOT ||
+                   (progress->mode == RAFT_PEER_REPLICATE ? index <= progress->match : index != progress->next - 1);
   if (stale)
     return FALSE;
-  progress->replicate = FALSE;
-  progress->waiting = FALSE;
-  g_array_set_size(progress->in_flight, 0);
+  drop_in_flight(progress);
+  progress->mode = RAFT_PEER_PROBE;
   progress->next = MAX(MIN(index, hint + 1), progress->match + 1);
   return TRUE;
+}
+
+void raft_progress_alive(RaftProgress *progress, const RaftOptions *options) {
+  progress->waiting = FALSE;
+  /* A window that is full of lost messages would never move: one more message is refused there, and shows the loss. */
+  if (progress->mode == RAFT_PEER_REPLICATE && progress->in_flight->len > 0 &&
+      raft_progress_is_paused(progress, options)) {
+    progress->in_flight_bytes -= g_array_index(progress->in_flight, RaftInFlight, 0).bytes;
+    g_array_remove_index(progress->in_flight, 0);
+  }
+}
+
+void raft_progress_begin_snapshot(RaftProgress *progress, const RaftSnapshotMeta *meta) {
+  drop_in_flight(progress);
+  progress->mode = RAFT_PEER_SNAPSHOT;
+  progress->snapshot_index = meta->index;
+  progress->snapshot_size = meta->size_bytes;
+  progress->next = meta->index + 1;
+  progress->acked = progress->sent = 0;
+  progress->begun = FALSE;
+  progress->idle_ticks = 0;
 }

@@ -41,7 +41,7 @@ typedef enum {
 } RaftMessageKind;
 
 /* Between two controllers. Each is of one incarnation (directory) for another; a core drops what is for another than
- * itself. All but after_write travels. */
+ * itself. All but length and after_write travels. */
 typedef struct {
   RaftMessageKind kind;
   guint64 from, to;
@@ -156,17 +156,20 @@ typedef struct {
 /* Add an entry with the changed configuration: in force at once, undone when a later leader cuts it, final when it
  * comes back in RaftReady.committed with this index and the term of now.
  *
- * Returns NULL; NOT_CONTROLLER; CONTROLLER_NOT_AVAILABLE, and nothing changed, try again: another change is under way,
- * this leader has not committed an entry of its own term yet, it hands over, a learner has not caught up, or too few of
- * those who would vote are alive to go on; DUPLICATE_ID for an id or directory that is there; INVALID_FIELD for a
- * member that is not, that has another directory, that votes already, or is the last voter; LIMIT_EXCEEDED. */
+ * Returns NULL, or one of these, and nothing changed:
+ *   NOT_CONTROLLER            this is not the leader
+ *   CONTROLLER_NOT_AVAILABLE  try again: it has not committed an entry of its own term yet, it hands over, or the
+ * learner has not caught up CHANGE_IN_PROGRESS        try again: another change is under way QUORUM_AT_RISK it is the
+ * last voter, or too few of those who would vote then are heard CONTROLLER_EXISTS         the id or the directory takes
+ * part UNKNOWN_CONTROLLER, DIRECTORY_MISMATCH   no such member; it has another directory INVALID_FIELD             it
+ * votes already; an id or directory that is none LIMIT_EXCEEDED            RAFT_MEMBERS_MAX */
 Failure *raft_core_propose_change(RaftCore *core, const RaftChange *change, guint64 *ret_index);
 
 /* Hand leadership over to a voter: it gets what it lacks, then is told to stand for election. Proposals are refused
  * meanwhile. Given up after an election timeout; whether it came to be shows in term and leader.
  *
- * Returns NULL: it has begun; NOT_CONTROLLER; INVALID_FIELD for one that does not vote or leads already;
- * CONTROLLER_NOT_AVAILABLE while it hands over to another. */
+ * Returns NULL: it has begun; NOT_CONTROLLER; UNKNOWN_CONTROLLER; INVALID_FIELD for one that does not vote or leads
+ * already; CONTROLLER_NOT_AVAILABLE while it hands over to another, or is being removed. */
 Failure *raft_core_transfer(RaftCore *core, guint64 target);
 
 /* ---- Reads ---- */

@@ -11,7 +11,7 @@
 #define STEPS 5000
 
 TEST(raft_random, agrees_whatever_happens) {
-  guint64 committed = 0, elections = 0;
+  guint64 committed = 0, elections = 0, installs = 0;
   const char *only = getenv("RAFT_SEED");
   guint64 first = only ? strtoull(only, NULL, 10) : 1, last = only ? first : SEEDS;
   for (guint64 seed = first; seed <= last; seed++) {
@@ -22,9 +22,11 @@ TEST(raft_random, agrees_whatever_happens) {
     }
     committed += result.committed;
     elections += result.elections;
+    installs += result.installs;
   }
   /* Runs in which nothing happens prove nothing. */
   guint64 runs = last - first + 1;
   EXPECT_TRUE(only || committed > runs * 20);
   EXPECT_TRUE(only || elections > runs * 2);
+  EXPECT_TRUE(only || installs > runs);
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "controller/raft/raft.h"
+#include "storage/log/crc32c.h"
 
 #define NODES 3
 #define ELECTION_TICKS 10
@@ -18,6 +19,7 @@ typedef struct {
   guint64 id;
   RaftHardState state;
   GPtrArray *entries;
+  RaftInstall *install; /* NULL: none */
 } Write;
 
 typedef struct {
@@ -27,6 +29,7 @@ typedef struct {
   GPtrArray *waiting; /* of RaftMessage: until their write is durable */
   RaftHardState state;
   RaftSnapshotMeta snapshot;
+  GBytes *snapshot_bytes;
   GPtrArray *entries;
   guint64 leader_of; /* the last term that it was seen to lead */
   gboolean cut;
@@ -49,6 +52,9 @@ static void message_free(gpointer message) {
 static void write_free(gpointer data) {
   Write *write = data;
   g_ptr_array_unref(write->entries);
+  if (write->install)
+    g_bytes_unref(write->install->bytes);
+  g_free(write->install);
   g_free(write);
 }
 
@@ -95,23 +101,42 @@ static void check_applied(Simulation *simulation, Node *node, const RaftEntry *e
   }
 }
 
+static GBytes *snapshot_of(guint64 index) {
+  char *text = g_strdup_printf("everything up to %" G_GUINT64_FORMAT, index);
+  return g_bytes_new_take(text, strlen(text));
+}
+
+static void check_restored(Simulation *simulation, Node *node, const RaftInstall *install) {
+  g_autoptr(GBytes) expected = snapshot_of(install->meta.index);
+  if (install->meta.index <= node->applied || install->meta.index > simulation->history->len)
+    violated(simulation, "restored an older state, or one that never was", install->meta.index, node->id);
+  if (!g_bytes_equal(expected, install->bytes))
+    violated(simulation, "restored a damaged snapshot", install->meta.index, node->id);
+  node->applied = install->meta.index;
+  simulation->result.installs++;
+}
+
 /* ---- Nodes ---- */
 
-static RaftMessage *message_copy(const RaftMessage *message) {
-  RaftMessage *copy = g_memdup2(message, sizeof *message);
-  if (copy->entries)
-    g_ptr_array_ref(copy->entries);
-  return copy;
+/* A part of the snapshot on the disk; FALSE when another took its place. */
+static gboolean fill_chunk(const Node *node, RaftMessage *message) {
+  if (message->kind != RAFT_SNAPSHOT || message->chunk)
+    return TRUE;
+  if (message->snapshot->index != node->snapshot.index)
+    return FALSE;
+  message->chunk = g_bytes_new_from_bytes(node->snapshot_bytes, message->offset, message->length);
+  return TRUE;
 }
 
 /* On the net a message may be lost, and may come twice. */
 static void put_on_net(Simulation *simulation, RaftMessage *message, double loss) {
-  if (simulation->nodes[message->from - 1].cut || chance(simulation, loss)) {
+  Node *sender = &simulation->nodes[message->from - 1];
+  if (!fill_chunk(sender, message) || sender->cut || chance(simulation, loss)) {
     raft_message_free(message);
     return;
   }
   if (loss > 0 && chance(simulation, 0.05))
-    g_ptr_array_add(simulation->net, message_copy(message));
+    g_ptr_array_add(simulation->net, raft_message_copy(message));
   g_ptr_array_add(simulation->net, message);
 }
 
@@ -121,7 +146,8 @@ static void work(Simulation *simulation, Node *node, double loss) {
   while (raft_core_ready(node->core, &ready)) {
     if (ready.write_id) {
       Write *write = g_new(Write, 1);
-      *write = (Write){ready.write_id, ready.hard_state, g_ptr_array_ref(ready.entries)};
+      *write =
+          (Write){ready.write_id, ready.hard_state, g_ptr_array_ref(ready.entries), g_steal_pointer(&ready.install)};
       g_queue_push_tail(&node->writes, write);
     }
     while (ready.messages->len > 0) {
@@ -131,6 +157,8 @@ static void work(Simulation *simulation, Node *node, double loss) {
       else
         put_on_net(simulation, message, loss);
     }
+    if (ready.restore)
+      check_restored(simulation, node, ready.restore);
     for (guint i = 0; i < ready.committed->len; i++)
       check_applied(simulation, node, ready.committed->pdata[i]);
     raft_ready_clear(&ready);
@@ -142,10 +170,14 @@ static void write_one(Simulation *simulation, Node *node, double loss) {
   if (!write)
     return;
   node->state = write->state;
+  if (write->install) {
+    node->snapshot = write->install->meta;
+    g_clear_pointer(&node->snapshot_bytes, g_bytes_unref);
+    node->snapshot_bytes = g_bytes_ref(write->install->bytes);
+    g_ptr_array_set_size(node->entries, 0);
+  }
   for (guint i = 0; i < write->entries->len; i++) {
     RaftEntry *entry = write->entries->pdata[i];
-    if (entry->index <= node->snapshot.index)
-      continue;
     g_ptr_array_set_size(node->entries, (gint)(entry->index - node->snapshot.index - 1));
     g_ptr_array_add(node->entries, raft_entry_ref(entry));
   }
@@ -164,6 +196,8 @@ static void node_start(Simulation *simulation, Node *node) {
       .seed = g_rand_int(simulation->rand),
       .append_bytes_max = chance(simulation, 0.5) ? 1 : 0,
       .inflight_max = 3,
+      .chunk_bytes_max = 5,
+      .chunks_max = 3,
   };
   RaftStart start = {.hard_state = node->state, .snapshot = node->snapshot, .entries = node->entries};
   g_autoptr(Failure) failure = raft_core_new(&options, &start, &node->core);
@@ -187,16 +221,11 @@ static void crash(Simulation *simulation, Node *node) {
     work(simulation, node, 0);
 }
 
-/* A snapshot of what was applied; only as far as everybody has it, since snapshots are not sent to peers yet. */
+/* A snapshot of what was applied. */
 static void compact(Simulation *simulation, Node *node) {
   guint64 index = node->applied;
-  for (guint i = 0; i < NODES; i++)
-    index = MIN(index, simulation->nodes[i].snapshot.index + simulation->nodes[i].entries->len);
-  for (guint i = 0; i < NODES; i++)
-    index = MIN(index, simulation->nodes[i].applied);
-  index = MIN(index, node->state.commit);
-  if (index <= node->snapshot.index)
-    return;
+  if (index <= node->snapshot.index || index < raft_core_first_index(node->core))
+    return; /* nothing new, or a leader's snapshot is on its way to the disk */
   RaftSnapshotMeta meta;
   g_autoptr(Failure) failure = raft_core_snapshot_meta(node->core, index, &meta);
   if (failure) {
@@ -204,6 +233,12 @@ static void compact(Simulation *simulation, Node *node) {
     return;
   }
   g_ptr_array_remove_range(node->entries, 0, (guint)(index - node->snapshot.index));
+  g_clear_pointer(&node->snapshot_bytes, g_bytes_unref);
+  node->snapshot_bytes = snapshot_of(index);
+  gsize size;
+  const void *data = g_bytes_get_data(node->snapshot_bytes, &size);
+  meta.size_bytes = size;
+  meta.crc32c = log_crc32c(data, size);
   node->snapshot = meta;
   raft_core_compact(node->core, &meta);
 }
@@ -303,6 +338,7 @@ SimulationResult simulation_run(guint64 seed, guint steps) {
   for (guint i = 0; i < NODES; i++) {
     node_stop(&simulation.nodes[i]);
     g_ptr_array_unref(simulation.nodes[i].entries);
+    g_clear_pointer(&simulation.nodes[i].snapshot_bytes, g_bytes_unref);
   }
   g_ptr_array_unref(simulation.net);
   g_hash_table_unref(simulation.leaders);

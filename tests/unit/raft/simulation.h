@@ -10,6 +10,7 @@ typedef struct {
   char violation[256]; /* "" when all rules held */
   guint64 committed;   /* proposals that were acknowledged */
   guint64 elections;   /* leaders that there were */
+  guint64 installs;    /* snapshots that came from a leader */
 } SimulationResult;
 
 SimulationResult simulation_run(guint64 seed, guint steps);
