@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs simulations by their seeds: ./dev sim [--seeds N] [--seed S]. Ends with 1 when a seed failed, and prints the
-# command that runs it again.
+# Runs simulations by their seeds: ./dev sim [raft|idempotence...] [--seeds N] [--first S], or one of them: ./dev sim raft
+# --seed S. Ends with 1 when a seed failed, and prints the command that runs it again.
 . "$(dirname "$0")/common.sh"
 
 tools/setup.sh

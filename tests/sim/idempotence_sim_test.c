@@ -14,7 +14,7 @@ TEST(idempotence_sim, no_record_is_doubled_lost_or_out_of_order) {
     give_ups += result.give_ups;
     g_autofree char *violation = result.violation;
     if (violation)
-      FAIL("seed %d %s\n   again: ./dev sim --seeds 1 --seed %d", (int)seed, violation, (int)seed);
+      FAIL("seed %d %s\n   again: ./dev sim idempotence --seed %d", (int)seed, violation, (int)seed);
   }
   /* The faults happen: a run without them shows nothing. */
   EXPECT_TRUE(crashes > SEEDS);

@@ -19,39 +19,59 @@ typedef struct {
 struct Sim {
   gint64 now_us;
   guint64 next_order;
-  guint64 state; /* of the generator */
-  GSequence *events;
+  guint64 state;  /* of the generator */
+  GArray *events; /* of Event: a heap, the next one at 0 */
   char *violation;
 };
 
 /* ---- time ---- */
 
-static void event_free(gpointer data) {
-  Event *event = data;
-  if (event->free)
-    event->free(event->data);
-  g_free(event);
+static gboolean is_before(const Event *a, const Event *b) {
+  return a->at_us != b->at_us ? a->at_us < b->at_us : a->order < b->order;
 }
 
-static gint compare_events(gconstpointer a, gconstpointer b, gpointer data) {
-  (void)data;
-  const Event *left = a, *right = b;
-  if (left->at_us != right->at_us)
-    return left->at_us < right->at_us ? -1 : 1;
-  return left->order < right->order ? -1 : left->order > right->order;
+static void heap_push(GArray *heap, Event event) {
+  g_array_set_size(heap, heap->len + 1);
+  Event *events = (Event *)(gpointer)heap->data;
+  guint place = heap->len - 1;
+  for (; place > 0 && is_before(&event, &events[(place - 1) / 2]); place = (place - 1) / 2)
+    events[place] = events[(place - 1) / 2];
+  events[place] = event;
+}
+
+static Event heap_pop(GArray *heap) {
+  Event *events = (Event *)(gpointer)heap->data;
+  Event first = events[0], last = events[heap->len - 1];
+  guint count = heap->len - 1, place = 0;
+  for (guint child = 1; child < count; child = 2 * place + 1) {
+    if (child + 1 < count && is_before(&events[child + 1], &events[child]))
+      child++;
+    if (!is_before(&events[child], &last))
+      break;
+    events[place] = events[child];
+    place = child;
+  }
+  events[place] = last;
+  g_array_set_size(heap, count);
+  return first;
 }
 
 Sim *sim_new(guint64 seed) {
   Sim *sim = g_new0(Sim, 1);
   sim->state = seed;
-  sim->events = g_sequence_new(event_free);
+  sim->events = g_array_new(FALSE, FALSE, sizeof(Event));
   return sim;
 }
 
 void sim_free(Sim *sim) {
   if (!sim)
     return;
-  g_sequence_free(sim->events);
+  for (guint i = 0; i < sim->events->len; i++) {
+    const Event *event = &g_array_index(sim->events, Event, i);
+    if (event->free)
+      event->free(event->data);
+  }
+  g_array_unref(sim->events);
   g_free(sim->violation);
   g_free(sim);
 }
@@ -62,22 +82,16 @@ gint64 sim_now_us(const Sim *sim) {
 
 void sim_after(Sim *sim, gint64 delay_us, SimFunc func, gpointer data, GDestroyNotify free) {
   INVARIANT(delay_us >= 0, "nothing happens in the past");
-  Event *event = g_new(Event, 1);
-  *event = (Event){sim->now_us + delay_us, sim->next_order++, func, data, free};
-  g_sequence_insert_sorted(sim->events, event, compare_events, NULL);
+  heap_push(sim->events, (Event){sim->now_us + delay_us, sim->next_order++, func, data, free});
 }
 
 void sim_run_until(Sim *sim, gint64 until_us) {
-  while (!sim->violation) {
-    GSequenceIter *first = g_sequence_get_begin_iter(sim->events);
-    if (g_sequence_iter_is_end(first))
-      break;
-    const Event *event = g_sequence_get(first);
-    if (event->at_us > until_us)
-      break;
-    sim->now_us = event->at_us;
-    event->func(event->data);
-    g_sequence_remove(first);
+  while (!sim->violation && sim->events->len > 0 && g_array_index(sim->events, Event, 0).at_us <= until_us) {
+    Event event = heap_pop(sim->events);
+    sim->now_us = event.at_us;
+    event.func(event.data);
+    if (event.free)
+      event.free(event.data);
   }
   sim->now_us = MAX(sim->now_us, until_us);
 }
@@ -123,6 +137,16 @@ const char *sim_violation(const Sim *sim) {
 
 /* ---- the network ---- */
 
+guint sim_fates(Sim *sim, const SimNetFaults *faults, gint64 ret_delays_us[2]) {
+  guint copies = sim_chance(sim, faults->drop_per_mille) ? 0 : sim_chance(sim, faults->double_per_mille) ? 2 : 1;
+  for (guint i = 0; i < copies; i++) {
+    ret_delays_us[i] = sim_between(sim, faults->delay_min_us, faults->delay_max_us);
+    if (sim_chance(sim, faults->late_per_mille))
+      ret_delays_us[i] = sim_between(sim, faults->delay_max_us, MAX(faults->delay_max_us, faults->late_max_us));
+  }
+  return copies;
+}
+
 typedef struct {
   void (*deliver)(gpointer host, gconstpointer message);
   gpointer host;
@@ -142,14 +166,12 @@ static void packet_arrive(gpointer data) {
 
 void sim_send(Sim *sim, const SimNetFaults *faults, gconstpointer message, gsize len,
               void (*deliver)(gpointer host, gconstpointer message), gpointer host) {
-  guint copies = sim_chance(sim, faults->drop_per_mille) ? 0 : sim_chance(sim, faults->double_per_mille) ? 2 : 1;
+  gint64 delays_us[2];
+  guint copies = sim_fates(sim, faults, delays_us);
   for (guint i = 0; i < copies; i++) {
-    gint64 delay_us = sim_between(sim, faults->delay_min_us, faults->delay_max_us);
-    if (sim_chance(sim, faults->late_per_mille))
-      delay_us = sim_between(sim, faults->delay_max_us, MAX(faults->delay_max_us, faults->late_max_us));
     Packet *packet = g_new(Packet, 1);
     *packet = (Packet){deliver, host, g_memdup2(message, len)};
-    sim_after(sim, delay_us, packet_arrive, packet, packet_free);
+    sim_after(sim, delays_us[i], packet_arrive, packet, packet_free);
   }
 }
 

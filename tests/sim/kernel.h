@@ -56,6 +56,9 @@ typedef struct {
   gint64 late_max_us;
 } SimNetFaults;
 
+/* What becomes of one message: how many copies of it arrive, none to two, and each after how long. For messages that
+ * are more than bytes; the others are sent with sim_send. */
+guint sim_fates(Sim *sim, const SimNetFaults *faults, gint64 ret_delays_us[2]);
 /* Send a copy of @message, of @len bytes, to @host: @deliver is called with it never, once or twice, later. */
 void sim_send(Sim *sim, const SimNetFaults *faults, gconstpointer message, gsize len,
               void (*deliver)(gpointer host, gconstpointer message), gpointer host);
