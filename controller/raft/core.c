@@ -178,11 +178,10 @@ void raft_core_tick(RaftCore *core) {
     return;
   }
   core->election_elapsed++;
-  if (!raft_self_votes(core))
+  if (!raft_may_stand(core))
     return;
   /* The only voter has nobody to wait for. */
-  gboolean alone = raft_quorum(core) == 1;
-  if (alone || core->election_elapsed >= core->election_timeout)
+  if (raft_is_alone(core) || core->election_elapsed >= core->election_timeout)
     raft_campaign(core);
 }
 

@@ -114,8 +114,9 @@ void raft_on_vote_reply(RaftCore *core, const RaftMessage *message);
 /* replication.c */
 void raft_become_leader(RaftCore *core);
 void raft_clear_peers(RaftCore *core);
-/* The peers are those of the configuration in force. @heard: new ones count as heard for now */
-void raft_sync_peers(RaftCore *core, gboolean heard);
+/* The peers are those of the configuration in force. New ones are first sent the entry @next; @heard: they count as
+ * heard for now */
+void raft_sync_peers(RaftCore *core, guint64 next, gboolean heard);
 RaftProgress *raft_find_peer(RaftCore *core, guint64 id);
 /* Send what the peers lack, as far as it may be sent now. */
 void raft_flush_appends(RaftCore *core);
@@ -136,7 +137,11 @@ guint64 raft_in_force_index(const RaftCore *core);
 /* This very incarnation's entry in the configuration in force, or NULL. */
 const RaftMember *raft_self(const RaftCore *core);
 gboolean raft_self_votes(const RaftCore *core);
+/* It votes, or it is the one whose removal is not committed yet. */
+gboolean raft_may_stand(const RaftCore *core);
 guint raft_quorum(const RaftCore *core);
+/* Nobody else votes. */
+gboolean raft_is_alone(const RaftCore *core);
 /* Voters heard within an election timeout, this one among them, are a quorum. */
 gboolean raft_quorum_is_heard(const RaftCore *core);
 /* Entries from @from on were appended (or, with from behind the end, cut): keep the configurations true. */

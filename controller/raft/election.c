@@ -53,6 +53,8 @@ static guint count_answers(const RaftCore *core, RaftAnswer answer) {
 static void note_answer(RaftCore *core, guint64 voter, gboolean granted) {
   const RaftConfiguration *configuration = raft_in_force(core);
   const RaftMember *member = raft_configuration_find(configuration, voter);
+  if (!member)
+    return; /* a candidate that is being removed does not count itself */
   RaftAnswer *answer = &core->answers[member - configuration->members];
   if (*answer == RAFT_NO_ANSWER)
     *answer = granted ? RAFT_GRANTED : RAFT_REFUSED;
@@ -68,7 +70,7 @@ static void note_answer(RaftCore *core, guint64 voter, gboolean granted) {
 
 void raft_campaign(RaftCore *core) {
   core->own_vote_write = 0;
-  if (raft_quorum(core) == 1) {
+  if (raft_is_alone(core)) {
     stand(core, FALSE);
     return;
   }

@@ -6,7 +6,9 @@
  * voter at most, so that quorums before and after share a member.
  *  3. A leader proposes none before it has committed an entry of its own term: else two leaders that each undo the
  * other's change could have quorums that do not meet (tests/data/raft/two-changes.txt).
- *  4. A change that would leave fewer living voters than a quorum is refused, as is the removal of the last one.
+ *  4. Who is not in the configuration in force, but votes in the last one committed, still stands for election: only it
+ * may have what the others lack. It never counts itself.
+ *  5. A change that would leave fewer living voters than a quorum is refused, as is the removal of the last one.
  *
  * State: `configurations` rises in index; the first stands for all up to the snapshot's end, the last is in force.
  * Owning thread: the core's. */
@@ -87,6 +89,20 @@ const RaftMember *raft_self(const RaftCore *core) {
 gboolean raft_self_votes(const RaftCore *core) {
   const RaftMember *self = raft_self(core);
   return self && !self->learner;
+}
+
+gboolean raft_may_stand(const RaftCore *core) {
+  if (raft_self_votes(core))
+    return TRUE;
+  /* Thesis, 4.2.2: until its removal is committed, nobody else may have the entries that it has. It does not count
+   * itself. */
+  const RaftMember *before = raft_configuration_find_exact(raft_configuration_at(core, core->log.commit),
+                                                           core->options.id, &core->options.directory);
+  return before && !before->learner;
+}
+
+gboolean raft_is_alone(const RaftCore *core) {
+  return raft_quorum(core) == 1 && raft_self_votes(core);
 }
 
 static guint quorum_of(const RaftConfiguration *configuration) {
@@ -263,7 +279,7 @@ Failure *raft_core_propose_change(RaftCore *core, const RaftChange *change, guin
                                              raft_configuration_encode(&configuration)));
   failure = raft_note_configurations(core, index);
   INVARIANT(!failure, "what was just encoded decodes");
-  raft_sync_peers(core, FALSE);
+  raft_sync_peers(core, index, FALSE);
   *ret_index = index;
   return NULL;
 }

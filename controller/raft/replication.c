@@ -26,7 +26,7 @@ RaftProgress *raft_find_peer(RaftCore *core, guint64 id) {
 
 /* Take the progress of this very incarnation out of @before, or begin anew. */
 static RaftProgress progress_of(const RaftCore *core, const RaftMember *member, RaftProgress *before, guint count,
-                                gboolean heard) {
+                                guint64 next, gboolean heard) {
   for (guint i = 0; i < count; i++) {
     if (before[i].id != member->id || !raft_directory_equal(&before[i].directory, &member->directory))
       continue;
@@ -36,12 +36,12 @@ static RaftProgress progress_of(const RaftCore *core, const RaftMember *member, 
     return progress;
   }
   RaftProgress progress;
-  raft_progress_init(&progress, member, raft_log_last_index(&core->log) + 1);
+  raft_progress_init(&progress, member, next);
   progress.heard_ticks = heard ? 0 : core->options.election_ticks;
   return progress;
 }
 
-void raft_sync_peers(RaftCore *core, gboolean heard) {
+void raft_sync_peers(RaftCore *core, guint64 next, gboolean heard) {
   const RaftConfiguration *configuration = raft_in_force(core);
   RaftProgress before[RAFT_MEMBERS_MAX];
   guint count = core->peer_count;
@@ -50,7 +50,7 @@ void raft_sync_peers(RaftCore *core, gboolean heard) {
   core->peer_count = 0;
   for (guint i = 0; i < configuration->member_count; i++)
     if (configuration->members[i].id != core->options.id)
-      core->peers[core->peer_count++] = progress_of(core, &configuration->members[i], before, count, heard);
+      core->peers[core->peer_count++] = progress_of(core, &configuration->members[i], before, count, next, heard);
   for (guint i = 0; i < count; i++)
     raft_progress_clear(&before[i]);
 }
@@ -64,7 +64,7 @@ void raft_become_leader(RaftCore *core) {
   /* An entry of the own term, so that what earlier leaders left can be committed. */
   core->first_of_term = raft_log_last_index(&core->log) + 1;
   raft_clear_peers(core);
-  raft_sync_peers(core, TRUE); /* each has an election timeout to be heard */
+  raft_sync_peers(core, core->first_of_term, TRUE); /* each has an election timeout to be heard */
   raft_log_append(&core->log, raft_entry_new(core->first_of_term, core->term, RAFT_ENTRY_KIND(EMPTY), NULL));
 }
 

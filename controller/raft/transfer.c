@@ -69,6 +69,6 @@ void raft_leave(RaftCore *core) {
 }
 
 void raft_on_timeout_now(RaftCore *core, const RaftMessage *message) {
-  if (core->role == RAFT_FOLLOWER && core->leader == message->from && raft_self_votes(core))
+  if (core->role == RAFT_FOLLOWER && core->leader == message->from && raft_may_stand(core))
     raft_campaign_for_transfer(core);
 }

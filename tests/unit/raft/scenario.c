@@ -90,6 +90,20 @@ static void run_tick(Scenario *scenario, ScenarioNode *node, guint64 times) {
   }
 }
 
+static void run_elect(Scenario *scenario, ScenarioNode *node) {
+  GString *told = scenario->out;
+  scenario->out = g_string_new(NULL);
+  for (guint i = 0; i < 1000 && !raft_core_is_active(node->core); i++) {
+    run_tick(scenario, node, 1);
+    run_settle(scenario);
+  }
+  g_string_free(scenario->out, TRUE);
+  scenario->out = told;
+  g_string_append_printf(
+      told, "%" G_GUINT64_FORMAT " is %s of term %" G_GUINT64_FORMAT ", commit %" G_GUINT64_FORMAT "\n", node->id,
+      raft_role_name(raft_core_role(node->core)), raft_core_term(node->core), raft_core_commit_index(node->core));
+}
+
 /* The end of something that may be refused. */
 static void tell_end(Scenario *scenario, ScenarioNode *node, Failure *failure) {
   g_autoptr(Failure) mine = failure;
@@ -185,7 +199,9 @@ static gboolean run_for_all(const Command *command) {
 }
 
 static gboolean run_event(const Command *command, ScenarioNode *node) {
-  if (is(command, "tick"))
+  if (is(command, "elect"))
+    run_elect(command->scenario, node);
+  else if (is(command, "tick"))
     run_tick(command->scenario, node, command->b);
   else if (is(command, "propose"))
     tell_end(command->scenario, node, run_propose(node, command->rest));

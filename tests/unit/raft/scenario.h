@@ -20,6 +20,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Scenario, scenario_free)
  *   bootstrap COUNT        the same, but only 1 has the first entry, and the others' disks are empty
  *   old ID                 make ID with a log of format 1, in which it is the only voter
  *   empty COUNT            make COUNT more, whose disks are empty and whom nobody knows
+ *   elect ID               time passes at ID and everything settles, until it leads; told in one line
  *   tick ID [TIMES]        time passes at ID
  *   propose ID TEXT        a proposal at ID
  *   change ID KIND TARGET  a change of the members at ID: add, promote, remove, update
