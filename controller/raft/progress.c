@@ -98,16 +98,6 @@ gboolean raft_progress_rejected(RaftProgress *progress, guint64 index, guint64 h
   return TRUE;
 }
 
-void raft_progress_alive(RaftProgress *progress, const RaftOptions *options) {
-  progress->waiting = FALSE;
-  /* A window that is full of lost messages would never move: one more message is refused there, and shows the loss. */
-  if (progress->mode == RAFT_PEER_REPLICATE && progress->in_flight->len > 0 &&
-      raft_progress_is_paused(progress, options)) {
-    progress->in_flight_bytes -= g_array_index(progress->in_flight, RaftInFlight, 0).bytes;
-    g_array_remove_index(progress->in_flight, 0);
-  }
-}
-
 void raft_progress_begin_snapshot(RaftProgress *progress, const RaftSnapshotMeta *meta) {
   drop_in_flight(progress);
   progress->mode = RAFT_PEER_SNAPSHOT;
@@ -115,6 +105,6 @@ void raft_progress_begin_snapshot(RaftProgress *progress, const RaftSnapshotMeta
   progress->snapshot_size = meta->size_bytes;
   progress->next = meta->index + 1;
   progress->acked = progress->sent = 0;
-  progress->begun = FALSE;
+  progress->begun = progress->again = FALSE;
   progress->idle_ticks = 0;
 }

@@ -29,6 +29,7 @@ typedef struct {
   /* SNAPSHOT */
   guint64 snapshot_index, snapshot_size;
   guint64 acked, sent; /* bytes of it: there; on their way or there */
+  gboolean again;      /* since acked moved, sent went back */
   gboolean begun;      /* something was sent */
   guint idle_ticks;    /* since acked moved, or sent went back */
 } RaftProgress;
@@ -48,8 +49,6 @@ void raft_progress_sent(RaftProgress *progress, guint count, gsize bytes);
 gboolean raft_progress_accepted(RaftProgress *progress, guint64 index, guint64 first);
 /* The peer refused entries after @index, and proposes to go on after @hint. Returns FALSE when the answer is stale. */
 gboolean raft_progress_rejected(RaftProgress *progress, guint64 index, guint64 hint);
-/* The peer answered a heartbeat: what was lost may be sent again. */
-void raft_progress_alive(RaftProgress *progress, const RaftOptions *options);
 /* Send the snapshot from its beginning. */
 void raft_progress_begin_snapshot(RaftProgress *progress, const RaftSnapshotMeta *meta);
 

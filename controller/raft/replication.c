@@ -157,7 +157,7 @@ void raft_on_heartbeat_reply(RaftCore *core, const RaftMessage *message) {
   if (!peer)
     return;
   peer->heard_ticks = 0;
-  raft_progress_alive(peer, &core->options);
+  peer->waiting = FALSE; /* a probe that was lost goes out again */
   if (message->round > peer->round && message->round <= core->reads.round) {
     peer->round = message->round;
     raft_reads_count(core);
@@ -165,7 +165,7 @@ void raft_on_heartbeat_reply(RaftCore *core, const RaftMessage *message) {
   if (peer->mode == RAFT_PEER_SNAPSHOT)
     raft_snapshot_resume(core, peer);
   else if (peer->match < raft_log_last_index(&core->log))
-    send_append(core, peer);
+    send_append(core, peer); /* it is refused if something before it was lost, even when the window is full */
 }
 
 /* ---- Commits ---- */

@@ -34,6 +34,7 @@ void raft_snapshot_send(RaftCore *core, RaftProgress *peer) {
 static void send_again(RaftCore *core, RaftProgress *peer, guint64 offset) {
   peer->acked = peer->sent = offset;
   peer->begun = FALSE; /* even when nothing is left: its answer tells how far it is */
+  peer->again = TRUE;
   peer->idle_ticks = 0;
   raft_snapshot_send(core, peer);
 }
@@ -53,13 +54,14 @@ void raft_on_snapshot_reply(RaftCore *core, const RaftMessage *message) {
   if (message->reject) {
     /* Each chunk behind a lost one is refused: go back once, then wait for the answers. One that has less than it had
      * has begun anew. */
-    if (message->offset != peer->acked || peer->idle_ticks >= core->options.heartbeat_ticks)
+    if (message->offset != peer->acked || !peer->again || peer->idle_ticks >= core->options.heartbeat_ticks)
       send_again(core, peer, message->offset);
     return;
   }
   if (message->offset <= peer->acked)
     return;
   peer->acked = message->offset;
+  peer->again = FALSE;
   peer->idle_ticks = 0;
   raft_snapshot_send(core, peer);
 }

@@ -127,10 +127,11 @@ void scenario_tell_role(GString *out, ScenarioNode *node) {
 void scenario_tell_state(GString *out, const ScenarioNode *node) {
   RaftState state = raft_core_state(node->core);
   g_string_append_printf(out,
-                         "%s term %" G_GUINT64_FORMAT " leader %" G_GUINT64_FORMAT " log %" G_GUINT64_FORMAT
-                         "..%" G_GUINT64_FORMAT " commit %" G_GUINT64_FORMAT " applied %" G_GUINT64_FORMAT,
-                         raft_role_name(state.role), state.term, state.leader, state.first, state.last, state.commit,
-                         state.applied);
+                         "%s term %" G_GUINT64_FORMAT " vote %" G_GUINT64_FORMAT " leader %" G_GUINT64_FORMAT
+                         " log %" G_GUINT64_FORMAT "..%" G_GUINT64_FORMAT " commit %" G_GUINT64_FORMAT
+                         " applied %" G_GUINT64_FORMAT,
+                         raft_role_name(state.role), state.term, state.vote, state.leader, state.first, state.last,
+                         state.commit, state.applied);
   g_string_append(out, state.active ? " active" : "");
   g_string_append(out, state.member ? "" : " outsider");
   g_string_append(out, state.member && !state.voter ? " learner" : "");
