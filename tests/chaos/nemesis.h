@@ -1,0 +1,69 @@
+/* What goes wrong, by seed: rounds of one to three faults that overlap, then everything is mended, and writes must
+ * succeed again within a bound. */
+#pragma once
+
+#include "tests/chaos/fleet.h"
+#include "tests/chaos/load.h"
+#include "tests/chaos/surgeon.h"
+
+G_BEGIN_DECLS
+
+typedef enum {
+  FAULT_KILL,        /* -9, any member */
+  FAULT_KILL_ACTIVE, /* -9, the one that acknowledged last */
+  FAULT_POWER_CUT,   /* killed, and what it did not sync is lost */
+  FAULT_POWER_CUT_ALL,
+  FAULT_FREEZE, /* SIGSTOP */
+  FAULT_FREEZE_ACTIVE,
+  FAULT_CUT_OFF,      /* from the other controllers, both ways; clients reach it */
+  FAULT_CUT_ACTIVE,   /* the active one, likewise */
+  FAULT_UNPLUG,       /* from everything */
+  FAULT_DEAF,         /* what others send does not arrive; what it sends does */
+  FAULT_DUMB,         /* the other way */
+  FAULT_BRIDGE,       /* two don't see each other, the third sees both */
+  FAULT_FAILING_SYNC, /* its disk refuses an fsync: it must end with status 74 */
+  FAULT_TRANSFER,     /* no fault, a change of who is active */
+  FAULT_LOST_DISK,
+  FAULT_DAMAGED_DISK,
+  FAULT_MOVE, /* another member instead of one */
+  FAULT_COUNT,
+} FaultKind;
+
+typedef struct Nemesis Nemesis;
+
+typedef struct {
+  Fleet *fleet; /* all borrowed */
+  Net *net;
+  Load *load;
+  Surgeon *surgeon; /* NULL: no changes of members */
+  guint64 seed;
+  gboolean can_lose; /* unsynced writes, and fail syncs */
+  void (*say)(const char *line, gpointer data);
+  gpointer data;
+} NemesisOptions;
+
+const char *nemesis_fault_name(FaultKind kind);
+
+Nemesis *nemesis_new(const NemesisOptions *options);
+void nemesis_free(Nemesis *nemesis); /* NULL is fine */
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Nemesis, nemesis_free)
+
+/* Random rounds until @until_us, or until *@stop, or until something is wrong. Ends with everything mended. */
+void nemesis_run(Nemesis *nemesis, gint64 until_us, const volatile gint *stop);
+/* Every kind once, one after the other. */
+void nemesis_tour(Nemesis *nemesis, const volatile gint *stop);
+/* Mend everything, and wait until writes succeed. FALSE when they don't within the bound: nemesis_failure says why. */
+gboolean nemesis_mend(Nemesis *nemesis);
+
+/* What went wrong that should not have: a process that ended, writes that did not succeed again; borrowed, or NULL. */
+const char *nemesis_failure(const Nemesis *nemesis);
+guint nemesis_count(const Nemesis *nemesis, FaultKind kind);
+/* Kinds that can't be had here are counted as skipped: why, or NULL. */
+const char *nemesis_skips(const Nemesis *nemesis, FaultKind kind);
+guint64 nemesis_bytes_lost(const Nemesis *nemesis);
+/* Monotonic times at which the active controller was killed with nothing else in force; of gint64. */
+const GArray *nemesis_kills_us(const Nemesis *nemesis);
+/* The longest time from a mend until writes succeeded again. */
+gint64 nemesis_longest_mend_us(const Nemesis *nemesis);
+
+G_END_DECLS
