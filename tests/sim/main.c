@@ -1,7 +1,8 @@
 /* sim: runs simulations by their seeds, and says how each that fails is run again.
  *
- *   sim [NAME...] [--seeds N] [--first S] [--jobs J]     N runs of each simulation (1,000), from seed S (1) on
- *   sim NAME --seed S                                    that run alone, with all that happens in it */
+ *   sim [NAME...] [--seeds N] [--first S] [--jobs J] [--failures F]
+ *                                        N runs of each simulation (1,000), from seed S (1) on, until F have failed
+ *   sim NAME --seed S                    that run alone, with all that happens in it */
 #include <stdio.h>
 #include <string.h>
 
@@ -71,11 +72,12 @@ static void tell_failed(guint64 seed, const char *why, gpointer data) {
   fflush(stdout);
 }
 
-static gboolean run_many(guint simulation, guint64 first, guint64 count, guint jobs) {
+static gboolean run_many(guint simulation, guint64 first, guint64 count, guint jobs, guint64 failures_max) {
   const char *name = SIMULATIONS[simulation].name;
   guint64 sums[RUNNER_SUMS_MAX] = {0};
   gint64 start_us = g_get_monotonic_time();
-  guint64 failed = runner_run(SIMULATIONS[simulation].run, first, count, jobs, 0, tell_failed, (gpointer)name, sums);
+  guint64 failed =
+      runner_run(SIMULATIONS[simulation].run, first, count, jobs, failures_max, tell_failed, (gpointer)name, sums);
   printf("%s: %" G_GUINT64_FORMAT " runs in %.1f s", name, count,
          (double)(g_get_monotonic_time() - start_us) / G_USEC_PER_SEC);
   for (guint i = 0; SIMULATIONS[simulation].counts[i]; i++)
@@ -111,18 +113,20 @@ static gboolean names_are_known(char **names) {
 
 int main(int argc, char **argv) {
   gint64 seeds = 1000, first = 1, seed = -1;
-  gint jobs = 0;
+  gint jobs = 0, failures = 0;
   g_auto(GStrv) names = NULL;
   GOptionEntry entries[] = {{"seeds", 0, 0, G_OPTION_ARG_INT64, &seeds, "How many runs of each", "N"},
                             {"first", 0, 0, G_OPTION_ARG_INT64, &first, "Seed of the first run", "S"},
                             {"seed", 0, 0, G_OPTION_ARG_INT64, &seed, "Only this one, and tell what happens", "S"},
                             {"jobs", 0, 0, G_OPTION_ARG_INT, &jobs, "Processes; one for each processor", "J"},
+                            {"failures", 0, 0, G_OPTION_ARG_INT, &failures, "End after so many; 0: never", "F"},
                             {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_STRING_ARRAY, &names, "raft, idempotence", NULL},
                             {NULL, 0, 0, 0, NULL, NULL, NULL}};
   g_autoptr(GOptionContext) context = g_option_context_new("[NAME...] - simulate by seeds");
   g_option_context_add_main_entries(context, entries, NULL);
   g_autoptr(GError) error = NULL;
-  if (!g_option_context_parse(context, &argc, &argv, &error) || seeds < 1 || first < 0 || jobs < 0 || seed < -1) {
+  if (!g_option_context_parse(context, &argc, &argv, &error) || seeds < 1 || first < 0 || jobs < 0 || failures < 0 ||
+      seed < -1) {
     fprintf(stderr, "sim: %s\n",
             error ? error->message : "give --seeds of 1 or more, and --first and --seed of 0 or more");
     return 2;
@@ -132,7 +136,9 @@ int main(int argc, char **argv) {
   gboolean ok = TRUE;
   for (guint i = 0; i < G_N_ELEMENTS(SIMULATIONS); i++) {
     if (is_wanted(SIMULATIONS[i].name, names))
-      ok = (seed >= 0 ? run_one(i, (guint64)seed) : run_many(i, (guint64)first, (guint64)seeds, (guint)jobs)) && ok;
+      ok = (seed >= 0 ? run_one(i, (guint64)seed)
+                      : run_many(i, (guint64)first, (guint64)seeds, (guint)jobs, (guint64)failures)) &&
+           ok;
   }
   return !ok;
 }

@@ -5,6 +5,9 @@
  * chaos_end. */
 #include "tests/sim/raft/rules.h"
 
+#define LATE_MAX_US 1500000
+#define SLOW_MAX_US 200000
+
 /* Something of a node that ends by itself, if the node is still in the life in which it began. */
 typedef struct {
   Node *node;
@@ -87,7 +90,7 @@ static void gets_faster(gpointer data) {
 
 static void slow_down(Node *node) {
   Sim *sim = node->world->sim;
-  node->slow_us = sim_between(sim, 1000, 400000);
+  node->slow_us = sim_between(sim, 1000, SLOW_MAX_US);
   later(node, 4000000, gets_faster);
 }
 
@@ -143,7 +146,7 @@ static void change_weather(World *world) {
                                  .delay_min_us = 50,
                                  .delay_max_us = sim_between(sim, 50, 40000),
                                  .late_per_mille = sim_chance(sim, 400) ? 0 : sim_below(sim, 100),
-                                 .late_max_us = sim_between(sim, 10000, 3000000)};
+                                 .late_max_us = sim_between(sim, 10000, LATE_MAX_US)};
 }
 
 /* ---- Acts ---- */
@@ -187,6 +190,7 @@ void chaos_start(World *world) {
 void chaos_end(World *world) {
   world_tell(world, 0, "the faults end");
   world->healing = TRUE;
+  world->quiet_us = sim_now_us(world->sim) + LATE_MAX_US + 2 * SLOW_MAX_US;
   world->faults = (SimNetFaults){.delay_min_us = 50, .delay_max_us = 1000};
   join_all(world);
   for (guint id = 1; id <= NODES_MAX && !sim_violation(world->sim); id++) {

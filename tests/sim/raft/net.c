@@ -30,6 +30,10 @@ static void damage(World *world, RaftMessage *message) {
 }
 
 void net_send(World *world, RaftMessage *message) {
+  if (world->holds && world->holds(world, message)) {
+    g_ptr_array_add(world->held, message);
+    return;
+  }
   const Node *from = world->nodes[message->from], *to = world->nodes[message->to];
   gint64 delays_us[2];
   guint copies = world->cut[from->id][to->id] ? 0 : sim_fates(world->sim, &world->faults, delays_us);

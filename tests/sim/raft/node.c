@@ -33,6 +33,7 @@ Node *node_new(World *world, guint64 id) {
   node->world = world;
   node->id = id;
   g_queue_init(&node->inbox);
+  g_queue_init(&node->disk_answers);
   return node;
 }
 
@@ -41,6 +42,7 @@ static void drop_process(Node *node) {
   g_clear_pointer(&node->machine, machine_free);
   g_clear_pointer(&node->waiting, g_ptr_array_unref);
   g_queue_clear_full(&node->inbox, task_free);
+  g_queue_clear(&node->disk_answers);
   node->up = node->frozen = FALSE;
 }
 
@@ -242,7 +244,16 @@ static void write_is_durable(Node *node, gpointer data) {
 }
 
 static void write_done(guint64 write_id, gpointer data) {
-  node_post(data, write_is_durable, GSIZE_TO_POINTER(write_id), NULL);
+  Node *node = data;
+  if (node->deaf)
+    g_queue_push_tail(&node->disk_answers, GSIZE_TO_POINTER(write_id));
+  else
+    node_post(node, write_is_durable, GSIZE_TO_POINTER(write_id), NULL);
+}
+
+void node_hear_disk(Node *node) {
+  if (!g_queue_is_empty(&node->disk_answers))
+    node_post(node, write_is_durable, g_queue_pop_head(&node->disk_answers), NULL);
 }
 
 /* ---- Work ---- */

@@ -22,7 +22,9 @@ struct Node {
   Machine *machine;
   GPtrArray *waiting; /* of RaftMessage: until their write is durable */
   guint64 handed_write, durable_write;
-  GQueue inbox; /* of Task, while frozen */
+  GQueue inbox;        /* of Task, while frozen */
+  gboolean deaf;       /* a test holds back what its disk says */
+  GQueue disk_answers; /* guint64: those that are held back */
 
   /* What rules.c remembers of this life. */
   guint64 ticks;
@@ -48,6 +50,8 @@ gboolean node_runs(const Node *node); /* up, and not frozen */
 void node_post(Node *node, void (*func)(Node *node, gpointer data), gpointer data, GDestroyNotify free);
 void node_deliver(Node *node, const RaftMessage *message);
 void node_tick(Node *node);
+/* The oldest answer of its disk that is held back comes now. */
+void node_hear_disk(Node *node);
 /* Take the core's work; after each of its events. */
 void node_work(Node *node);
 

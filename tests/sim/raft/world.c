@@ -106,6 +106,7 @@ World *world_new(guint64 seed, const Shape *shape, FILE *trace, RaftSimResult *r
     world->registers[i] = history_new();
   for (guint id = 1; id <= NODES_MAX; id++)
     world->nodes[id] = node_new(world, id);
+  world->held = g_ptr_array_new_with_free_func((GDestroyNotify)raft_message_free);
   world->scrap = g_ptr_array_new_with_free_func(store_free);
   found_cluster(world);
   return world;
@@ -116,6 +117,7 @@ void world_free(World *world) {
     return;
   for (guint id = 1; id <= NODES_MAX; id++)
     node_free(world->nodes[id]);
+  g_ptr_array_unref(world->held);
   g_ptr_array_unref(world->scrap);
   g_ptr_array_unref(world->clients);
   for (guint i = 0; i < REGISTERS; i++)
@@ -146,7 +148,8 @@ static gboolean member_is_settled(const World *world, const Node *active, const 
 
 gboolean world_has_settled(const World *world) {
   const Node *active = world_active(world);
-  if (!active || raft_core_commit_index(active->core) != raft_core_last_index(active->core))
+  if (!active || sim_now_us(world->sim) < world->quiet_us ||
+      raft_core_commit_index(active->core) != raft_core_last_index(active->core))
     return FALSE;
   const RaftConfiguration *configuration = raft_core_configuration(active->core);
   for (guint i = 0; i < configuration->member_count; i++)

@@ -47,9 +47,12 @@ struct World {
   Shape shape;
   SimNetFaults faults;
   gboolean healing; /* the faults have ended */
+  gint64 quiet_us;  /* from then on nothing is on its way any more that they delayed */
   gboolean steady;  /* and all has settled: nothing changes any more */
   gboolean manual;  /* a test says what happens: no ticks by themselves */
   Node *nodes[NODES_MAX + 1];
+  GPtrArray *held;                                                   /* of RaftMessage: what a test holds back */
+  gboolean (*holds)(const World *world, const RaftMessage *message); /* NULL: nothing */
   GPtrArray *scrap; /* of Store: disks that were replaced; what they had under way still ends */
   gboolean cut[NODES_MAX + 1][NODES_MAX + 1]; /* from, to: nothing gets through */
   Rules *rules;
