@@ -1,13 +1,14 @@
 /* AdminService; see admin.h.
  *
- * Reads answer from what is committed; writes run their command against the tip, propose the records, and answer with
- * the metadata right after them. Owning thread: the host's loop. */
+ * Reads answer from what is committed, once this is known to be the active controller still; writes run their command
+ * against the tip, propose the records, and answer with the metadata right after them. Owning thread: the host's loop.
+ */
 #include "services/controller/admin.h"
 
 #include <string.h>
 
 #include "controller/metadata/view.h"
-#include "services/controller/host.h"
+#include "services/controller/services.h"
 
 #define WARNING_KEYS_MOVE                                                                                              \
   "Keys move: a key's new records may go to another partition than its old ones, so their order across the change is " \
@@ -104,7 +105,7 @@ static void reply_create(const TopicCall *topic_call, Milena__V1__Topic *topic) 
 }
 
 static void create_topic(RpcCall *call, RpcMessage *message, gpointer user_data) {
-  Host *host = user_data;
+  Host *host = ((const ControllerParts *)user_data)->host;
   const Milena__V1__CreateTopicRequest *request = rpc_message_body(message);
   GPtrArray *records = metadata_records_new();
   Failure *failure = host_check_active(host);
@@ -123,7 +124,7 @@ static void reply_update(const TopicCall *topic_call, Milena__V1__Topic *topic) 
 }
 
 static void update_topic(RpcCall *call, RpcMessage *message, gpointer user_data) {
-  Host *host = user_data;
+  Host *host = ((const ControllerParts *)user_data)->host;
   const Milena__V1__UpdateTopicRequest *request = rpc_message_body(message);
   GPtrArray *records = metadata_records_new();
   const MetadataTopic *topic = NULL;
@@ -141,7 +142,7 @@ static void reply_delete(const TopicCall *topic_call, Milena__V1__Topic *topic) 
 }
 
 static void delete_topic(RpcCall *call, RpcMessage *message, gpointer user_data) {
-  Host *host = user_data;
+  Host *host = ((const ControllerParts *)user_data)->host;
   const Milena__V1__DeleteTopicRequest *request = rpc_message_body(message);
   GPtrArray *records = metadata_records_new();
   const MetadataTopic *topic = NULL;
@@ -162,7 +163,7 @@ static void reply_add_partitions(const TopicCall *topic_call, Milena__V1__Topic 
 }
 
 static void add_partitions(RpcCall *call, RpcMessage *message, gpointer user_data) {
-  Host *host = user_data;
+  Host *host = ((const ControllerParts *)user_data)->host;
   const Milena__V1__AddPartitionsRequest *request = rpc_message_body(message);
   GPtrArray *records = metadata_records_new();
   const MetadataTopic *topic = NULL;
@@ -175,38 +176,89 @@ static void add_partitions(RpcCall *call, RpcMessage *message, gpointer user_dat
 
 /* ---- Reads ---- */
 
-/* Answer, and free the answer; or finish with the failure. */
-static void answer_read(RpcCall *call, Failure *failure, ProtobufCMessage *response) {
-  if (failure) {
-    rpc_call_finish(call, failure);
-    return;
+/* Make the answer of @image. */
+typedef Failure *(*ReadAnswer)(MetadataImage *image, const void *request, ProtobufCMessage **ret_response);
+
+/* A read that waits until this is known to be the active controller still: one that was cut off answers no old tale. */
+typedef struct {
+  RpcCall *call;
+  RpcMessage *request;
+  ReadAnswer answer;
+} ReadCall;
+
+static void read_done(const Failure *failure, MetadataImage *image, gpointer data) {
+  ReadCall *read = data;
+  ProtobufCMessage *response = NULL;
+  Failure *refused = failure ? failure_copy(failure) : read->answer(image, rpc_message_body(read->request), &response);
+  if (refused) {
+    rpc_call_finish(read->call, refused);
+  } else {
+    rpc_call_reply(read->call, response, NULL, 0);
+    protobuf_c_message_free_unpacked(response, NULL);
   }
-  rpc_call_reply(call, response, NULL, 0);
-  protobuf_c_message_free_unpacked(response, NULL);
+  rpc_message_unref(read->request);
+  g_free(read);
+}
+
+static void start_read(RpcCall *call, RpcMessage *message, gpointer user_data, ReadAnswer answer) {
+  const ControllerParts *parts = user_data;
+  ReadCall *read = g_new(ReadCall, 1);
+  *read = (ReadCall){call, rpc_message_ref(message), answer};
+  host_read(parts->host, read_done, read);
+}
+
+static Failure *answer_get_topic(MetadataImage *image, const void *request, ProtobufCMessage **ret_response) {
+  return metadata_view_get_topic(image, request, (Milena__V1__GetTopicResponse **)ret_response);
 }
 
 static void get_topic(RpcCall *call, RpcMessage *message, gpointer user_data) {
-  Milena__V1__GetTopicResponse *response = NULL;
-  Failure *failure = metadata_view_get_topic(host_image(user_data), rpc_message_body(message), &response);
-  answer_read(call, failure, (ProtobufCMessage *)response);
+  start_read(call, message, user_data, answer_get_topic);
+}
+
+static Failure *answer_list_topics(MetadataImage *image, const void *request, ProtobufCMessage **ret_response) {
+  return metadata_view_list_topics(image, request, (Milena__V1__ListTopicsResponse **)ret_response);
 }
 
 static void list_topics(RpcCall *call, RpcMessage *message, gpointer user_data) {
-  Milena__V1__ListTopicsResponse *response = NULL;
-  Failure *failure = metadata_view_list_topics(host_image(user_data), rpc_message_body(message), &response);
-  answer_read(call, failure, (ProtobufCMessage *)response);
+  start_read(call, message, user_data, answer_list_topics);
+}
+
+static Failure *answer_get_broker(MetadataImage *image, const void *request, ProtobufCMessage **ret_response) {
+  return metadata_view_get_broker(image, request, (Milena__V1__GetBrokerResponse **)ret_response);
 }
 
 static void get_broker(RpcCall *call, RpcMessage *message, gpointer user_data) {
-  Milena__V1__GetBrokerResponse *response = NULL;
-  Failure *failure = metadata_view_get_broker(host_image(user_data), rpc_message_body(message), &response);
-  answer_read(call, failure, (ProtobufCMessage *)response);
+  start_read(call, message, user_data, answer_get_broker);
+}
+
+static Failure *answer_list_brokers(MetadataImage *image, const void *request, ProtobufCMessage **ret_response) {
+  return metadata_view_list_brokers(image, request, (Milena__V1__ListBrokersResponse **)ret_response);
 }
 
 static void list_brokers(RpcCall *call, RpcMessage *message, gpointer user_data) {
-  Milena__V1__ListBrokersResponse *response = NULL;
-  Failure *failure = metadata_view_list_brokers(host_image(user_data), rpc_message_body(message), &response);
-  answer_read(call, failure, (ProtobufCMessage *)response);
+  start_read(call, message, user_data, answer_list_brokers);
+}
+
+/* ---- Controllers ---- */
+
+static void bootstrap_cluster(RpcCall *call, RpcMessage *message, gpointer user_data) {
+  quorum_admin_bootstrap(((const ControllerParts *)user_data)->quorum, call, message);
+}
+
+static void list_controllers(RpcCall *call, RpcMessage *message, gpointer user_data) {
+  quorum_admin_list(((const ControllerParts *)user_data)->quorum, call, message);
+}
+
+static void add_controller(RpcCall *call, RpcMessage *message, gpointer user_data) {
+  quorum_admin_add(((const ControllerParts *)user_data)->quorum, call, message);
+}
+
+static void remove_controller(RpcCall *call, RpcMessage *message, gpointer user_data) {
+  quorum_admin_remove(((const ControllerParts *)user_data)->quorum, call, message);
+}
+
+static void transfer_leadership(RpcCall *call, RpcMessage *message, gpointer user_data) {
+  quorum_admin_transfer(((const ControllerParts *)user_data)->quorum, call, message);
 }
 
 const RpcMethodHandler ADMIN_HANDLERS[] = {
@@ -218,5 +270,10 @@ const RpcMethodHandler ADMIN_HANDLERS[] = {
     {.name = "AddPartitions", .unary = add_partitions},
     {.name = "ListBrokers", .unary = list_brokers},
     {.name = "GetBroker", .unary = get_broker},
+    {.name = "BootstrapCluster", .unary = bootstrap_cluster},
+    {.name = "ListControllers", .unary = list_controllers},
+    {.name = "AddController", .unary = add_controller},
+    {.name = "RemoveController", .unary = remove_controller},
+    {.name = "TransferLeadership", .unary = transfer_leadership},
     {.name = NULL},
 };

@@ -5,7 +5,7 @@
 
 G_BEGIN_DECLS
 
-/* Handlers; their user_data is a Host *, their loop the host's. */
+/* Handlers; their user_data is a ControllerParts *, their loop the host's. */
 extern const RpcMethodHandler ADMIN_HANDLERS[];
 
 G_END_DECLS

@@ -1,7 +1,7 @@
 /* One controller in one process: its folder, its host, its two listeners. What main() and the tests start.
  *
- *   controller_start: listening ──► folder opened, or bootstrapped ──► elects itself ──► active: `ready` is called
- *   controller_stop:  drained ──► stopped ──► folder closed
+ *   controller_start: listening ──► folder opened ──► waits for a cluster, or takes part in one: `ready` is called
+ *   controller_stop:  handed over ──► drained ──► stopped ──► folder closed
  *
  * Threads: start and stop from one thread, outside of any loop; they block. */
 #pragma once
@@ -17,12 +17,15 @@ typedef struct {
   const char *listen, *peer_listen;       /* host:port; port 0 for any */
   const char *advertise, *peer_advertise; /* "": where it listens */
   const char *data_dir;
-  gboolean bootstrap;     /* begin a new cluster when the folder is empty */
-  const char *cluster_id; /* "" for any */
+  const char *controllers; /* "2=host:port,3=host:port": more addresses of the others; "" for none; NULL likewise */
+  gboolean bootstrap;      /* begin a new cluster of this controller alone when the folder is empty */
+  const char *cluster_id;  /* "" for any */
   gint64 session_timeout_ms, heartbeat_interval_ms;
-  guint snapshot_entries; /* a snapshot after so many entries of the log */
-  guint drain_grace_ms;   /* for calls in progress, at the stop */
-  /* It is active and its addresses are known to the cluster: it serves. Once, on the controller's loop. */
+  guint election_timeout_ms; /* see HostOptions; 0: the default */
+  guint snapshot_entries;    /* a snapshot after so many entries of the log */
+  guint drain_grace_ms;      /* for calls in progress, at the stop */
+  /* It waits for its cluster, or it takes part and there is an active one (itself, when it is the only one). Once, on
+   * the controller's loop. */
   void (*ready)(Controller *controller, gpointer data);
   gpointer data;
 } ControllerOptions;
@@ -36,5 +39,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Controller, controller_stop)
 /* As advertised: host:port; borrowed. */
 const char *controller_address(const Controller *controller);
 const char *controller_peer_address(const Controller *controller);
+/* It belongs to no cluster yet. From `ready` on. */
+gboolean controller_is_waiting(const Controller *controller);
 
 G_END_DECLS

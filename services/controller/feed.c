@@ -385,7 +385,7 @@ Feed *feed_new(Host *host) {
   feed->active = -1;
   feed->active_at_us = g_get_monotonic_time();
   g_queue_init(&feed->ring);
-  host_listen(host, &(HostListener){on_active, on_applied, feed});
+  host_listen(host, &(HostListener){.active = on_active, .applied = on_applied, .data = feed});
   return feed;
 }
 

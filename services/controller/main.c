@@ -1,7 +1,7 @@
 /* milena-controller: keeps the cluster's metadata.
  *
- *   settings ──► listening ──► folder opened (or bootstrapped) ──► elected ──► active: ready ──SIGTERM──► drained,
- * closed
+ *   settings ──► listening ──► folder opened ──► waits for a cluster, or takes part in one: ready ──SIGTERM──► handed
+ * over, drained, closed
  *
  * The main loop waits for signals; everything else happens on the host's loop, which goes on while the servers drain.
  */
@@ -14,7 +14,6 @@
 #include "services/base/slog.h"
 #include "services/controller/controller.h"
 #include "services/process/process.h"
-#include "storage/rocks/raft/raft_log.h"
 
 #define MAILBOX_MAX 100
 #define DRAIN_GRACE_MS 5000
@@ -22,7 +21,7 @@
 
 typedef struct {
   ProcessSettings process;
-  gint64 id, session_timeout_ms, heartbeat_interval_ms, snapshot_entries;
+  gint64 id, session_timeout_ms, heartbeat_interval_ms, election_timeout_ms, snapshot_entries;
   char *listen, *peer_listen, *advertise, *peer_advertise, *data_dir, *cluster_id, *controllers;
   gboolean new_cluster;
 } Settings;
@@ -34,26 +33,29 @@ static gboolean refuse(const char *sentence) {
   return FALSE;
 }
 
+/* "1=host:port,2=host:port": the same list that brokers are given. */
+static gboolean check_controllers(const Settings *settings) {
+  g_auto(GStrv) parts = g_strsplit(settings->controllers, ",", -1);
+  for (char **part = parts; *part; part++) {
+    const char *equals = strchr(*part, '='), *colon = strrchr(*part, ':');
+    guint64 id = g_ascii_strtoull(*part, NULL, 10);
+    if (!equals || !colon || colon < equals + 2 || !colon[1] || id == 0 || id > G_MAXINT32)
+      return refuse("setting 'controllers' is a list like 1=host:port,2=host:port: ids and peer addresses of the "
+                    "controllers.");
+  }
+  return TRUE;
+}
+
 /* What single settings can't tell. */
 static gboolean check_settings(const Settings *settings) {
-  if (strchr(settings->controllers, ','))
-    return refuse("setting 'controllers' names more than one controller: a quorum of controllers comes with a later "
-                  "version of Milena. Run one.");
   if (!*settings->data_dir)
     return refuse("setting 'data-dir' is missing: name the folder that this controller keeps its log in.");
   if (settings->heartbeat_interval_ms * 2 > settings->session_timeout_ms)
     return refuse("setting 'heartbeat-interval' must be at most half of 'session-timeout': one lost heartbeat would "
                   "fence a broker.");
-  if (!settings->new_cluster && !raft_log_store_exists(settings->data_dir)) {
-    g_autofree char *sentence = g_strdup_printf("the folder '%s' holds no controller's log. To begin a new cluster, "
-                                                "start once with --new-cluster; to go on with "
-                                                "one, point --data-dir at its folder.",
-                                                settings->data_dir);
-    return refuse(sentence);
-  }
   if (*settings->cluster_id && !metadata_uuid_valid(settings->cluster_id))
     return refuse("setting 'cluster-id' is not a UUID: leave it out, and one is made.");
-  return TRUE;
+  return check_controllers(settings);
 }
 
 /* ---- Running ---- */
@@ -77,10 +79,12 @@ static ControllerOptions controller_options(Settings *settings) {
       .advertise = settings->advertise,
       .peer_advertise = settings->peer_advertise,
       .data_dir = settings->data_dir,
+      .controllers = settings->controllers,
       .bootstrap = settings->new_cluster,
       .cluster_id = settings->cluster_id,
       .session_timeout_ms = settings->session_timeout_ms,
       .heartbeat_interval_ms = settings->heartbeat_interval_ms,
+      .election_timeout_ms = (guint)settings->election_timeout_ms,
       .snapshot_entries = (guint)settings->snapshot_entries,
       .drain_grace_ms = DRAIN_GRACE_MS,
       .ready = on_ready,
@@ -116,14 +120,16 @@ int main(int argc, char **argv) {
        "host:port for brokers, coordinators and controllers"},
       {"advertise", SETTING_STRING, &settings->advertise, "", 0, 0, "host:port that clients use, when it differs"},
       {"peer-advertise", SETTING_STRING, &settings->peer_advertise, "", 0, 0,
-       "host:port that brokers use, when it differs"},
+       "host:port that brokers and controllers use, when it differs"},
       {"data-dir", SETTING_STRING, &settings->data_dir, "", 0, 0, "folder of the log; this controller's alone"},
       {"new-cluster", SETTING_BOOL, &settings->new_cluster, "false", 0, 0,
-       "begin a new cluster in an empty folder; changes nothing when there is one"},
+       "begin a new cluster of this controller alone in an empty folder; changes nothing when there is one"},
       {"cluster-id", SETTING_STRING, &settings->cluster_id, "", 0, 0,
        "UUID of the cluster: given to a new one, checked for an old one"},
       {"controllers", SETTING_STRING, &settings->controllers, "", 0, 0,
-       "peer addresses of all controllers; one, until a later version"},
+       "where the others are tried besides where the cluster says: 1=host:port,2=host:port"},
+      {"election-timeout", SETTING_DURATION_MS, &settings->election_timeout_ms, "300ms", 50, 60000,
+       "another controller is elected when the active one was not heard for so long, or up to twice as long"},
       {"session-timeout", SETTING_DURATION_MS, &settings->session_timeout_ms, "6s", 100, 600000,
        "a broker without a heartbeat for so long is fenced"},
       {"heartbeat-interval", SETTING_DURATION_MS, &settings->heartbeat_interval_ms, "1s", 10, 60000,

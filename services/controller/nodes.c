@@ -247,7 +247,7 @@ Nodes *nodes_new(Host *host, gint64 session_timeout_ms, gint64 heartbeat_interva
   nodes->session_timeout_ms = session_timeout_ms;
   nodes->heartbeat_interval_ms = heartbeat_interval_ms;
   nodes->liveness = liveness_new(session_timeout_ms);
-  host_listen(host, &(HostListener){on_active, on_applied, nodes});
+  host_listen(host, &(HostListener){.active = on_active, .applied = on_applied, .data = nodes});
   return nodes;
 }
 

@@ -3,6 +3,7 @@
 
 #include "controller/metadata/view.h"
 #include "services/controller/admin.h"
+#include "services/controller/identify.h"
 
 /* ---- MetadataService ---- */
 
@@ -63,11 +64,28 @@ static const RpcMethodHandler CONTROLLER_HANDLERS[] = {
     {.name = NULL},
 };
 
+/* ---- RaftService ---- */
+
+static void identify_this(RpcCall *call, RpcMessage *message, gpointer user_data) {
+  (void)message;
+  identify_answer(((const ControllerParts *)user_data)->host, call);
+}
+
+static void exchange(RpcCall *call, gpointer user_data) {
+  transport_exchange(host_transport(((const ControllerParts *)user_data)->host), call);
+}
+
+static const RpcMethodHandler RAFT_HANDLERS[] = {
+    {.name = "Identify", .unary = identify_this},
+    {.name = "Exchange", .stream = exchange},
+    {.name = NULL},
+};
+
 /* ---- Servers ---- */
 
 void controller_add_public_services(RpcServer *server, ControllerParts *parts) {
   Loop *loop = host_loop(parts->host);
-  rpc_server_add_service(server, &milena__v1__admin_service__descriptor, ADMIN_HANDLERS, loop, parts->host);
+  rpc_server_add_service(server, &milena__v1__admin_service__descriptor, ADMIN_HANDLERS, loop, parts);
   rpc_server_add_service(server, &milena__v1__metadata_service__descriptor, METADATA_HANDLERS, loop, parts);
 }
 
@@ -75,4 +93,6 @@ void controller_add_peer_services(RpcServer *server, ControllerParts *parts) {
   controller_add_public_services(server, parts);
   rpc_server_add_service(server, &milena__internal__v1__controller_service__descriptor, CONTROLLER_HANDLERS,
                          host_loop(parts->host), parts);
+  rpc_server_add_service(server, &milena__internal__v1__raft_service__descriptor, RAFT_HANDLERS, host_loop(parts->host),
+                         parts);
 }

@@ -29,17 +29,6 @@ TEST_ROWS(refusal, BAD_SETTINGS) {
   EXPECT_CONTAINS(ran->err, BAD_SETTINGS[row].says);
 }
 
-TEST(refusal, a_controller_does_not_make_a_cluster_unasked) {
-  g_autoptr(Cluster) cluster = cluster_prepare();
-  g_autofree char *folder = cluster_path(cluster, "controller");
-  const char *words[] = {"milena-controller", "--data-dir",    folder,        "--listen",
-                         "127.0.0.1:0",       "--peer-listen", "127.0.0.1:0", NULL};
-  mkdir(folder, 0755);
-  const Ran *ran = cluster_run(cluster, NULL, words);
-  EXPECT_TRUE(ran->exit_code > 0);
-  EXPECT_CONTAINS(ran->err, "--new-cluster");
-}
-
 /* A broker beside a running cluster's, with flags of the caller's choice. */
 static const Ran *extra_broker(Cluster *cluster, const char *id, const char *folder, const char *listen) {
   g_autofree char *controllers = g_strdup_printf("127.0.0.1:%u", cluster_port(cluster, 150));

@@ -439,7 +439,7 @@ TEST(start, says_why_it_can_not) {
   fixture.options.bootstrap = FALSE;
   Controller *controller = NULL;
   g_autoptr(Failure) missing = controller_start(&fixture.options, &controller);
-  EXPECT_CONTAINS(failure_message(missing), "holds no controller's log");
+  EXPECT_CONTAINS(failure_message(missing), "is missing");
   fixture.options.bootstrap = TRUE;
   fixture_start(&fixture);
   ControllerOptions second = fixture.options;
