@@ -4,7 +4,12 @@
 # What Kafka needs and is missing is named, and Milena is measured alone.
 #
 #   tools/bench.sh [--quick] [--turns N] [--alone] [--store]
+#   tools/bench.sh controllers ...    the controllers alone: bench-controllers.sh
 . "$(dirname "$0")/common.sh"
+if [ "${1:-}" = controllers ]; then
+  shift
+  exec tools/bench-controllers.sh "$@"
+fi
 . tests/interop/tools.sh
 . tests/bench/sides.sh
 
