@@ -21,6 +21,7 @@ typedef struct {
   guint64 next;        /* the next entry to send */
   guint64 commit_told; /* the commit index that it was told last */
   gboolean waiting;    /* PROBE: one is out */
+  gboolean asking;     /* a heartbeat went out by the clock: its answer may show that something was lost */
   guint heard_ticks;   /* since it was heard */
   guint64 round;       /* the newest round of reads that it answered */
   GArray *in_flight;   /* of RaftInFlight: messages with entries that have no answer yet */

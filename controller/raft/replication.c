@@ -147,9 +147,23 @@ void raft_send_heartbeat(RaftCore *core, const RaftProgress *peer) {
 }
 
 void raft_heartbeat(RaftCore *core) {
-  for (guint i = 0; i < core->peer_count; i++)
+  for (guint i = 0; i < core->peer_count; i++) {
+    core->peers[i].asking = TRUE;
     raft_send_heartbeat(core, &core->peers[i]);
+  }
   raft_transfer_push(core); /* it may have been lost */
+}
+
+/* The peer lives: send again what may have been lost, once for each heartbeat, and not for each round of reads. */
+static void send_again(RaftCore *core, RaftProgress *peer) {
+  if (!peer->asking)
+    return;
+  peer->asking = FALSE;
+  peer->waiting = FALSE;
+  if (peer->mode == RAFT_PEER_SNAPSHOT)
+    raft_snapshot_resume(core, peer);
+  else if (peer->match < raft_log_last_index(&core->log))
+    send_append(core, peer); /* refused if something before it was lost, even when the window is full */
 }
 
 void raft_on_heartbeat_reply(RaftCore *core, const RaftMessage *message) {
@@ -157,15 +171,11 @@ void raft_on_heartbeat_reply(RaftCore *core, const RaftMessage *message) {
   if (!peer)
     return;
   peer->heard_ticks = 0;
-  peer->waiting = FALSE; /* a probe that was lost goes out again */
   if (message->round > peer->round && message->round <= core->reads.round) {
     peer->round = message->round;
     raft_reads_count(core);
   }
-  if (peer->mode == RAFT_PEER_SNAPSHOT)
-    raft_snapshot_resume(core, peer);
-  else if (peer->match < raft_log_last_index(&core->log))
-    send_append(core, peer); /* it is refused if something before it was lost, even when the window is full */
+  send_again(core, peer);
 }
 
 /* ---- Commits ---- */
