@@ -1,12 +1,13 @@
 /* The event loop: see loop.h.
  *
  * The mailbox is a linked list under a pthread mutex, and an eventfd that wakes the glib main context. The source takes
- * the whole list at once and runs it without the lock; what a task posts meanwhile waits for the next round, so glib's
- * timers are never starved.
+ * the whole list at once and runs it without the lock. What is posted meanwhile it takes in further rounds, for which
+ * nobody needs to be woken; after ROUNDS_MAX of them glib has its turn, so its timers are never starved.
  *
  * Invariants
  *   1. `waiting` counts posted tasks that are not completions; it never exceeds mailbox_max.
- *   2. The eventfd is written only when the list goes from empty to non-empty: one wake-up a round.
+ *   2. The eventfd is written when the list goes from empty to non-empty while the mailbox is not being emptied
+ *      (`emptying`), and when the rounds are used up: what is in the list is always seen.
  *   3. After `quitting` is set, loop_post says no; completions are taken until the loop has run dry. */
 #include "services/base/loop.h"
 
@@ -16,6 +17,8 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
+
+#define ROUNDS_MAX 8
 
 struct Loop {
   char name[16];
@@ -31,6 +34,7 @@ struct Loop {
   LoopTask *head, **tail;
   guint waiting;
   gboolean quitting;
+  gboolean emptying; /* the loop's thread looks again before it sleeps */
 };
 
 typedef struct {
@@ -50,16 +54,14 @@ static gboolean mailbox_check(GSource *source) {
   return g_source_query_unix_fd(source, mailbox->fd_tag) != 0;
 }
 
-/* Take all that waits. */
-static LoopTask *mailbox_take(Loop *loop, gboolean *ret_quitting) {
-  uint64_t count;
-  ssize_t ignored = read(loop->wake_fd, &count, sizeof count); /* non-blocking: empty is fine */
-  (void)ignored;
+/* Take all that waits. @emptying: the caller comes back for what is posted from now on */
+static LoopTask *mailbox_take(Loop *loop, gboolean emptying, gboolean *ret_quitting) {
   pthread_mutex_lock(&loop->mutex);
   LoopTask *head = loop->head;
   loop->head = NULL;
   loop->tail = &loop->head;
   loop->waiting = 0;
+  loop->emptying = emptying && head;
   *ret_quitting = loop->quitting;
   pthread_mutex_unlock(&loop->mutex);
   return head;
@@ -77,11 +79,17 @@ static gboolean mailbox_dispatch(GSource *source, GSourceFunc callback, gpointer
   (void)callback;
   (void)user_data;
   Loop *loop = ((MailboxSource *)source)->loop;
+  uint64_t count;
+  ssize_t ignored = read(loop->wake_fd, &count, sizeof count); /* non-blocking: empty is fine */
+  (void)ignored;
   gboolean quitting;
-  LoopTask *task = mailbox_take(loop, &quitting);
-  gboolean dry = task == NULL;
-  run_all(task);
-  if (quitting && dry)
+  LoopTask *task;
+  for (guint round = 1; (task = mailbox_take(loop, round < ROUNDS_MAX, &quitting)); round++) {
+    run_all(task);
+    if (round == ROUNDS_MAX)
+      break;
+  }
+  if (quitting && !task)
     g_main_loop_quit(loop->main_loop);
   else if (quitting)
     eventfd_write(loop->wake_fd, 1); /* look again: a task may have posted a completion */
@@ -144,7 +152,7 @@ void loop_stop(Loop *loop) {
 void loop_finish(Loop *loop) {
   INVARIANT(!loop->thread, "what is left is run once the loop's thread has ended");
   gboolean ignored;
-  for (LoopTask *task; (task = mailbox_take(loop, &ignored));)
+  for (LoopTask *task; (task = mailbox_take(loop, FALSE, &ignored));)
     run_all(task);
 }
 
@@ -165,11 +173,11 @@ void loop_free(Loop *loop) {
 
 /* Append; wakes the loop when it may sleep. The mutex is held. */
 static void mailbox_append(Loop *loop, LoopTask *task) {
-  gboolean was_empty = loop->head == NULL;
+  gboolean may_sleep = loop->head == NULL && !loop->emptying;
   task->next = NULL;
   *loop->tail = task;
   loop->tail = &task->next;
-  if (was_empty)
+  if (may_sleep)
     eventfd_write(loop->wake_fd, 1);
 }
 

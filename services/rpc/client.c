@@ -122,7 +122,8 @@ static grpc_channel *find_channel(RpcClient *client, const char *address) {
   return channel;
 }
 
-grpc_call *rpc_client_open(RpcClient *client, const char *address, const char *path, gint64 deadline_us) {
+grpc_call *rpc_client_open(RpcClient *client, const char *address, const char *path, gint64 deadline_us,
+                           RpcQueue **ret_queue) {
   guint turn = atomic_fetch_add_explicit(&client->next_queue, 1, memory_order_relaxed) % client->options.threads;
   grpc_slice path_slice = grpc_slice_from_copied_string(path);
   pthread_mutex_lock(&client->mutex);
@@ -132,5 +133,6 @@ grpc_call *rpc_client_open(RpcClient *client, const char *address, const char *p
                                              rpc_deadline_to_core(deadline_us), NULL);
   pthread_mutex_unlock(&client->mutex);
   grpc_slice_unref(path_slice);
+  *ret_queue = rpc_queue_ref(client->queues[turn]);
   return call;
 }

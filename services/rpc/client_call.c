@@ -51,7 +51,7 @@ static RpcClientCall *call_new(RpcClient *client, const char *address, const cha
   pthread_mutex_init(&call->mutex, NULL);
   call->message_task.run = message_run;
   call->writable_task.run = writable_run;
-  call->core = rpc_client_open(client, address, path, deadline_us);
+  call->core = rpc_client_open(client, address, path, deadline_us, &call->queue);
   rpc_registry_add(client->calls, &call->link);
   return call;
 }
@@ -70,6 +70,7 @@ static void call_free(RpcClientCall *call) {
     rpc_sender_clear(&call->sender);
   pthread_mutex_destroy(&call->mutex);
   grpc_call_unref(call->core);
+  rpc_queue_unref(call->queue);
   g_free(call->metadata);
   g_free(call->address);
   rpc_client_unref(call->client);
@@ -106,6 +107,15 @@ static void start(RpcClientCall *call, RpcOp *op, const grpc_op *batch, gsize co
   rpc_client_call_ref(call);
   gboolean started = rpc_op_start(op, call->core, batch, count);
   INVARIANT(started, "calls end before their client does");
+}
+
+/* The same on a thread that is not a queue's, and holds no lock. Returns whether it has completed, and not by its
+ * `complete`. */
+static gboolean start_here(RpcClientCall *call, RpcOp *op, const grpc_op *batch, gsize count, gboolean *ret_ok) {
+  rpc_client_call_ref(call);
+  RpcOpStart start = rpc_op_start_here(call->queue, op, call->core, batch, count, ret_ok);
+  INVARIANT(start != RPC_OP_REFUSED, "calls end before their client does");
+  return start == RPC_OP_DONE;
 }
 
 /* Deliver the end. Then the callbacks that are due are with the loop, and the client need not wait for this call. The
@@ -282,7 +292,9 @@ void rpc_client_call_read(RpcClientCall *call) {
   if (!may_read)
     return;
   grpc_op batch = {.op = GRPC_OP_RECV_MESSAGE, .data.recv_message.recv_message = &call->arrived};
-  start(call, &call->receive_op, &batch, 1);
+  gboolean ok;
+  if (start_here(call, &call->receive_op, &batch, 1, &ok))
+    message_arrived(&call->receive_op, ok);
 }
 
 /* Something came to an end: deliver `closed` when it was the last that was waited for. */
@@ -310,7 +322,7 @@ static gboolean post_message(RpcClientCall *call) {
   return is_wanted;
 }
 
-/* Queue's thread. */
+/* Queue's thread; or the loop, for a message that was there when it was asked for. */
 static void message_arrived(RpcOp *op, gboolean ok) {
   RpcClientCall *call = op->owner;
   Failure *failure = NULL;
@@ -372,38 +384,64 @@ static void writable_run(LoopTask *task) {
   rpc_client_call_unref(call);
 }
 
-/* Send what is next, or give the turn back. */
-static void send_next(RpcClientCall *call) {
-  RpcSendStep step;
+/* Take the next step. Returns FALSE when there is none: then the turn was given back. */
+static gboolean take_step(RpcClientCall *call, RpcSendStep *ret_step) {
   gboolean writable;
-  gboolean has_step = rpc_sender_next(&call->sender, &step, &writable);
+  gboolean has_step = rpc_sender_next(&call->sender, ret_step, &writable);
   if (writable && !atomic_exchange(&call->writable_posted, TRUE)) {
     rpc_client_call_ref(call);
     loop_post_completion(call->loop, &call->writable_task);
   }
-  if (!has_step)
-    return;
+  return has_step;
+}
+
+/* Start one step, for which the caller holds the turn. Returns whether it has completed here. */
+static gboolean start_step(RpcClientCall *call, const RpcSendStep *step, gboolean here, gboolean *ret_ok) {
   grpc_op batch[2] = {0};
   gsize count = 0;
-  if (step.message) {
-    call->outgoing = rpc_message_to_core(step.message);
-    rpc_message_unref(step.message); /* the buffer shares its pieces */
+  if (step->message) {
+    call->outgoing = rpc_message_to_core(step->message);
+    rpc_message_unref(step->message); /* the buffer shares its pieces */
     batch[count].op = GRPC_OP_SEND_MESSAGE;
     batch[count++].data.send_message.send_message = call->outgoing;
   }
-  if (step.end)
+  if (step->end)
     batch[count++].op = GRPC_OP_SEND_CLOSE_FROM_CLIENT;
+  if (here)
+    return start_here(call, &call->send_op, batch, count, ret_ok);
   start(call, &call->send_op, batch, count);
+  return FALSE;
 }
 
-/* Queue's thread. */
-static void step_sent(RpcOp *op, gboolean ok) {
-  RpcClientCall *call = op->owner;
+/* What a step that ended leaves behind, but for the turn. */
+static void finish_step(RpcClientCall *call, gboolean ok) {
   if (call->outgoing)
     grpc_byte_buffer_destroy(g_steal_pointer(&call->outgoing));
   if (!ok)
     rpc_sender_stop(&call->sender); /* the status says why */
-  send_next(call);
+  rpc_client_call_unref(call);
+}
+
+/* Send what is next, until a step is on its way, or give the turn back. @here: this is not a queue's thread, and holds
+ * no lock. */
+static void send_next(RpcClientCall *call, gboolean here) {
+  rpc_client_call_ref(call);
+  RpcSendStep step;
+  gboolean is_done = TRUE;
+  while (is_done && take_step(call, &step)) {
+    gboolean ok = FALSE;
+    is_done = start_step(call, &step, here, &ok);
+    if (is_done)
+      finish_step(call, ok);
+  }
+  rpc_client_call_unref(call);
+}
+
+/* Queue's thread. */
+static void step_sent(RpcOp *op, gboolean ok) {
+  RpcClientCall *call = rpc_client_call_ref(op->owner);
+  finish_step(call, ok);
+  send_next(call, FALSE);
   rpc_client_call_unref(call);
 }
 
@@ -411,7 +449,7 @@ RpcSendResult rpc_client_call_send_message(RpcClientCall *call, RpcMessage *mess
   gboolean start_now;
   RpcSendResult result = rpc_sender_push(&call->sender, message, &start_now);
   if (start_now)
-    send_next(call);
+    send_next(call, TRUE);
   return result;
 }
 
@@ -424,5 +462,5 @@ RpcSendResult rpc_client_call_send(RpcClientCall *call, const ProtobufCMessage *
 void rpc_client_call_half_close(RpcClientCall *call) {
   gboolean start_now;
   if (rpc_sender_end(&call->sender, &start_now) && start_now)
-    send_next(call);
+    send_next(call, TRUE);
 }

@@ -27,8 +27,10 @@ struct RpcClient {
 
 void rpc_client_unref(RpcClient *client);
 
-/* A call of the core on the address's channel. @path: "/milena.v1.ProducerService/Produce" */
-grpc_call *rpc_client_open(RpcClient *client, const char *address, const char *path, gint64 deadline_us);
+/* A call of the core on the address's channel. @path: "/milena.v1.ProducerService/Produce"; @ret_queue: that it is
+ * bound to; a reference */
+grpc_call *rpc_client_open(RpcClient *client, const char *address, const char *path, gint64 deadline_us,
+                           RpcQueue **ret_queue);
 
 /* ---- A call: see client_call.c for its states. ---- */
 
@@ -37,6 +39,7 @@ struct RpcClientCall {
   RpcClient *client;
   char *address;
   grpc_call *core;
+  RpcQueue *queue; /* a reference */
   grpc_metadata *metadata; /* a copy of the client's: the core may write into it */
   GList link;              /* in client->calls */
   const ProtobufCMessageDescriptor *response_type;

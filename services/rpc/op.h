@@ -1,6 +1,7 @@
 /* One operation that was given to gRPC's core: every completion-queue tag is one of these.
  *
  *   any thread ──rpc_op_start──► core ──queue thread──► complete
+ *   any thread but a queue's ──rpc_op_start_here──► core ──► complete, here or on the queue's thread
  *
  * The core is not built for ThreadSanitizer, and what it synchronises inside is not promised: so each hand-over is a
  * release on the way in and an acquire on the way out, on the operation itself. */
@@ -43,5 +44,11 @@ static inline void rpc_op_hand_over(RpcOp *op) {
 
 /* Start a batch. Returns FALSE, and `complete` will not be called, when the queue is shut down. */
 G_GNUC_WARN_UNUSED_RESULT gboolean rpc_op_start(RpcOp *op, grpc_call *call, const grpc_op *batch, gsize count);
+
+typedef enum {
+  RPC_OP_REFUSED, /* the queue is shut down: `complete` will not be called */
+  RPC_OP_STARTED, /* `complete` will be called, or was, on the queue's thread */
+  RPC_OP_DONE     /* it has completed on this thread: the caller goes on, `complete` is not called */
+} RpcOpStart;
 
 G_END_DECLS

@@ -41,7 +41,7 @@ RpcCall *rpc_call_new(RpcServer *server, RpcQueue *queue, RpcMethod *method) {
   RpcCall *call = g_new0(RpcCall, 1);
   atomic_init(&call->refs, 1);
   call->server = rpc_server_ref(server);
-  call->queue = queue;
+  call->queue = rpc_queue_ref(queue);
   call->method = method;
   call->link.data = call;
   grpc_metadata_array_init(&call->metadata);
@@ -75,6 +75,7 @@ static void call_free(RpcCall *call) {
   gpr_free(call->peer);
   if (call->metadata_texts)
     g_hash_table_unref(call->metadata_texts);
+  rpc_queue_unref(call->queue);
   rpc_server_unref(call->server);
   g_free(call);
 }
@@ -161,11 +162,20 @@ void rpc_call_read(RpcCall *call) {
   call->is_reading = TRUE;
   rpc_call_ref(call);
   grpc_op batch = {.op = GRPC_OP_RECV_MESSAGE, .data.recv_message.recv_message = &call->arrived};
-  if (!rpc_op_start(&call->receive_op, call->core, &batch, 1))
+  gboolean ok;
+  switch (rpc_op_start_here(call->queue, &call->receive_op, call->core, &batch, 1, &ok)) {
+  case RPC_OP_REFUSED:
     rpc_call_unref(call);
+    break;
+  case RPC_OP_STARTED:
+    break;
+  case RPC_OP_DONE:
+    call_received(&call->receive_op, ok);
+    break;
+  }
 }
 
-/* Queue's thread. */
+/* Queue's thread; or the loop, for a message that was there when it was asked for. */
 static void call_received(RpcOp *op, gboolean ok) {
   RpcCall *call = op->owner;
   gboolean is_broken = !ok || (!call->arrived && grpc_call_failed_before_recv_message(call->core));
@@ -246,33 +256,54 @@ static void forget_sent(RpcCall *call) {
   call->status_is_set = FALSE;
 }
 
-/* Send what is next, or give the turn back. */
-static void send_next(RpcCall *call) {
-  RpcSendStep step;
+/* Take the next step. Returns FALSE when there is none: then the turn was given back. */
+static gboolean take_step(RpcCall *call, RpcSendStep *ret_step) {
   gboolean writable;
-  gboolean has_step = rpc_sender_next(&call->sender, &step, &writable);
+  gboolean has_step = rpc_sender_next(&call->sender, ret_step, &writable);
   if (writable)
     post_writable(call);
-  if (!has_step)
-    return;
+  return has_step;
+}
+
+/* Start one step, for which the caller holds the turn and a reference to the call. */
+static RpcOpStart start_step(RpcCall *call, const RpcSendStep *step, gboolean here, gboolean *ret_ok) {
   grpc_op batch[3];
-  gsize count = build_batch(call, &step, batch);
-  rpc_message_unref(step.message); /* the buffer shares its pieces */
+  gsize count = build_batch(call, step, batch);
+  rpc_message_unref(step->message); /* the buffer shares its pieces */
   rpc_call_ref(call);
-  if (rpc_op_start(&call->send_op, call->core, batch, count))
-    return;
+  if (here)
+    return rpc_op_start_here(call->queue, &call->send_op, call->core, batch, count, ret_ok);
+  return rpc_op_start(&call->send_op, call->core, batch, count) ? RPC_OP_STARTED : RPC_OP_REFUSED;
+}
+
+/* What a step that ended leaves behind, but for the turn. */
+static void finish_step(RpcCall *call, gboolean ok) {
   forget_sent(call);
-  rpc_sender_stop(&call->sender); /* the turn stays taken: nothing is sent any more */
+  if (!ok)
+    rpc_sender_stop(&call->sender);
+  rpc_call_unref(call);
+}
+
+/* Send what is next, until a step is on its way, or give the turn back. @here: this is not a queue's thread, and holds
+ * no lock. */
+static void send_next(RpcCall *call, gboolean here) {
+  rpc_call_ref(call); /* its end may have been sent, and told, before we are through */
+  RpcSendStep step;
+  RpcOpStart start = RPC_OP_DONE;
+  while (start == RPC_OP_DONE && take_step(call, &step)) {
+    gboolean ok = FALSE;
+    start = start_step(call, &step, here, &ok);
+    if (start != RPC_OP_STARTED)
+      finish_step(call, ok); /* refused: the turn stays taken, nothing is sent any more */
+  }
   rpc_call_unref(call);
 }
 
 /* Queue's thread. */
 static void call_sent(RpcOp *op, gboolean ok) {
-  RpcCall *call = op->owner;
-  forget_sent(call);
-  if (!ok)
-    rpc_sender_stop(&call->sender);
-  send_next(call);
+  RpcCall *call = rpc_call_ref(op->owner);
+  finish_step(call, ok);
+  send_next(call, FALSE);
   rpc_call_unref(call);
 }
 
@@ -280,7 +311,7 @@ RpcSendResult rpc_call_send_message(RpcCall *call, RpcMessage *message) {
   gboolean start;
   RpcSendResult result = rpc_sender_push(&call->sender, message, &start);
   if (start)
-    send_next(call);
+    send_next(call, TRUE);
   return result;
 }
 
@@ -289,7 +320,7 @@ RpcSendResult rpc_call_send(RpcCall *call, const ProtobufCMessage *message, GByt
   return rpc_call_send_message(call, packed);
 }
 
-void rpc_call_end(RpcCall *call, Failure *failure) {
+static void end_call(RpcCall *call, Failure *failure, gboolean here) {
   if (atomic_exchange(&call->is_ended, TRUE)) {
     failure_free(failure);
     return;
@@ -297,7 +328,11 @@ void rpc_call_end(RpcCall *call, Failure *failure) {
   call->outcome = failure;
   gboolean start;
   if (rpc_sender_end(&call->sender, &start) && start)
-    send_next(call);
+    send_next(call, here);
+}
+
+void rpc_call_end(RpcCall *call, Failure *failure) {
+  end_call(call, failure, FALSE);
 }
 
 /* With events, `closed` may come on the loop as soon as the end is sent: so look before, not after. */
@@ -307,7 +342,7 @@ void rpc_call_reply_message(RpcCall *call, RpcMessage *message) {
   if (!atomic_exchange(&call->is_ended, TRUE))
     rpc_sender_push_last(&call->sender, message, &start);
   if (start)
-    send_next(call);
+    send_next(call, TRUE);
   if (is_consumed)
     rpc_call_unref(call);
 }
@@ -319,7 +354,7 @@ void rpc_call_reply(RpcCall *call, const ProtobufCMessage *response, GBytes *con
 
 void rpc_call_finish(RpcCall *call, Failure *failure) {
   gboolean is_consumed = !atomic_load(&call->has_events);
-  rpc_call_end(call, failure);
+  end_call(call, failure, TRUE);
   if (is_consumed)
     rpc_call_unref(call);
 }

@@ -2,6 +2,10 @@
  *
  *   shard loops ──submitted──► writer ──unsynced──► syncer ──► the loops that the writes name
  *
+ * Writer and syncer are roles, of one thread at a time each. Who has written and finds nobody syncing syncs at once,
+ * without waking anybody; what is submitted meanwhile wakes the other thread, which writes it beside the sync. Under
+ * load each keeps its role.
+ *
  * A write is in one place: the submitted list, the writer's present group, the unsynced list, a sync under way, or (its
  * last stage posted) back with its owner.
  *
@@ -14,7 +18,9 @@
  *   5. A segment rolls between groups; so all of a log's data in a segment is there before its span in the next one is.
  *   6. No error is survived (rocks_die).
  *
- * Threads: the mutex guards what is marked; the rest belongs to the thread that is named. */
+ *   7. Whoever leaves while there is something to do knows that the other thread is busy, and looks again.
+ *
+ * Threads: the mutex guards what is marked; the rest belongs to the role that is named. */
 #include "storage/rocks/log_writer.h"
 
 #include <errno.h>
@@ -42,24 +48,27 @@ struct LogWriter {
   LogIndex *index;
   RocksFolder *folder;
   LogStoreOptions options; /* path is not kept */
-  pthread_t writer_thread, syncer_thread;
+  pthread_t threads[2];
 
   pthread_mutex_t mutex; /* guards all up to the next comment */
-  pthread_cond_t submitted_cond, unsynced_cond;
+  pthread_cond_t work_cond;
   WriteList submitted, unsynced;
   guint in_flight;
   gint64 in_flight_bytes;
   gint64 sync_deadline_us; /* monotonic: sync at the latest then; 0: nothing asks */
   gboolean frontier_due;
-  RocksFrontier frontier; /* its segment: for the next note */
-  gboolean stop_writer, stop_syncer;
+  RocksFrontier frontier;    /* its segment: for the next note */
+  gboolean writing, syncing; /* somebody has the role */
+  gboolean stopping;
 
-  /* The writer thread's. */
+  /* The writer's. */
   rocksdb_writebatch_t *batch; /* kept, so that its memory is */
   gsize batch_bytes;
   WriteList group; /* what is in @batch */
   LogEntry *dirty; /* logs whose hot record waits */
   GByteArray *hot; /* room for a cut hot record */
+
+  gint64 noted_us; /* the syncer's: when the frontier was noted */
 
   _Atomic guint64 writes, write_bytes, groups, syncs, sync_us;
 };
@@ -111,14 +120,14 @@ gboolean log_writer_submit(LogWriter *writer, LogWrite *write) {
   gboolean fits = writer->in_flight == 0 ||
                   (writer->in_flight < writer->options.writes_max &&
                    writer->in_flight_bytes + (gint64)write->charged_bytes <= writer->options.write_bytes_max);
-  INVARIANT(!writer->stop_writer, "nothing is submitted to a store that closes");
+  INVARIANT(!writer->stopping, "nothing is submitted to a store that closes");
   if (fits) {
     writer->in_flight++;
     writer->in_flight_bytes += (gint64)write->charged_bytes;
     gboolean was_empty = writer->submitted.head == NULL;
     list_push(&writer->submitted, write);
-    if (was_empty)
-      pthread_cond_signal(&writer->submitted_cond);
+    if (was_empty && !writer->writing)
+      pthread_cond_signal(&writer->work_cond);
   }
   pthread_mutex_unlock(&writer->mutex);
   return fits;
@@ -170,8 +179,9 @@ static void release(LogWriter *writer, guint count, gint64 bytes) {
   pthread_mutex_unlock(&writer->mutex);
 }
 
-/* Hand writes on to the syncer, or ask it for a sync until @deadline_us (0: none). */
-static void want_sync(LogWriter *writer, const WriteList *unsynced, gint64 deadline_us) {
+/* Hand writes on to the syncer, or ask it for a sync until @deadline_us (0: none). @more: this thread has more to
+ * write, so another has to sync */
+static void want_sync(LogWriter *writer, const WriteList *unsynced, gint64 deadline_us, gboolean more) {
   if (!unsynced->head && !deadline_us)
     return;
   pthread_mutex_lock(&writer->mutex);
@@ -181,12 +191,13 @@ static void want_sync(LogWriter *writer, const WriteList *unsynced, gint64 deadl
   }
   if (deadline_us && (!writer->sync_deadline_us || deadline_us < writer->sync_deadline_us))
     writer->sync_deadline_us = deadline_us;
-  pthread_cond_signal(&writer->unsynced_cond);
+  if (more && !writer->syncing)
+    pthread_cond_signal(&writer->work_cond);
   pthread_mutex_unlock(&writer->mutex);
 }
 
 /* Tell the owners of a group that was written, and hand on what waits for a sync. */
-static void complete_group(LogWriter *writer, gint64 written_us) {
+static void complete_group(LogWriter *writer, gint64 written_us, gboolean more) {
   gint64 deadline_us = 0, finished_bytes = 0;
   guint finished = 0;
   for (const LogWrite *write = writer->group.head; write; write = write->next) {
@@ -211,10 +222,11 @@ static void complete_group(LogWriter *writer, gint64 written_us) {
     if (sync_wanted)
       list_push(&unsynced, write);
   }
-  want_sync(writer, &unsynced, deadline_us);
+  want_sync(writer, &unsynced, deadline_us, more);
 }
 
-static void commit_group(LogWriter *writer) {
+/* @more: this thread has more to write */
+static void commit_group(LogWriter *writer, gboolean more) {
   put_dirty(writer);
   if (rocksdb_writebatch_count(writer->batch) > 0) {
     char *error = NULL;
@@ -225,7 +237,7 @@ static void commit_group(LogWriter *writer) {
   }
   log_index_active(writer->index)->bytes += (gint64)writer->batch_bytes;
   writer->batch_bytes = 0;
-  complete_group(writer, g_get_monotonic_time());
+  complete_group(writer, g_get_monotonic_time(), more);
 }
 
 /* ---- segments ---- */
@@ -245,7 +257,8 @@ static void roll(LogWriter *writer) {
   if (log_index_damaged_count(writer->index) == 0)
     writer->frontier.segment = number;
   writer->frontier_due = TRUE;
-  pthread_cond_signal(&writer->unsynced_cond);
+  if (!writer->syncing)
+    pthread_cond_signal(&writer->work_cond);
   pthread_mutex_unlock(&writer->mutex);
 }
 
@@ -348,7 +361,7 @@ static void add_write(LogWriter *writer, LogWrite *write) {
   /* These two need the group's hot records out of the way. */
   gboolean alone = write->kind == LOG_WRITE_TRUNCATE || write->kind == LOG_WRITE_DROP;
   if (alone)
-    commit_group(writer);
+    commit_group(writer, TRUE);
   switch (write->kind) {
   case LOG_WRITE_CREATE:
     add_create(writer, write);
@@ -372,46 +385,35 @@ static void add_write(LogWriter *writer, LogWrite *write) {
   atomic_fetch_add_explicit(&writer->writes, 1, memory_order_relaxed);
   list_push(&writer->group, write);
   if (alone || writer->batch_bytes >= (gsize)writer->options.group_bytes_max) {
-    commit_group(writer);
+    commit_group(writer, TRUE);
     roll_if_due(writer);
   }
 }
 
 /* ---- the threads ---- */
 
-static void *writer_main(void *data) {
-  LogWriter *writer = data;
-  pthread_setname_np(pthread_self(), "log-writer");
-  for (;;) {
-    pthread_mutex_lock(&writer->mutex);
-    while (!writer->submitted.head && !writer->stop_writer)
-      pthread_cond_wait(&writer->submitted_cond, &writer->mutex);
-    LogWrite *next = list_take(&writer->submitted);
-    pthread_mutex_unlock(&writer->mutex);
-    if (!next)
-      return NULL;
-    roll_if_due(writer);
-    while (next) {
-      LogWrite *write = next;
-      next = write->next;
-      add_write(writer, write);
-    }
-    if (writer->group.head)
-      commit_group(writer);
+/* The mutex is held, and given back while this thread writes. */
+static void write_submitted(LogWriter *writer) {
+  writer->writing = TRUE;
+  LogWrite *next = list_take(&writer->submitted);
+  pthread_mutex_unlock(&writer->mutex);
+  roll_if_due(writer);
+  while (next) {
+    LogWrite *write = next;
+    next = write->next;
+    add_write(writer, write);
   }
+  if (writer->group.head)
+    commit_group(writer, FALSE);
+  pthread_mutex_lock(&writer->mutex);
+  writer->writing = FALSE;
 }
 
-/* Wait until a sync is due. Returns FALSE when there is nothing left to do. The mutex is held. */
-static gboolean wait_for_unsynced(LogWriter *writer) {
-  for (;;) {
-    gint64 deadline_us = writer->sync_deadline_us;
-    if (writer->unsynced.head || writer->frontier_due ||
-        (deadline_us && (writer->stop_syncer || g_get_monotonic_time() >= deadline_us)))
-      return TRUE;
-    if (writer->stop_syncer)
-      return FALSE;
-    cond_wait_until(&writer->unsynced_cond, &writer->mutex, deadline_us ? deadline_us : G_MAXINT64);
-  }
+/* The mutex is held. */
+static gboolean sync_is_due(const LogWriter *writer) {
+  gint64 deadline_us = writer->sync_deadline_us;
+  return writer->unsynced.head || writer->frontier_due ||
+         (deadline_us && (writer->stopping || g_get_monotonic_time() >= deadline_us));
 }
 
 static void complete_synced(LogWriter *writer, LogWrite *head) {
@@ -445,26 +447,43 @@ static void write_frontier(LogWriter *writer, const RocksFrontier *frontier) {
     rocks_die("writing the frontier note", failure_message(failure));
 }
 
-static void *syncer_main(void *data) {
-  LogWriter *writer = data;
-  gint64 noted_us = g_get_monotonic_time();
-  pthread_setname_np(pthread_self(), "log-syncer");
+/* The mutex is held, and given back while this thread syncs. */
+static void sync_unsynced(LogWriter *writer) {
+  writer->syncing = TRUE;
+  if (writer->submitted.head && !writer->writing)
+    pthread_cond_signal(&writer->work_cond);
+  LogWrite *head = list_take(&writer->unsynced);
+  gboolean frontier_due = writer->frontier_due;
+  RocksFrontier frontier = writer->frontier;
+  writer->frontier_due = FALSE;
+  writer->sync_deadline_us = 0;
+  pthread_mutex_unlock(&writer->mutex);
+  frontier.sequence = rocksdb_get_latest_sequence_number(writer->db->db); /* what the sync will cover */
+  sync_wal(writer);
+  complete_synced(writer, head);
+  if (frontier_due || g_get_monotonic_time() - writer->noted_us >= FRONTIER_EVERY_US) {
+    write_frontier(writer, &frontier);
+    writer->noted_us = g_get_monotonic_time();
+  }
   pthread_mutex_lock(&writer->mutex);
-  while (wait_for_unsynced(writer)) {
-    LogWrite *head = list_take(&writer->unsynced);
-    gboolean frontier_due = writer->frontier_due;
-    RocksFrontier frontier = writer->frontier;
-    writer->frontier_due = FALSE;
-    writer->sync_deadline_us = 0;
-    pthread_mutex_unlock(&writer->mutex);
-    frontier.sequence = rocksdb_get_latest_sequence_number(writer->db->db); /* what the sync will cover */
-    sync_wal(writer);
-    complete_synced(writer, head);
-    if (frontier_due || g_get_monotonic_time() - noted_us >= FRONTIER_EVERY_US) {
-      write_frontier(writer, &frontier);
-      noted_us = g_get_monotonic_time();
+  writer->syncing = FALSE;
+}
+
+static void *storage_main(void *data) {
+  LogWriter *writer = data;
+  pthread_setname_np(pthread_self(), "log-storage");
+  pthread_mutex_lock(&writer->mutex);
+  for (;;) {
+    if (!writer->syncing && sync_is_due(writer)) {
+      sync_unsynced(writer);
+    } else if (!writer->writing && writer->submitted.head) {
+      write_submitted(writer);
+    } else if (writer->stopping) { /* what the other thread has in hand, it sees through */
+      break;
+    } else {
+      gint64 deadline_us = writer->syncing ? 0 : writer->sync_deadline_us;
+      cond_wait_until(&writer->work_cond, &writer->mutex, deadline_us ? deadline_us : G_MAXINT64);
     }
-    pthread_mutex_lock(&writer->mutex);
   }
   pthread_mutex_unlock(&writer->mutex);
   return NULL;
@@ -485,24 +504,20 @@ LogWriter *log_writer_new(RocksDb *db, LogIndex *index, RocksFolder *folder, con
   writer->batch = rocksdb_writebatch_create();
   writer->hot = g_byte_array_new();
   pthread_mutex_init(&writer->mutex, NULL);
-  cond_init_monotonic(&writer->submitted_cond);
-  cond_init_monotonic(&writer->unsynced_cond);
-  INVARIANT(pthread_create(&writer->writer_thread, NULL, writer_main, writer) == 0, "the storage threads start");
-  INVARIANT(pthread_create(&writer->syncer_thread, NULL, syncer_main, writer) == 0, "the storage threads start");
+  cond_init_monotonic(&writer->work_cond);
+  writer->noted_us = g_get_monotonic_time();
+  for (guint i = 0; i < G_N_ELEMENTS(writer->threads); i++)
+    INVARIANT(pthread_create(&writer->threads[i], NULL, storage_main, writer) == 0, "the storage threads start");
   return writer;
 }
 
-static void stop_thread(LogWriter *writer, gboolean *stop, pthread_cond_t *cond, pthread_t thread) {
-  pthread_mutex_lock(&writer->mutex);
-  *stop = TRUE;
-  pthread_cond_signal(cond);
-  pthread_mutex_unlock(&writer->mutex);
-  pthread_join(thread, NULL);
-}
-
 void log_writer_stop(LogWriter *writer) {
-  stop_thread(writer, &writer->stop_writer, &writer->submitted_cond, writer->writer_thread);
-  stop_thread(writer, &writer->stop_syncer, &writer->unsynced_cond, writer->syncer_thread);
+  pthread_mutex_lock(&writer->mutex);
+  writer->stopping = TRUE;
+  pthread_cond_broadcast(&writer->work_cond);
+  pthread_mutex_unlock(&writer->mutex);
+  for (guint i = 0; i < G_N_ELEMENTS(writer->threads); i++)
+    pthread_join(writer->threads[i], NULL);
   sync_wal(writer); /* what nobody wanted synced */
 }
 
@@ -519,8 +534,7 @@ void log_writer_free(LogWriter *writer) {
   INVARIANT(writer->in_flight == 0, "a store closes when all writes were answered");
   rocksdb_writebatch_destroy(writer->batch);
   g_byte_array_unref(writer->hot);
-  pthread_cond_destroy(&writer->submitted_cond);
-  pthread_cond_destroy(&writer->unsynced_cond);
+  pthread_cond_destroy(&writer->work_cond);
   pthread_mutex_destroy(&writer->mutex);
   g_free(writer);
 }
