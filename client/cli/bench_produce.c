@@ -172,6 +172,7 @@ int bench_produce(Cli *cli, const BenchPlan *plan, BenchResult *ret_result) {
   int code = cli_connect(cli, &client);
   if (code == CLI_OK)
     code = bench_topic(cli, client, plan, &topic);
+  g_clear_pointer(&client, milena_client_free); /* its threads would wake up beside those that are measured */
   g_autofree char *text = make_text((gsize)TEXT_BYTES + plan->record_bytes);
   g_autofree Sender *senders = g_new0(Sender, plan->producers);
   for (guint32 i = 0; code == CLI_OK && i < plan->producers; i++)

@@ -8,7 +8,9 @@
  *   1. `waiting` counts posted tasks that are not completions; it never exceeds mailbox_max.
  *   2. The eventfd is written when the list goes from empty to non-empty while the mailbox is not being emptied
  *      (`emptying`), and when the rounds are used up: what is in the list is always seen.
- *   3. After `quitting` is set, loop_post says no; completions are taken until the loop has run dry. */
+ *   3. The eventfd is written without the mutex, which the woken thread wants at once; `wakers` counts who is about to,
+ *      and the loop is not freed before they have.
+ *   4. After `quitting` is set, loop_post says no; completions are taken until the loop has run dry. */
 #include "services/base/loop.h"
 
 #include <pthread.h>
@@ -29,6 +31,7 @@ struct Loop {
   int wake_fd;
   guint mailbox_max;
   _Atomic(GThread *) owner; /* who runs the loop, or took it over when it had ended */
+  atomic_uint wakers;
 
   pthread_mutex_t mutex; /* guards what follows */
   LoopTask *head, **tail;
@@ -112,6 +115,9 @@ Loop *loop_new(const char *name, guint mailbox_max) {
   MailboxSource *mailbox = (MailboxSource *)loop->source;
   mailbox->loop = loop;
   mailbox->fd_tag = g_source_add_unix_fd(loop->source, loop->wake_fd, G_IO_IN);
+  /* It never recurses; but glib takes the fd of a source that might out of the poll while it is dispatched, and wakes
+   * the loop for that, twice a dispatch. */
+  g_source_set_can_recurse(loop->source, TRUE);
   g_source_attach(loop->source, loop->context);
   return loop;
 }
@@ -162,6 +168,8 @@ void loop_free(Loop *loop) {
   if (loop->thread)
     loop_stop(loop);
   loop_finish(loop);
+  while (atomic_load(&loop->wakers)) /* for the length of a system call */
+    g_thread_yield();
   g_source_destroy(loop->source);
   g_source_unref(loop->source);
   g_main_loop_unref(loop->main_loop);
@@ -171,31 +179,42 @@ void loop_free(Loop *loop) {
   g_free(loop);
 }
 
-/* Append; wakes the loop when it may sleep. The mutex is held. */
-static void mailbox_append(Loop *loop, LoopTask *task) {
+/* Append. Returns whether the loop may sleep, and mailbox_wake is to be called. The mutex is held. */
+static gboolean mailbox_append(Loop *loop, LoopTask *task) {
   gboolean may_sleep = loop->head == NULL && !loop->emptying;
   task->next = NULL;
   *loop->tail = task;
   loop->tail = &task->next;
   if (may_sleep)
-    eventfd_write(loop->wake_fd, 1);
+    atomic_fetch_add(&loop->wakers, 1);
+  return may_sleep;
+}
+
+static void mailbox_wake(Loop *loop) {
+  eventfd_write(loop->wake_fd, 1);
+  atomic_fetch_sub(&loop->wakers, 1);
 }
 
 gboolean loop_post(Loop *loop, LoopTask *task) {
   pthread_mutex_lock(&loop->mutex);
   gboolean fits = !loop->quitting && loop->waiting < loop->mailbox_max;
+  gboolean wake = FALSE;
   if (fits) {
     loop->waiting++;
-    mailbox_append(loop, task);
+    wake = mailbox_append(loop, task);
   }
   pthread_mutex_unlock(&loop->mutex);
+  if (wake)
+    mailbox_wake(loop);
   return fits;
 }
 
 void loop_post_completion(Loop *loop, LoopTask *task) {
   pthread_mutex_lock(&loop->mutex);
-  mailbox_append(loop, task);
+  gboolean wake = mailbox_append(loop, task);
   pthread_mutex_unlock(&loop->mutex);
+  if (wake)
+    mailbox_wake(loop);
 }
 
 typedef struct {

@@ -14,6 +14,7 @@ struct Broker {
   gint64 orphan_grace_ms;    /* data that the metadata does not know is dropped after so long */
   gint64 producer_expiry_ms; /* a producer that has not written to a partition for so long is forgotten by it */
   LogStore *store;
+  RpcPollers *pollers; /* of the client and both servers */
   RpcClient *client;
   guint shard_count;
   Shard **shards;

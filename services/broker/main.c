@@ -169,7 +169,8 @@ static Failure *process_open(Process *process) {
   Failure *failure = open_store(process);
   if (failure)
     return failure;
-  broker->client = rpc_client_new(NULL);
+  broker->pollers = rpc_pollers_new("rpc", 0);
+  broker->client = rpc_client_new(&(RpcClientOptions){.pollers = broker->pollers});
   guint16 port = 0, peer_port = 0;
   failure = broker_server_open(broker, settings->listen, settings->peer_listen, &process->server, &port, &peer_port);
   if (failure)
@@ -212,6 +213,7 @@ static void process_close(Process *process) {
   for (guint i = 0; i < broker->shard_count && process->loops_run; i++)
     shard_stop(broker->shards[i]);
   broker_server_free(process->server);
+  rpc_pollers_free(broker->pollers);
   for (guint i = 0; i < broker->shard_count; i++)
     shard_free(broker->shards[i]);
   g_free(broker->shards);

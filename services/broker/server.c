@@ -56,8 +56,9 @@ Failure *broker_server_open(Broker *broker, const char *listen, const char *peer
                             guint16 *ret_port, guint16 *ret_peer_port) {
   BrokerServer *server = g_new0(BrokerServer, 1);
   server->broker = broker;
-  server->clients = rpc_server_new(NULL);
-  server->peers = rpc_server_new(NULL);
+  const RpcServerOptions options = {.pollers = broker->pollers};
+  server->clients = rpc_server_new(&options);
+  server->peers = rpc_server_new(&options);
   make_states(server);
   Failure *failure = rpc_server_add_listener(server->clients, listen, ret_port);
   if (!failure)

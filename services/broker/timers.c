@@ -51,6 +51,7 @@ Timers *timers_new(Loop *loop) {
   timers->source = g_source_new(&SOURCE_FUNCS, sizeof(GSource));
   g_source_set_name(timers->source, "timers");
   g_source_set_callback(timers->source, on_due, timers, NULL);
+  g_source_set_can_recurse(timers->source, TRUE); /* spares glib's guard against it: see loop.c */
   g_source_attach(timers->source, loop_context(loop));
   return timers;
 }

@@ -16,7 +16,6 @@
 #include "services/rpc/status.h"
 
 enum {
-  DEFAULT_THREADS = 1,
   DEFAULT_RECEIVE_MAX_BYTES = 68 << 20,
   DEFAULT_SEND_QUEUE_MAX_BYTES = 4 << 20,
   /* Cancelled calls end within a moment; one that does not has a loop that no longer runs. */
@@ -25,7 +24,6 @@ enum {
 
 static RpcClientOptions options_with_defaults(const RpcClientOptions *options) {
   RpcClientOptions full = options ? *options : (RpcClientOptions){0};
-  full.threads = full.threads ? full.threads : DEFAULT_THREADS;
   full.receive_max_bytes = full.receive_max_bytes ? full.receive_max_bytes : DEFAULT_RECEIVE_MAX_BYTES;
   full.send_queue_max_bytes = full.send_queue_max_bytes ? full.send_queue_max_bytes : DEFAULT_SEND_QUEUE_MAX_BYTES;
   return full;
@@ -66,11 +64,8 @@ RpcClient *rpc_client_new(const RpcClientOptions *options) {
   client->calls = rpc_registry_new();
   pthread_mutex_init(&client->mutex, NULL);
   client->channels = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, channel_free);
-  client->queues = g_new0(RpcQueue *, client->options.threads);
-  for (guint i = 0; i < client->options.threads; i++) {
-    client->queues[i] = rpc_queue_new("rpc-client");
-    rpc_queue_start(client->queues[i]);
-  }
+  client->owns_pollers = !client->options.pollers;
+  client->pollers = client->owns_pollers ? rpc_pollers_new("rpc-client", 1) : client->options.pollers;
   return client;
 }
 
@@ -80,7 +75,6 @@ void rpc_client_unref(RpcClient *client) {
   pthread_mutex_destroy(&client->mutex);
   rpc_registry_free(client->calls);
   free_metadata(client);
-  g_free(client->queues);
   g_free(client);
 }
 
@@ -97,8 +91,8 @@ void rpc_client_free(RpcClient *client) {
   pthread_mutex_lock(&client->mutex);
   g_hash_table_unref(g_steal_pointer(&client->channels));
   pthread_mutex_unlock(&client->mutex);
-  for (guint i = 0; i < client->options.threads; i++)
-    rpc_queue_free(client->queues[i]);
+  if (client->owns_pollers)
+    rpc_pollers_free(client->pollers);
   rpc_client_unref(client);
 }
 
@@ -124,15 +118,16 @@ static grpc_channel *find_channel(RpcClient *client, const char *address) {
 
 grpc_call *rpc_client_open(RpcClient *client, const char *address, const char *path, gint64 deadline_us,
                            RpcQueue **ret_queue) {
-  guint turn = atomic_fetch_add_explicit(&client->next_queue, 1, memory_order_relaxed) % client->options.threads;
+  guint turn = atomic_fetch_add_explicit(&client->next_queue, 1, memory_order_relaxed) % client->pollers->count;
+  RpcQueue *queue = client->pollers->queues[turn];
   grpc_slice path_slice = grpc_slice_from_copied_string(path);
   pthread_mutex_lock(&client->mutex);
   INVARIANT(client->channels, "no calls are made on a client that was freed");
-  grpc_call *call = grpc_channel_create_call(find_channel(client, address), NULL, GRPC_PROPAGATE_DEFAULTS,
-                                             rpc_queue_core(client->queues[turn]), path_slice, NULL,
-                                             rpc_deadline_to_core(deadline_us), NULL);
+  grpc_call *call =
+      grpc_channel_create_call(find_channel(client, address), NULL, GRPC_PROPAGATE_DEFAULTS, rpc_queue_core(queue),
+                               path_slice, NULL, rpc_deadline_to_core(deadline_us), NULL);
   pthread_mutex_unlock(&client->mutex);
   grpc_slice_unref(path_slice);
-  *ret_queue = rpc_queue_ref(client->queues[turn]);
+  *ret_queue = rpc_queue_ref(queue);
   return call;
 }

@@ -19,7 +19,7 @@ typedef struct {
 } RpcMetadata;
 
 typedef struct {
-  guint threads;                /* polling threads; 0: 1 */
+  RpcPollers *pollers;          /* borrowed for the client's life; NULL: one of its own */
   guint32 receive_max_bytes;    /* of one message; 0: 68 MiB */
   guint64 send_queue_max_bytes; /* of one stream, then send says BUSY; 0: 4 MiB */
   const RpcMetadata *metadata;  /* goes with every call; ends with a NULL key; copied; may be NULL */

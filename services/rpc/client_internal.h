@@ -6,7 +6,7 @@
 
 #include "services/rpc/client.h"
 #include "services/rpc/op.h"
-#include "services/rpc/queue.h"
+#include "services/rpc/pollers_internal.h"
 #include "services/rpc/registry.h"
 #include "services/rpc/sender.h"
 
@@ -15,7 +15,8 @@ G_BEGIN_DECLS
 struct RpcClient {
   atomic_int refs; /* the owner's, and one for each call */
   RpcClientOptions options;
-  RpcQueue **queues;
+  RpcPollers *pollers; /* not used any more once all calls have ended */
+  gboolean owns_pollers;
   atomic_uint next_queue;
   RpcRegistry *calls;      /* open ones */
   grpc_metadata *metadata; /* of every call; constant */

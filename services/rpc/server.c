@@ -23,7 +23,6 @@
 #include <grpc/grpc_security.h>
 
 enum {
-  DEFAULT_THREADS = 2,
   DEFAULT_RECEIVE_MAX_BYTES = 68 << 20,
   DEFAULT_MAX_CONCURRENT_STREAMS = 1000,
   DEFAULT_INFLIGHT_MAX_BYTES = 256 << 20,
@@ -42,7 +41,6 @@ enum {
 
 static RpcServerOptions options_with_defaults(const RpcServerOptions *options) {
   RpcServerOptions full = options ? *options : (RpcServerOptions){0};
-  full.threads = full.threads ? full.threads : DEFAULT_THREADS;
   full.receive_max_bytes = full.receive_max_bytes ? full.receive_max_bytes : DEFAULT_RECEIVE_MAX_BYTES;
   full.max_concurrent_streams =
       full.max_concurrent_streams ? full.max_concurrent_streams : DEFAULT_MAX_CONCURRENT_STREAMS;
@@ -83,14 +81,13 @@ RpcServer *rpc_server_new(const RpcServerOptions *options) {
   server->descriptors = rpc_descriptors_new();
   server->services = g_ptr_array_new();
   server->methods = g_ptr_array_new_with_free_func(method_free);
-  server->queues = g_new0(RpcQueue *, server->options.threads);
-  for (guint i = 0; i < server->options.threads; i++)
-    server->queues[i] = rpc_queue_new("rpc-server");
+  server->owns_pollers = !server->options.pollers;
+  server->pollers = server->owns_pollers ? rpc_pollers_new("rpc-server", 0) : server->options.pollers;
   grpc_channel_args *args = rpc_server_args_new(&server->options);
   server->core = grpc_server_create(args, NULL);
   rpc_args_free(args);
-  for (guint i = 0; i < server->options.threads; i++)
-    grpc_server_register_completion_queue(server->core, rpc_queue_core(server->queues[i]), NULL);
+  for (guint i = 0; i < server->pollers->count; i++)
+    grpc_server_register_completion_queue(server->core, rpc_queue_core(server->pollers->queues[i]), NULL);
   add_standard_services(server);
   return server;
 }
@@ -108,7 +105,6 @@ void rpc_server_unref(RpcServer *server) {
   rpc_descriptors_free(server->descriptors);
   rpc_budget_unref(server->budget);
   rpc_registry_free(server->calls);
-  g_free(server->queues);
   g_free(server);
 }
 
@@ -199,13 +195,13 @@ void rpc_server_start(RpcServer *server) {
   INVARIANT(!server->is_started, "a server is started once");
   server->is_started = TRUE;
   grpc_server_start(server->core);
-  for (guint i = 0; i < server->options.threads; i++) {
+  for (guint i = 0; i < server->pollers->count; i++) {
+    RpcQueue *queue = server->pollers->queues[i];
     for (guint n = 0; n < REQUESTED_CALLS; n++) {
       for (guint m = 0; m < server->methods->len; m++)
-        rpc_server_request_call(server, server->queues[i], g_ptr_array_index(server->methods, m));
-      rpc_server_request_call(server, server->queues[i], NULL);
+        rpc_server_request_call(server, queue, g_ptr_array_index(server->methods, m));
+      rpc_server_request_call(server, queue, NULL);
     }
-    rpc_queue_start(server->queues[i]);
   }
 }
 
@@ -241,7 +237,7 @@ static void drain_core(RpcServer *server, guint grace_ms) {
   pthread_cond_init(&shutdown.cond, NULL);
   rpc_op_init(&shutdown.op, RPC_OP_SHUTDOWN, &shutdown, shutdown_done);
   rpc_op_hand_over(&shutdown.op);
-  grpc_server_shutdown_and_notify(server->core, rpc_queue_core(server->queues[0]), &shutdown.op);
+  grpc_server_shutdown_and_notify(server->core, rpc_queue_core(server->pollers->queues[0]), &shutdown.op);
   guint left = rpc_registry_wait_empty(server->calls, grace_ms);
   if (left) {
     rpc_registry_visit(server->calls, rpc_call_end_unfinished, NULL);
@@ -276,11 +272,10 @@ void rpc_server_free(RpcServer *server) {
   if (!server->is_started) { /* the core wants a shutdown before its end, and a start before that */
     server->is_started = TRUE;
     grpc_server_start(server->core);
-    rpc_queue_start(server->queues[0]);
     drain_core(server, 0);
   }
-  for (guint i = 0; i < server->options.threads; i++)
-    rpc_queue_free(server->queues[i]);
+  if (server->owns_pollers)
+    rpc_pollers_free(server->pollers);
   grpc_server_destroy(server->core);
   loop_free(server->standard_loop);
   rpc_health_free(server->health);

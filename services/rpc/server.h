@@ -12,6 +12,7 @@
 
 #include "services/base/loop.h"
 #include "services/rpc/message.h"
+#include "services/rpc/pollers.h"
 
 G_BEGIN_DECLS
 
@@ -19,7 +20,7 @@ typedef struct RpcServer RpcServer;
 typedef struct RpcCall RpcCall;
 
 typedef struct {
-  guint threads;                  /* completion queues and polling threads; 0: 2 */
+  RpcPollers *pollers;            /* borrowed for the server's life; NULL: its own */
   guint32 receive_max_bytes;      /* of one message; 0: 68 MiB, above the largest batch */
   guint32 max_concurrent_streams; /* of one connection; 0: 1,000 */
   guint64 inflight_max_bytes;     /* of request messages in the process; beyond it calls are refused; 0: 256 MiB */

@@ -6,7 +6,7 @@
 #include "services/rpc/budget.h"
 #include "services/rpc/descriptors.h"
 #include "services/rpc/op.h"
-#include "services/rpc/queue.h"
+#include "services/rpc/pollers_internal.h"
 #include "services/rpc/registry.h"
 #include "services/rpc/sender.h"
 #include "services/rpc/server.h"
@@ -37,7 +37,8 @@ struct RpcServer {
   atomic_int refs; /* the owner's, and one for each call */
   RpcServerOptions options;
   grpc_server *core;
-  RpcQueue **queues;
+  RpcPollers *pollers; /* not after rpc_server_free */
+  gboolean owns_pollers;
   RpcRegistry *calls; /* open ones */
   RpcBudget *budget;  /* of request messages */
   RpcDescriptors *descriptors;

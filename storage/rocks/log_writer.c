@@ -121,15 +121,17 @@ gboolean log_writer_submit(LogWriter *writer, LogWrite *write) {
                   (writer->in_flight < writer->options.writes_max &&
                    writer->in_flight_bytes + (gint64)write->charged_bytes <= writer->options.write_bytes_max);
   INVARIANT(!writer->stopping, "nothing is submitted to a store that closes");
+  gboolean wake = FALSE;
   if (fits) {
     writer->in_flight++;
     writer->in_flight_bytes += (gint64)write->charged_bytes;
     gboolean was_empty = writer->submitted.head == NULL;
     list_push(&writer->submitted, write);
-    if (was_empty && !writer->writing)
-      pthread_cond_signal(&writer->work_cond);
+    wake = was_empty && !writer->writing;
   }
   pthread_mutex_unlock(&writer->mutex);
+  if (wake)
+    pthread_cond_signal(&writer->work_cond);
   return fits;
 }
 
