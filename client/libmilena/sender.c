@@ -34,6 +34,7 @@ struct Sender {
   atomic_bool woken;  /* wake_task is posted */
   GHashTable *links;  /* broker id (the link's) → Link, owned */
   GSource *timer;
+  gint64 timer_us;    /* when it fires, at the latest */
   Identity *identity; /* NULL: not idempotent */
   guint rotation;     /* where a pump begins: lanes take turns where a link has little room */
   gboolean closed;
@@ -422,13 +423,15 @@ static gboolean sender_on_timer(gpointer data) {
   return G_SOURCE_REMOVE;
 }
 
+/* A timer that fires early stays: a pump too many now and then costs less than a new timer for each. */
 static void sender_set_timer(Sender *sender, const Pump *pump) {
+  if (pump->next_us == G_MAXINT64 || (sender->timer != NULL && sender->timer_us <= pump->next_us))
+    return;
   if (sender->timer != NULL) {
     g_source_destroy(sender->timer);
     g_clear_pointer(&sender->timer, g_source_unref);
   }
-  if (pump->next_us == G_MAXINT64)
-    return;
+  sender->timer_us = pump->next_us;
   gint64 delay_ms = (MAX(pump->next_us - pump->now_us, 0) + 999) / 1000;
   sender->timer =
       loop_add_timeout(client_loop(sender->client), (guint)MIN(delay_ms, G_MAXINT32), sender_on_timer, sender);
