@@ -1,4 +1,4 @@
-/* The two storage threads: the writer puts everything that waits into one unsynced WriteBatch, the syncer syncs the
+/* The two storage threads, each writer or syncer as it is free: the writer puts everything that waits into one unsynced WriteBatch, the syncer syncs the
  * write-ahead log in a loop and answers all that was written before each sync began
  * (docs/decisions/0007-group-commit.md). Nothing here fails: see rocks_die. */
 #pragma once
