@@ -200,7 +200,7 @@ static gboolean is_of_leader(RaftMessageKind kind) {
 static gboolean is_addressed(const RaftCore *core, const RaftMessage *message) {
   if (message->to != core->options.id || !raft_directory_equal(&message->to_directory, &core->options.directory))
     return FALSE;
-  if (message->from == 0 || message->from == core->options.id || message->term == 0)
+  if (message->from == 0 || message->from == core->options.id || message->term == 0 || message->term > RAFT_COUNTER_MAX)
     return FALSE;
   return !is_reply(message->kind) ||
          raft_configuration_find_exact(raft_in_force(core), message->from, &message->from_directory) != NULL;

@@ -8,6 +8,9 @@
 
 G_BEGIN_DECLS
 
+/* Of terms and indexes: what counts from there never overflows. */
+#define RAFT_COUNTER_MAX ((guint64)G_MAXINT64)
+
 /* A write that is under way: when it is durable, so are the entries up to (last_index, last_term). */
 typedef struct {
   guint64 write_id;

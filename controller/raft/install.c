@@ -31,7 +31,8 @@ gboolean raft_is_installing(const RaftCore *core) {
 
 static gboolean is_sound(const RaftCore *core, const RaftMessage *message) {
   const RaftSnapshotMeta *meta = message->snapshot;
-  if (!meta || !message->chunk || meta->index == 0 || meta->term == 0 || meta->term > message->term)
+  if (!meta || !message->chunk || meta->index == 0 || meta->index > RAFT_COUNTER_MAX || meta->term == 0 ||
+      meta->term > message->term)
     return FALSE;
   if (meta->size_bytes > core->options.snapshot_bytes_max || raft_configuration_voter_count(&meta->configuration) == 0)
     return FALSE;

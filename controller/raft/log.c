@@ -74,6 +74,12 @@ Failure *raft_log_merge(RaftLog *log, const GPtrArray *entries, guint64 *ret_fro
                          entry->index);
     if (entry->index <= raft_log_last_index(log))
       cut(log, entry->index);
+    if (entry->term < raft_log_last_term(log))
+      return failure_new(FAILURE(CORRUPT_LOG),
+                         "The leader's entry %" G_GUINT64_FORMAT
+                         " is of an older term than the one before it here: one "
+                         "of the two controllers has a damaged log. Stop this one, keep its folder, and compare.",
+                         entry->index);
     if (*ret_from == 0)
       *ret_from = entry->index;
     raft_log_append(log, raft_entry_ref(entry));

@@ -125,13 +125,13 @@ void raft_on_append_reply(RaftCore *core, const RaftMessage *message) {
   if (!peer)
     return;
   peer->heard_ticks = 0;
+  if (message->index > raft_log_last_index(&core->log))
+    return; /* what does not exist was not sent */
   if (message->reject) {
     if (raft_progress_rejected(peer, message->index, message->hint))
       send_append(core, peer);
     return;
   }
-  if (message->index > raft_log_last_index(&core->log))
-    return; /* it can't have what does not exist */
   if (raft_progress_accepted(peer, message->index, raft_core_first_index(core))) {
     raft_advance_commit(core);
     raft_transfer_push(core);
