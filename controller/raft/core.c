@@ -206,13 +206,21 @@ static gboolean is_addressed(const RaftCore *core, const RaftMessage *message) {
          raft_configuration_find_exact(raft_in_force(core), message->from, &message->from_directory) != NULL;
 }
 
+/* The leader itself asked for this election. One that was removed meanwhile may have heard it late: it does not count.
+ */
+static gboolean is_of_transfer(const RaftCore *core, const RaftMessage *message) {
+  const RaftMember *member =
+      raft_configuration_find_exact(raft_in_force(core), message->from, &message->from_directory);
+  return message->transfer && member && !member->learner;
+}
+
 /* A message of a later term. Returns FALSE when it is to be dropped. */
 static gboolean settle_later_term(RaftCore *core, const RaftMessage *message) {
   gboolean asks = message->kind == RAFT_PRE_VOTE || message->kind == RAFT_VOTE;
   /* While a leader is heard, who asks for votes is cut off or removed: it must not disrupt. */
   gboolean leader_lives =
       core->role == RAFT_LEADER || (core->leader != 0 && core->election_elapsed < core->options.election_ticks);
-  if (asks && leader_lives && !message->transfer)
+  if (asks && leader_lives && !is_of_transfer(core, message))
     return FALSE;
   /* A pre-vote speaks about a term that nobody is in yet. */
   gboolean hypothetical = message->kind == RAFT_PRE_VOTE || (message->kind == RAFT_PRE_VOTE_REPLY && !message->reject);

@@ -11,12 +11,16 @@
 static const struct {
   const char *name;
 } FILES[] = {
-    {"single"},       {"election"},   {"replication"},      {"figure8"},          {"durability"},
-    {"compaction"},   {"partition"},  {"members"},          {"update"},           {"bootstrap"},
-    {"lost-disk"},    {"replace"},    {"removed-disrupts"}, {"remove-leader"},    {"remove-leader-dies"},
-    {"two-changes"},  {"cut-change"}, {"transfer"},         {"transfer-fails"},   {"reads"},
-    {"reads-change"}, {"snapshot"},   {"snapshot-restart"}, {"snapshot-durable"}, {"snapshot-members"},
-    {"out-of-order"}, {"forgotten"},  {"window"},
+    {"single"},           {"election"},         {"replication"},
+    {"figure8"},          {"durability"},       {"compaction"},
+    {"partition"},        {"members"},          {"update"},
+    {"bootstrap"},        {"lost-disk"},        {"replace"},
+    {"removed-disrupts"}, {"remove-leader"},    {"remove-leader-dies"},
+    {"two-changes"},      {"cut-change"},       {"transfer"},
+    {"transfer-fails"},   {"transfer-late"},    {"reads"},
+    {"reads-change"},     {"snapshot"},         {"snapshot-restart"},
+    {"snapshot-durable"}, {"snapshot-members"}, {"out-of-order"},
+    {"forgotten"},        {"window"},
 };
 
 /* The test's own arguments are GoogleTest's; this one is read from the process. */
