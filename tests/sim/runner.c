@@ -18,7 +18,7 @@
 
 #define JOBS_MAX 64
 /* Of real time: a run takes milliseconds. */
-#define HANGS_AFTER_US (120 * (gint64)G_USEC_PER_SEC)
+#define HANGS_AFTER_US (40 * (gint64)G_USEC_PER_SEC)
 #define WHY_BYTES_MAX 3000
 
 /* Of the parent and all workers. */
@@ -82,17 +82,29 @@ static void start_worker(Runner *runner, guint slot) {
   runner->workers[slot] = pid;
 }
 
+static gboolean is_over(const Runner *runner) {
+  return runner->failures_max && runner->failures >= runner->failures_max;
+}
+
+/* Those that are still in a run when enough have failed. */
+static void end_workers(Runner *runner) {
+  for (guint slot = 0; slot < runner->jobs; slot++) {
+    if (!runner->workers[slot])
+      continue;
+    kill(runner->workers[slot], SIGKILL);
+    waitpid(runner->workers[slot], NULL, 0);
+  }
+}
+
 static void blame(Runner *runner, guint64 seed, const char *why) {
   runner->failures++;
   runner->failed(seed, why, runner->data);
-  if (runner->failures_max && runner->failures >= runner->failures_max)
-    atomic_store(&runner->shared->end, 0);
 }
 
 static void read_reports(Runner *runner, int timeout_ms) {
   struct pollfd poller = {.fd = runner->pipe[0], .events = POLLIN};
   Report report;
-  while (poll(&poller, 1, timeout_ms) > 0 && (poller.revents & POLLIN)) {
+  while (!is_over(runner) && poll(&poller, 1, timeout_ms) > 0 && (poller.revents & POLLIN)) {
     gsize got = 0;
     while (got < sizeof report) {
       gssize n = read(runner->pipe[0], (char *)&report + got, sizeof report - got);
@@ -149,12 +161,11 @@ guint64 runner_run(RunnerFunc func, guint64 first, guint64 count, guint jobs, gu
   INVARIANT(pipe(runner.pipe) == 0, "a pipe can be made");
   for (guint slot = 0; slot < runner.jobs; slot++)
     start_worker(&runner, slot);
-  guint running;
-  do {
+  do
     read_reports(&runner, 50);
-    running = look_after_workers(&runner);
-  } while (running > 0);
+  while (!is_over(&runner) && look_after_workers(&runner) > 0);
   read_reports(&runner, 0);
+  end_workers(&runner);
   for (guint slot = 0; slot < runner.jobs; slot++)
     for (guint i = 0; i < RUNNER_SUMS_MAX; i++)
       ret_sums[i] += shared->slots[slot].sums[i];

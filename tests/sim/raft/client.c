@@ -6,8 +6,9 @@
 #include "tests/sim/raft/machine.h"
 #include "tests/sim/raft/rules.h"
 
-#define THINK_MAX_US 60000
-#define PATIENCE_MAX_US 1500000
+#define THINK_MAX_US 40000
+#define PATIENCE_MAX_US 800000
+#define ANSWERS_AFTER_FAULTS 5
 
 struct Client {
   World *world;
@@ -42,6 +43,8 @@ guint client_answered(const Client *client) {
 static void ask(gpointer data);
 
 static void think(Client *client) {
+  if (client->answered >= ANSWERS_AFTER_FAULTS)
+    return; /* so that all can catch up */
   sim_after(client->world->sim, sim_between(client->world->sim, 0, THINK_MAX_US), ask, client, NULL);
 }
 
@@ -84,7 +87,20 @@ static void request_works(Node *node, gpointer data) {
 
 static void call_arrives(gpointer data) {
   const Call *call = data;
+  if (!call->node->up) { /* the connection is refused */
+    const Answer answer = {.number = call->request.number, .kind = ANSWER_REFUSED};
+    client_answer(call->world, call->node, call->request.client, &answer);
+    return;
+  }
   node_post(call->node, request_works, g_memdup2(&call->request, sizeof call->request), g_free);
+}
+
+/* Who might be a controller. */
+static guint64 anybody(World *world) {
+  guint64 id = 1 + sim_below(world->sim, NODES_MAX);
+  while (!world->nodes[id]->store)
+    id = id % NODES_MAX + 1;
+  return id;
 }
 
 typedef struct {
@@ -99,7 +115,7 @@ static void give_up(gpointer data) {
     return;
   client->waits = FALSE;
   client->world->result->unknowns++;
-  client->target = 1 + sim_below(client->world->sim, NODES_MAX);
+  client->target = anybody(client->world);
   think(client);
 }
 
@@ -121,7 +137,7 @@ static void ask(gpointer data) {
   }
   Patience *patience = g_new(Patience, 1);
   *patience = (Patience){client, client->request.number};
-  sim_after(world->sim, sim_between(world->sim, PATIENCE_MAX_US / 5, PATIENCE_MAX_US), give_up, patience, g_free);
+  sim_after(world->sim, sim_between(world->sim, PATIENCE_MAX_US / 8, PATIENCE_MAX_US), give_up, patience, g_free);
 }
 
 void client_start(Client *client) {
@@ -162,7 +178,7 @@ static void record_refused(Client *client, const Answer *answer) {
   if (request->kind == REQUEST_WRITE || request->kind == REQUEST_READ)
     history_refused(world->registers[request->place], client->operation);
   gboolean knows = answer->leader > 0 && answer->leader <= NODES_MAX;
-  client->target = knows ? answer->leader : 1 + sim_below(world->sim, NODES_MAX);
+  client->target = knows ? answer->leader : anybody(world);
 }
 
 static void answer_arrives(gpointer data) {

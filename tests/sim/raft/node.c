@@ -215,6 +215,10 @@ static void leave(Node *node, RaftMessage *message) {
       raft_message_free(message); /* another one has taken its place */
       return;
     }
+    if (message->offset + message->length > stored->snapshot.size_bytes) {
+      raft_message_free(message);
+      return;
+    }
     message->chunk = g_bytes_new_from_bytes(stored->snapshot_bytes, message->offset, message->length);
   }
   net_send(world, message);

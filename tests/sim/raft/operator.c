@@ -13,17 +13,26 @@ static gboolean is_whole(const World *world, const RaftMember *member) {
   return raft_directory_equal(&world->nodes[member->id]->directory, &member->directory);
 }
 
+static gboolean survives(const World *world, const RaftConfiguration *configuration, const Node *node) {
+  guint lost = 0;
+  for (guint k = 0; k < configuration->member_count; k++) {
+    const RaftMember *member = &configuration->members[k];
+    lost += !member->learner && (member->id == node->id || !is_whole(world, member));
+  }
+  return lost <= (raft_configuration_voter_count(configuration) - 1) / 2;
+}
+
 gboolean operator_may_lose(const World *world, const Node *node) {
   if (rules_committed(world->rules) == 0)
     return FALSE; /* the first entry may be on one disk alone */
-  for (guint i = 0; i < rules_configurations(world->rules); i++) {
-    const RaftConfiguration *configuration = rules_configuration(world->rules, i);
-    guint lost = 0, voters = raft_configuration_voter_count(configuration);
-    for (guint k = 0; k < configuration->member_count; k++) {
-      const RaftMember *member = &configuration->members[k];
-      lost += !member->learner && (member->id == node->id || !is_whole(world, member));
-    }
-    if (lost > (voters - 1) / 2)
+  for (guint i = 0; i < rules_configurations(world->rules); i++)
+    if (!survives(world, rules_configuration(world->rules, i), node))
+      return FALSE;
+  /* One that a leader has just proposed is in no log yet. */
+  for (guint id = 1; id <= NODES_MAX; id++) {
+    const Node *leader = world->nodes[id];
+    if (leader->up && raft_core_role(leader->core) == RAFT_LEADER &&
+        !survives(world, raft_core_configuration(leader->core), node))
       return FALSE;
   }
   return TRUE;

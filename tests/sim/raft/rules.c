@@ -379,7 +379,7 @@ static const char *too_early(const Node *node, const RaftMessage *message) {
   case RAFT_VOTE:
     return state->term > message->term || (state->term == message->term && state->vote == node->id)
                ? NULL
-               : "asks for votes, and its own";
+               : "asks for votes while its own vote";
   case RAFT_VOTE_REPLY:
     return message->reject || state->term > message->term ||
                    (state->term == message->term && state->vote == message->to)
@@ -388,7 +388,7 @@ static const char *too_early(const Node *node, const RaftMessage *message) {
   case RAFT_APPEND_REPLY:
     return message->reject || state->term > message->term || store_last_index(node->store) >= message->index
                ? NULL
-               : "says that it has entries that";
+               : "says that it holds what";
   case RAFT_APPEND:
   case RAFT_HEARTBEAT:
   case RAFT_SNAPSHOT:
