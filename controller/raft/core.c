@@ -318,4 +318,5 @@ void raft_core_compact(RaftCore *core, const RaftSnapshotMeta *meta) {
   core->snapshot = *meta;
   raft_log_compact(&core->log, meta->index);
   raft_rebase_configurations(core);
+  raft_snapshot_replaced(core);
 }

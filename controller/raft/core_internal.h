@@ -182,6 +182,8 @@ GArray *raft_reads_take(RaftCore *core);
 /* The peer needs what the log does not hold any more. */
 void raft_snapshot_begin(RaftCore *core, RaftProgress *peer);
 void raft_snapshot_send(RaftCore *core, RaftProgress *peer);
+/* There is a new snapshot: who was being sent the one before gets this one. */
+void raft_snapshot_replaced(RaftCore *core);
 /* The peer lives: go on if nothing moves. */
 void raft_snapshot_resume(RaftCore *core, RaftProgress *peer);
 void raft_on_snapshot_reply(RaftCore *core, const RaftMessage *message);

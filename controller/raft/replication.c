@@ -104,11 +104,8 @@ static void send_append(RaftCore *core, RaftProgress *peer) {
 }
 
 static void flush_peer(RaftCore *core, RaftProgress *peer) {
-  if (peer->mode == RAFT_PEER_SNAPSHOT) {
-    if (peer->snapshot_index != core->snapshot.index) /* it was replaced: begin with the new one */
-      raft_snapshot_begin(core, peer);
+  if (peer->mode == RAFT_PEER_SNAPSHOT)
     return;
-  }
   while (peer->next <= raft_log_last_index(&core->log) && !raft_progress_is_paused(peer, &core->options))
     send_append(core, peer);
   if (peer->mode == RAFT_PEER_REPLICATE && peer->commit_told < core->log.commit)

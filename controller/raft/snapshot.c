@@ -6,7 +6,8 @@
  * replaced meanwhile is given up for the new one. It is over when the peer answers an append (APPEND_REPLY) that it
  * holds the snapshot's last entry.
  *
- * Invariants: acked <= sent <= size; at most chunks_max chunks lie between. Owning thread: the core's. */
+ * Invariants: who is sent a snapshot is sent the one that there is; acked <= sent <= size; at most chunks_max chunks
+ * lie between. Owning thread: the core's. */
 #include "controller/raft/core_internal.h"
 
 void raft_snapshot_begin(RaftCore *core, RaftProgress *peer) {
@@ -14,7 +15,14 @@ void raft_snapshot_begin(RaftCore *core, RaftProgress *peer) {
   raft_snapshot_send(core, peer);
 }
 
+void raft_snapshot_replaced(RaftCore *core) {
+  for (guint i = 0; i < core->peer_count; i++)
+    if (core->peers[i].mode == RAFT_PEER_SNAPSHOT)
+      raft_snapshot_begin(core, &core->peers[i]);
+}
+
 static void send_chunk(RaftCore *core, RaftProgress *peer, guint64 length) {
+  INVARIANT(peer->snapshot_index == core->snapshot.index, "a chunk is of the snapshot that there is");
   RaftMessage *message = raft_send(core, RAFT_SNAPSHOT, peer->id, &peer->directory);
   message->snapshot = g_memdup2(&core->snapshot, sizeof core->snapshot);
   message->offset = peer->sent;

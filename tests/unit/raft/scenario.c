@@ -230,7 +230,8 @@ static gboolean run_life(const Command *command, ScenarioNode *node) {
     begin(command->scenario, node);
   } else if (is(command, "compact")) {
     scenario_node_compact(node, command->b);
-    scenario_work(command->scenario, node);
+    if (!command->words[3])
+      scenario_work(command->scenario, node);
   } else {
     return FALSE;
   }

@@ -36,6 +36,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Scenario, scenario_free)
  *   crash ID               ID ends: writes that were not durable are lost; and starts again from its disk
  *   wipe ID                ID ends, and starts with an empty disk: its next folder
  *   compact ID INDEX       a snapshot of ID up to INDEX is durable
+ *   compact ID INDEX later the same, and another event comes before ID's work is taken
  *   show ID                role, term, marks and log of ID
  *   members ID             the configuration in force at ID
  *   peers ID               what the leader ID knows of the others */
