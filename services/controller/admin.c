@@ -60,6 +60,43 @@ static void pretend(Host *host, TopicCall *topic_call, const GPtrArray *records)
   topic_call_free(topic_call);
 }
 
+/* ---- Refusals ---- */
+
+/* A refusal that waits. */
+typedef struct {
+  RpcCall *call;
+  Failure *failure;
+} Refusal;
+
+static void refusal_done(const Failure *failure, MetadataImage *image, gpointer data) {
+  (void)image;
+  Refusal *refusal = data;
+  if (failure) {
+    failure_free(refusal->failure);
+    refusal->failure = failure_new(FAILURE(CONTROLLER_NOT_AVAILABLE),
+                                   "The controller stopped being the active one while it answered. Nothing was "
+                                   "changed: try again.");
+  }
+  rpc_call_finish(refusal->call, refusal->failure);
+  g_free(refusal);
+}
+
+/* A refusal tells what the metadata holds, and the command looked at what is only proposed, at a controller that may
+ * have been cut off: so it is an answer like that of a read, good once all of it is committed. What is wrong with the
+ * request itself is told at once.
+ *
+ * @failure: taken */
+static void refuse(Host *host, RpcCall *call, Failure *failure) {
+  g_autoptr(Failure) not_active = host_check_active(host);
+  if (not_active || failure_reason(failure) == FAILURE(INVALID_FIELD)) {
+    rpc_call_finish(call, failure);
+    return;
+  }
+  Refusal *refusal = g_new(Refusal, 1);
+  *refusal = (Refusal){call, failure};
+  host_propose(host, metadata_records_new(), refusal_done, refusal);
+}
+
 /* Carry out a command that ended well or not.
  *
  * @failure: of the command; taken
@@ -70,7 +107,7 @@ static void carry_out(Host *host, RpcCall *call, Failure *failure, GPtrArray *re
                       gboolean validate_only, void (*reply)(const TopicCall *, Milena__V1__Topic *)) {
   g_autoptr(GPtrArray) mine = records;
   if (failure) {
-    rpc_call_finish(call, failure);
+    refuse(host, call, failure);
     return;
   }
   TopicCall *topic_call = g_new0(TopicCall, 1);

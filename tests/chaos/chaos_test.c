@@ -37,6 +37,7 @@ static const struct {
   const char *name, *controllers, *seed;
 } TOURS[] = {
     {"one_controller", "1", "1"},
+    {"three_controllers", "3", "1"},
 };
 
 TEST_ROWS(chaos, TOURS) {

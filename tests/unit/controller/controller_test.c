@@ -55,6 +55,65 @@ TEST(controller, checks_without_changing_when_asked_to) {
   fixture_clear(&fixture);
 }
 
+/* ---- The order of answers ---- */
+
+/* Answers in the order in which they came. */
+typedef struct {
+  pthread_mutex_t mutex;
+  pthread_cond_t cond;
+  guint count;
+  FailureReason reasons[2];
+} Answers;
+
+static void note_answer(RpcMessage *response, const Failure *failure, gpointer user_data) {
+  (void)response;
+  Answers *answers = user_data;
+  pthread_mutex_lock(&answers->mutex);
+  answers->reasons[answers->count++] = failure ? failure_reason(failure) : FAILURE(UNSPECIFIED);
+  pthread_cond_signal(&answers->cond);
+  pthread_mutex_unlock(&answers->mutex);
+}
+
+/* Two creations of one name, sent without waiting in between; returns once both are answered. */
+static void create_twice(Fixture *fixture, Loop *loop, const char *name, Answers *answers) {
+  Milena__V1__CreateTopicRequest request = MILENA__V1__CREATE_TOPIC_REQUEST__INIT;
+  request.name = (char *)name;
+  answers->count = 0;
+  for (guint i = 0; i < 2; i++) {
+    g_autoptr(RpcMessage) message = rpc_message_pack(&request.base, NULL, 0);
+    rpc_client_call_unref(rpc_client_unary(fixture->client, controller_address(fixture->controller),
+                                           &milena__v1__admin_service__descriptor, "CreateTopic", message, G_MAXINT64,
+                                           loop, note_answer, answers));
+  }
+  pthread_mutex_lock(&answers->mutex);
+  while (answers->count < 2)
+    pthread_cond_wait(&answers->cond, &answers->mutex);
+  pthread_mutex_unlock(&answers->mutex);
+}
+
+/* "It exists already", while it is only proposed, would be a tale of what may be lost yet. */
+TEST(controller, refuses_because_of_a_proposal_only_once_that_is_committed) {
+  Fixture fixture;
+  fixture_init(&fixture, LONG_SESSION_MS);
+  fixture_start(&fixture);
+  fixture_add_broker(&fixture, 1);
+  g_autoptr(Loop) loop = loop_new("answers", 16);
+  loop_start(loop);
+  Answers answers = {.count = 0};
+  pthread_mutex_init(&answers.mutex, NULL);
+  pthread_cond_init(&answers.cond, NULL);
+  for (guint i = 0; i < 20; i++) {
+    g_autofree char *name = g_strdup_printf("topic-%u", i);
+    create_twice(&fixture, loop, name, &answers);
+    EXPECT_EQ_INT(FAILURE(UNSPECIFIED), answers.reasons[0]);
+    EXPECT_EQ_INT(FAILURE(TOPIC_EXISTS), answers.reasons[1]);
+  }
+  fixture_clear(&fixture);
+  loop_stop(loop);
+  pthread_mutex_destroy(&answers.mutex);
+  pthread_cond_destroy(&answers.cond);
+}
+
 TEST(controller, works_on_topics_on_the_peers_listener_too) {
   Fixture fixture;
   fixture_init(&fixture, LONG_SESSION_MS);
