@@ -162,6 +162,7 @@ typedef struct {
   Bench *bench;
   RpcClient *client;
   guint number, turn;
+  int signal;
   gint64 start_us;
   gint *found; /* somebody was first */
   gdouble ms;  /* 0: it was not this one */
@@ -170,7 +171,7 @@ typedef struct {
 static gpointer try_changes(gpointer data) {
   Try *try = data;
   for (guint i = 0; !g_atomic_int_get(try->found); i++) {
-    g_autofree char *name = g_strdup_printf("after-%u-%u-%u", try->turn, try->number, i);
+    g_autofree char *name = g_strdup_printf("after-%d-%u-%u-%u", try->signal, try->turn, try->number, i);
     g_autoptr(Failure) failure = quorum_create_topic(&try->bench->quorum, try->client, try->number, name, 1, CALL_MS);
     if (!failure && g_atomic_int_compare_and_exchange(try->found, 0, 1))
       try->ms = since_ms(try->start_us);
@@ -181,26 +182,25 @@ static gpointer try_changes(gpointer data) {
   return NULL;
 }
 
-/* The time from the kill to the first change that another one committed. */
-static gdouble kill_active(Bench *bench, guint turn) {
+/* The time from @signal, SIGKILL or SIGSTOP, to the first change that another one committed. One that stands still is
+ * killed after that. */
+static gdouble lose_active(Bench *bench, guint turn, int signal) {
   Quorum *quorum = &bench->quorum;
   guint active = quorum_active(quorum);
   gint found = 0;
   Try tries[QUORUM_MAX];
   GThread *threads[QUORUM_MAX] = {NULL};
   for (guint i = 0; i < quorum->count; i++)
-    tries[i] = (Try){.bench = bench, .client = rpc_client_new(NULL), .number = i, .turn = turn, .found = &found};
+    tries[i] = (Try){
+        .bench = bench, .client = rpc_client_new(NULL), .number = i, .turn = turn, .signal = signal, .found = &found};
   for (guint i = 0; i < quorum->count; i++) /* the connections are there before, as a client's are */
     failure_free(quorum_create_topic(quorum, tries[i].client, i, "", 1, CALL_MS));
   gint64 start_us = g_get_monotonic_time();
-  kill(quorum->members[active].pid, SIGKILL);
+  kill(quorum->members[active].pid, signal);
   for (guint i = 0; i < quorum->count; i++) {
     tries[i].start_us = start_us;
-    threads[i] = quorum->count > 1 && i == active ? NULL : g_thread_new("try", try_changes, &tries[i]);
+    threads[i] = i == active ? NULL : g_thread_new("try", try_changes, &tries[i]);
   }
-  quorum_member_kill(quorum, active);
-  if (quorum->count == 1)
-    quorum_member_start(quorum, active);
   gdouble ms = 0;
   for (guint i = 0; i < quorum->count; i++) {
     if (threads[i])
@@ -208,22 +208,22 @@ static gdouble kill_active(Bench *bench, guint turn) {
     rpc_client_free(tries[i].client);
     ms += tries[i].ms;
   }
+  quorum_member_kill(quorum, active);
   if (ms == 0)
-    quorum_fail("nothing was committed in %d s after the active controller was killed", CALL_MS / 1000);
+    quorum_fail("nothing was committed in %d s after the active controller was lost", CALL_MS / 1000);
   return ms;
 }
 
-static void measure_kills(Bench *bench) {
+static void measure_losses(Bench *bench, const char *how, int signal, gdouble target_ms) {
   g_autoptr(GArray) took_ms = g_array_new(FALSE, FALSE, sizeof(gdouble));
   for (guint turn = 0; turn < bench->kills; turn++) {
-    gdouble ms = kill_active(bench, turn);
+    gdouble ms = lose_active(bench, turn, signal);
     g_array_append_val(took_ms, ms);
     quorum_settle(&bench->quorum);
   }
-  g_autofree char *what =
-      g_strdup_printf("active controller killed, first change committed, median of %u", bench->kills);
-  tell(what, at_part(took_ms, 0.5), "ms", 500, FALSE);
-  tell("the same, worst", at_part(took_ms, 1), "ms", 1500, FALSE);
+  g_autofree char *what = g_strdup_printf("active one %s, first change committed, median of %u", how, bench->kills);
+  tell(what, at_part(took_ms, 0.5), "ms", target_ms, FALSE);
+  tell("the same, worst", at_part(took_ms, 1), "ms", 3 * target_ms, FALSE);
 }
 
 /* ---- A large image ---- */
@@ -253,8 +253,10 @@ static void measure_start(Bench *bench) {
 /* ---- All of it ---- */
 
 static void measure_quorum(Bench *bench) {
-  if (bench->controllers > 1)
-    measure_kills(bench);
+  if (bench->controllers > 1) {
+    measure_losses(bench, "killed", SIGKILL, 500);
+    measure_losses(bench, "frozen", SIGSTOP, 1000); /* no connection breaks: as when its machine is lost */
+  }
   measure_rate(bench);
   measure_wide(bench);
 }

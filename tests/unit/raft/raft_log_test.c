@@ -184,16 +184,20 @@ TEST(raft_log, one_that_was_begun_and_not_put_leaves_nothing) {
 
 /* ---- Format 1 ---- */
 
-static void copy_format_1(const char *path) {
-  static const char *const NAMES[] = {"000004.log", "CURRENT", "MANIFEST-000005"};
+static void copy_files(const char *path, const char *folder, const char *const *names) {
   g_mkdir_with_parents(path, 0700);
-  for (guint i = 0; i < G_N_ELEMENTS(NAMES); i++) {
-    g_autofree char *name = g_build_filename("tests/data/raft_log/format-1", NAMES[i], NULL);
-    g_autofree char *to = g_build_filename(path, NAMES[i], NULL), *bytes = NULL;
+  for (guint i = 0; names[i]; i++) {
+    g_autofree char *name = g_build_filename("tests/data/raft_log", folder, names[i], NULL);
+    g_autofree char *to = g_build_filename(path, names[i], NULL), *bytes = NULL;
     gsize size = 0;
     EXPECT_TRUE(g_file_get_contents(shim_source_path(name), &bytes, &size, NULL));
     EXPECT_TRUE(g_file_set_contents(to, bytes, (gssize)size, NULL));
   }
+}
+
+static void copy_format_1(const char *path) {
+  static const char *const NAMES[] = {"000004.log", "CURRENT", "MANIFEST-000005", NULL};
+  copy_files(path, "format-1", NAMES);
 }
 
 /* Written by the release before, and killed: 7 entries, a snapshot at 4. */
@@ -232,6 +236,18 @@ TEST(raft_log, a_damaged_folder_of_format_1_is_not_touched) {
   g_autofree char *text = log_tell(path);
   EXPECT_CONTAINS(text, "entries of its log are missing");
   EXPECT_FALSE(g_file_test(note, G_FILE_TEST_EXISTS));
+}
+
+/* What this release writes, for those to come: entries in a table file and in the write-ahead log. */
+TEST(raft_log, a_folder_of_format_2_opens) {
+  static const char *const NAMES[] = {"000008.sst",      "000009.log", "CONTROLLER", "CURRENT",
+                                      "MANIFEST-000010", "snapshot-1", NULL};
+  g_autofree char *path = log_folder();
+  copy_files(path, "format-2", NAMES);
+  g_autofree char *all = log_tell_all(path);
+  EXPECT_CONTAINS(all, "node 1 cluster '5d3b2c8e-8f1e-4e6a-9a52-1f0d3c6b7a90' directory ");
+  EXPECT_CONTAINS(all, "term 4 vote 1 commit 11 snapshot(26)@3 the metadata up to entry 3 4/1 entry 4 5/1 entry 5 "
+                       "6/2 entry 6 7/2 entry 7 8/2 entry 8 9/3 entry 9 10/3 entry 10 11/4 entry 11 12/4 entry 12 ");
 }
 
 /* ---- Term and vote ---- */
