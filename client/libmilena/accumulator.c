@@ -419,7 +419,7 @@ void accumulator_put_back(Accumulator *accumulator, Batch *batch) {
 Failure *accumulator_encode(Accumulator *accumulator, Batch *batch) {
   if (batch->builder == NULL)
     return NULL;
-  Failure *failure = log_records_builder_finish(
+  Failure *failure = log_records_builder_finish_unsealed(
       batch->builder, (Milena__V1__Compression)accumulator->options->compression, &batch->encoded);
   if (failure != NULL)
     return failure;

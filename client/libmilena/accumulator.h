@@ -133,7 +133,7 @@ void accumulator_peek(Accumulator *accumulator, Lane *lane, gint64 now_us, LaneH
 Batch *accumulator_take(Accumulator *accumulator, Lane *lane);
 /* Put a batch back, before all of its lane that came after it. */
 void accumulator_put_back(Accumulator *accumulator, Batch *batch);
-/* Encode a taken batch, once. Returns NULL or why it can't be. */
+/* Encode a taken batch, once, but do not seal it: it gets its numbers first. Returns NULL or why it can't be. */
 Failure *accumulator_encode(Accumulator *accumulator, Batch *batch);
 /* A taken batch was reported: forget it, make room. */
 void accumulator_finish(Accumulator *accumulator, Batch *batch, gboolean delivered, gboolean unknown);

@@ -29,7 +29,7 @@ void milena_producer_options_init(MilenaProducerOptions *options) {
       .partitioner = MILENA_PARTITIONER_STICKY,
       .linger_ms = 5,
       .batch_bytes = 512u << 10,
-      .in_flight_max = 16,
+      .in_flight_max = 32,
       .buffer_bytes = 64u << 20,
       .block_timeout_ms = 60 * 1000,
       .timeout_ms = 120 * 1000,

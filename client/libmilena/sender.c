@@ -328,6 +328,8 @@ static gboolean pump_send(Sender *sender, Lane *lane, Link *link, Pump *pump) {
   }
   if (is_idempotent(sender))
     batch_number(batch);
+  else if (batch->attempts == 0)
+    log_batch_seal(&batch->encoded);
   batch->attempts++;
   g_queue_push_tail(&lane->in_flight, batch);
   if (!link_send(link, batch, pump->now_us)) {

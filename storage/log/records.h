@@ -65,6 +65,9 @@ void log_records_builder_reset(LogRecordsBuilder *builder);
  * Returns NULL, UNSUPPORTED or INTERNAL from the codec; the builder keeps its records then. */
 Failure *log_records_builder_finish(LogRecordsBuilder *builder, Milena__V1__Compression compression,
                                     LogBatch *ret_batch);
+/* The same, not sealed: for who sets more fields, and then calls log_batch_seal, which reads all of it. */
+Failure *log_records_builder_finish_unsealed(LogRecordsBuilder *builder, Milena__V1__Compression compression,
+                                             LogBatch *ret_batch);
 
 /* ---- reading ---- */
 

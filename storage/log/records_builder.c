@@ -23,6 +23,7 @@
 
 struct LogRecordsBuilder {
   GByteArray *buffer;
+  gsize last_bytes; /* of the batch before, when the buffer went away with it: the next one will be like it */
   guint32 count;
   gint64 base_timestamp_ms; /* the first record's */
   gint64 max_timestamp_ms;
@@ -146,6 +147,9 @@ Failure *log_records_builder_add(LogRecordsBuilder *builder, LogField key, LogFi
   if (after > LOG_BATCH_UNCOMPRESSED_BYTES_MAX)
     return too_large(after);
 
+  if (builder->last_bytes > after) /* make the room at once: grown by doubling, all would be copied once more */
+    g_byte_array_set_size(builder->buffer, (guint)builder->last_bytes);
+  builder->last_bytes = 0;
   g_byte_array_set_size(builder->buffer, (guint)after);
   guint8 *at = builder->buffer->data + before;
   *at++ = TAG_RECORD;
@@ -238,11 +242,12 @@ Failure *log_records_builder_add_proto(LogRecordsBuilder *builder, const Milena_
 static GBytes *take_buffer(LogRecordsBuilder *builder) {
   gsize len;
   guint8 *data = g_byte_array_steal(builder->buffer, &len);
+  builder->last_bytes = len;
   return g_bytes_new_take(g_realloc(data, len), len);
 }
 
-Failure *log_records_builder_finish(LogRecordsBuilder *builder, Milena__V1__Compression compression,
-                                    LogBatch *ret_batch) {
+Failure *log_records_builder_finish_unsealed(LogRecordsBuilder *builder, Milena__V1__Compression compression,
+                                             LogBatch *ret_batch) {
   INVARIANT(builder->count > 0, "a batch holds at least one record");
   LogBatch batch = LOG_BATCH_INIT;
   batch.compression = (guint32)compression;
@@ -258,8 +263,15 @@ Failure *log_records_builder_finish(LogRecordsBuilder *builder, Milena__V1__Comp
     if (failure != NULL)
       return failure;
   }
-  log_batch_seal(&batch);
   log_records_builder_reset(builder);
   *ret_batch = batch;
   return NULL;
+}
+
+Failure *log_records_builder_finish(LogRecordsBuilder *builder, Milena__V1__Compression compression,
+                                    LogBatch *ret_batch) {
+  Failure *failure = log_records_builder_finish_unsealed(builder, compression, ret_batch);
+  if (failure == NULL)
+    log_batch_seal(ret_batch);
+  return failure;
 }

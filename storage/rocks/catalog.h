@@ -1,9 +1,11 @@
 /* What the store notes about itself in RocksDB's column family `default`: segments, which log begins where in them, and
- * dropped logs. Formats alone: pure. All integers big endian; each value ends with a CRC-32C of key and value.
+ * dropped logs, the last bulk group. Formats alone: pure. All integers big endian; each value ends with a CRC-32C of
+ * key and value.
  *
  *   segment:      'S' segment u32             → format u8 (1), created ms i64, crc u32
  *   span:         'F' segment u32, log id u64 → format u8 (1), first offset i64, max timestamp before i64, crc u32
  *   dropped log:  'D' log id u64              → format u8 (1), dropped ms i64, crc u32
+ *   bulk group:   'B'                         → format u8 (1), number u64, crc u32
  *
  * Spans sort by segment: dropping a segment drops one range of keys. */
 #pragma once
@@ -17,7 +19,7 @@ G_BEGIN_DECLS
 #define CATALOG_KEY_BYTES_MAX 13
 #define CATALOG_VALUE_BYTES_MAX 21
 
-typedef enum { CATALOG_SEGMENT = 'S', CATALOG_SPAN = 'F', CATALOG_DROPPED = 'D' } CatalogKind;
+typedef enum { CATALOG_SEGMENT = 'S', CATALOG_SPAN = 'F', CATALOG_DROPPED = 'D', CATALOG_BULK = 'B' } CatalogKind;
 
 typedef struct {
   CatalogKind kind;
@@ -26,6 +28,7 @@ typedef struct {
   gint64 first_offset;         /* SPAN: base of the first batch of the log in the segment */
   gint64 max_timestamp_before; /* SPAN: latest timestamp in older segments, or LOG_TIMESTAMP_NONE */
   gint64 time_ms;              /* SEGMENT: made; DROPPED: dropped */
+  guint64 group;               /* BULK: the last group whose hot records were written, behind its batches */
 } CatalogEntry;
 
 typedef struct {

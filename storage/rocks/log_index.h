@@ -46,6 +46,7 @@ struct LogEntry {
   gint64 max_timestamp_ms; /* or LOG_TIMESTAMP_NONE */
   gint64 unindexed_bytes;  /* since the last time index entry */
   gboolean damaged;        /* reported by recovery, and not cut since */
+  guint64 bulk_group;      /* the last one (log_bulk.h) that wrote it since open, or 0 */
   const LogWrite *hot;     /* whose hot record waits in the present group */
   LogEntry *next_dirty;
 };

@@ -64,6 +64,7 @@ typedef struct {
   LogIndex *index;
   GHashTable *damages;
   GHashTable *dropped; /* set of log ids */
+  guint64 bulk_group;
 } Loading;
 
 static Failure *load_hot(const guint8 *key, gsize key_len, const guint8 *value, gsize value_len, gpointer data) {
@@ -86,13 +87,17 @@ static Failure *load_hot(const guint8 *key, gsize key_len, const guint8 *value, 
   return NULL;
 }
 
-/* Dropped logs come first, then spans in order of their segments, as the index wants them. */
+/* The last bulk group and dropped logs come first, then spans in order of their segments, as the index wants them. */
 static Failure *load_catalog(const guint8 *key, gsize key_len, const guint8 *value, gsize value_len, gpointer data) {
   Loading *loading = data;
   CatalogEntry entry;
   Failure *failure = catalog_decode(key, key_len, value, value_len, &entry);
   if (failure)
     return failure;
+  if (entry.kind == CATALOG_BULK) {
+    loading->bulk_group = entry.group;
+    return NULL;
+  }
   if (entry.kind == CATALOG_DROPPED) {
     g_hash_table_add(loading->dropped, g_memdup2(&entry.log_id, sizeof entry.log_id));
     return NULL;
@@ -139,7 +144,8 @@ static Failure *check_segments(LogIndex *index) {
   return NULL;
 }
 
-Failure *log_recovery_load(RocksDb *db, const GArray *segments, LogIndex *index, GHashTable *damages) {
+Failure *log_recovery_load(RocksDb *db, const GArray *segments, LogIndex *index, GHashTable *damages,
+                           guint64 *ret_bulk_group) {
   for (guint i = 0; i < segments->len; i++) {
     const RocksSegmentFound *found = &g_array_index(segments, RocksSegmentFound, i);
     LogSegment *segment = log_segment_new(found->number, found->cf, 0);
@@ -151,6 +157,7 @@ Failure *log_recovery_load(RocksDb *db, const GArray *segments, LogIndex *index,
   Failure *failure = for_each(db, db->hot_cf, "hot records", load_hot, &loading);
   if (!failure)
     failure = for_each(db, db->catalog_cf, "catalog", load_catalog, &loading);
+  *ret_bulk_group = loading.bulk_group;
   return failure ? failure : check_segments(index);
 }
 

@@ -21,8 +21,9 @@ GHashTable *log_damages_new(void);
 
 /* Fill @index with segments (their handles are taken over), logs and spans. The last segment's created_ms is 0 when it
  * is not in the catalog yet. Hot records that can't be read go to
- * @damages; damage to the catalog fails. */
-Failure *log_recovery_load(RocksDb *db, const GArray *segments, LogIndex *index, GHashTable *damages);
+ * @damages; damage to the catalog fails. @ret_bulk_group: the last bulk group that was settled (log_bulk.h), or 0. */
+Failure *log_recovery_load(RocksDb *db, const GArray *segments, LogIndex *index, GHashTable *damages,
+                           guint64 *ret_bulk_group);
 
 /* Read all batches of all logs in the segments from @first_segment on: checksums, order, and that each log ends where
  * its hot record says. What is wrong goes to @damages and is marked in @index. @ret_bytes: how much was read. */

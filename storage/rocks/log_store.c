@@ -1,7 +1,7 @@
 /* The log store: see log_store.h. This file opens and closes; log_writer.c and log_readers.c do the work.
  *
  *   open: lock the folder → role and format → frontier note → RocksDB → sequence against the note → catalog and hot
- *         records → (unclean) verify the latest segments → note "not clean" → threads
+ *         records → (unclean) cut what was never settled, verify the latest segments → note "not clean" → threads
  *   close: writer and syncer run dry → readers → flush memtables → note "clean" → handles → RocksDB → lock
  *
  * Invariants
@@ -22,6 +22,7 @@
 #include "storage/rocks/frontier.h"
 #include "storage/rocks/log_readers.h"
 #include "storage/rocks/log_recovery.h"
+#include "storage/rocks/log_surplus.h"
 #include "storage/rocks/log_writer.h"
 #include "storage/rocks/producer_records.h"
 #include "storage/rocks/rocks_db.h"
@@ -41,6 +42,9 @@ struct LogStore {
   LogStoreIdentity identity;
   RocksFrontier frontier; /* as found */
   gboolean was_clean, was_created;
+  guint64 bulk_group; /* the last one that was settled, as found */
+  guint surplus_cuts;
+  gboolean needs_fresh; /* the active segment must not be written any more */
 };
 
 void log_store_options_init(LogStoreOptions *options) {
@@ -56,6 +60,7 @@ void log_store_options_init(LogStoreOptions *options) {
       .writes_max = 65536,
       .write_bytes_max = 128 << 20,
       .group_bytes_max = 1 << 20,
+      .bulk_bytes_min = 4 << 20,
       .reader_threads = 2,
       .reads_max = 16384,
       .read_sessions_max = 256,
@@ -130,6 +135,21 @@ static Failure *check_sequence(LogStore *store, gboolean has_frontier) {
   return NULL;
 }
 
+/* Take away what bulk groups wrote that nobody was told of: or the next appends would mix with it. */
+static void cut_surplus(LogStore *store) {
+  const char *path = rocks_folder_path(store->folder);
+  g_autoptr(Failure) failure =
+      log_surplus_cut(store->db, store->index, store->frontier.segment, store->bulk_group, &store->surplus_cuts);
+  store->needs_fresh = failure != NULL;
+  if (failure)
+    slog_error("what was written last, and never acknowledged, can't be told from the rest: a new segment begins, and "
+               "logs that go on where they should have ended are reported as damaged",
+               "folder", path, "error", failure_message(failure), NULL);
+  if (store->surplus_cuts > 0)
+    slog_info("the log store was stopped while it wrote in bulk: what was never acknowledged was cut", "folder", path,
+              "logs", SLOG_INT(store->surplus_cuts), NULL);
+}
+
 static void verify(LogStore *store) {
   gint64 start_us = g_get_monotonic_time();
   guint64 bytes;
@@ -140,12 +160,12 @@ static void verify(LogStore *store) {
             SLOG_INT(g_hash_table_size(store->damages)), NULL);
 }
 
-/* See that there is a segment to write to, and that the catalog knows it: a new store has none, and one that stopped
- * right behind a roll has not noted it yet. */
-static void prepare_active(LogStore *store) {
-  if (log_index_segment_count(store->index) == 0)
-    log_index_add_segment(store->index,
-                          log_segment_new(FIRST_SEGMENT, rocks_db_create_segment(store->db, FIRST_SEGMENT), 0));
+static void add_segment(LogStore *store, guint32 number) {
+  log_index_add_segment(store->index, log_segment_new(number, rocks_db_create_segment(store->db, number), 0));
+}
+
+/* See that the catalog knows the active segment. */
+static void note_active(LogStore *store) {
   LogSegment *active = log_index_active(store->index);
   if (active->created_ms)
     return;
@@ -157,6 +177,18 @@ static void prepare_active(LogStore *store) {
   rocksdb_put_cf(store->db->db, store->db->write_options, store->db->catalog_cf, (const char *)bytes.key, bytes.key_len,
                  (const char *)bytes.value, bytes.value_len, &error);
   rocks_check("noting a segment", error);
+}
+
+/* See that there is a segment to write to: a new store has none, and one that stopped right behind a roll has not noted
+ * it yet. */
+static void prepare_active(LogStore *store) {
+  if (log_index_segment_count(store->index) == 0)
+    add_segment(store, FIRST_SEGMENT);
+  note_active(store);
+  if (!store->needs_fresh)
+    return;
+  add_segment(store, log_index_active(store->index)->number + 1);
+  note_active(store);
 }
 
 /* From here on the store is in use, and not clean. */
@@ -190,7 +222,7 @@ static Failure *open_database(LogStore *store, const LogStoreOptions *options) {
   Failure *failure = rocks_db_open(db_path, options, store->was_created, direct_io, &store->db, &segments);
   if (failure)
     return failure;
-  return log_recovery_load(store->db, segments, store->index, store->damages);
+  return log_recovery_load(store->db, segments, store->index, store->damages, &store->bulk_group);
 }
 
 static Failure *open_store(LogStore *store, const LogStoreOptions *options) {
@@ -213,8 +245,10 @@ static Failure *open_store(LogStore *store, const LogStoreOptions *options) {
   if (failure)
     return failure;
   load_identity(store);
-  if (!store->was_clean)
+  if (!store->was_clean) {
+    cut_surplus(store);
     verify(store);
+  }
   prepare_active(store);
   return mark_in_use(store);
 }
@@ -241,7 +275,7 @@ Failure *log_store_open(const LogStoreOptions *options, LogStore **ret_store) {
     free_store(store);
     return failure;
   }
-  store->writer = log_writer_new(store->db, store->index, store->folder, options, &store->frontier);
+  store->writer = log_writer_new(store->db, store->index, store->folder, options, &store->frontier, store->bulk_group);
   store->readers = log_readers_new(store->db, store->index, options);
   *ret_store = store;
   return NULL;
@@ -322,6 +356,7 @@ void log_store_stats(LogStore *store, LogStoreStats *ret_stats) {
   *ret_stats = (LogStoreStats){0};
   log_writer_stats(store->writer, ret_stats);
   log_readers_stats(store->readers, ret_stats);
+  ret_stats->surplus_cuts = store->surplus_cuts;
   ret_stats->segments = log_index_segment_count(store->index);
   ret_stats->logs = log_index_count(store->index);
 }

@@ -36,13 +36,14 @@ typedef struct {
   gint64 segment_bytes_max;   /* a time segment rolls at this size ... */
   gint64 segment_age_max_ms;  /* ... or at this age, whichever comes first */
   gint64 time_index_bytes;    /* one time index entry a log every so many bytes */
-  gint64 write_buffer_bytes;  /* RocksDB's memtable; two to four exist at a time */
+  gint64 write_buffer_bytes;  /* RocksDB's memtable; two or three exist at a time */
   gint64 cache_bytes;         /* RocksDB's block cache, index blocks included */
   gint64 wal_bytes_max;       /* write-ahead logs beyond this make RocksDB flush what holds them */
   gboolean direct_io;         /* bypass the page cache when memtables are flushed */
   guint writes_max;           /* writes in flight, and their bytes: beyond, log_store_submit says no */
   gint64 write_bytes_max;     /* .. */
   gint64 group_bytes_max;     /* of one WriteBatch */
+  gint64 bulk_bytes_min;      /* when so much waits, batches go to disk without the write-ahead log */
   guint reader_threads;       /* at least 1 */
   guint reads_max;            /* reads and finds in flight: beyond, log_store_read says no */
   guint read_sessions_max;    /* iterators that are kept between reads ... */
@@ -246,10 +247,12 @@ void log_find_clear(LogFind *find);
 typedef struct {
   guint64 writes, write_bytes; /* carried out since open: operations, payload bytes */
   guint64 groups, syncs;       /* WriteBatches, WAL syncs */
+  guint64 bulk_groups;         /* of them, those whose batches went to disk without the write-ahead log */
   guint64 sync_us;             /* time spent in syncs */
   guint64 reads, read_bytes;
   guint64 session_hits, seeks; /* reads that went on where an iterator stood, and those that had to seek */
   guint64 corruptions;         /* reads that met damage */
+  guint surplus_cuts;          /* logs cut at open: a bulk group of theirs was never settled, and nobody told of it */
   guint writes_waiting, reads_waiting, sessions, segments;
   guint64 logs;
 } LogStoreStats;

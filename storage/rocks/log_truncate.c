@@ -24,8 +24,8 @@ static gint64 find_end(RocksDb *db, const LogEntry *entry, gint64 offset) {
   return offset;
 }
 
-static void delete_range(LogKeyKind kind, guint64 log_id, gint64 from, const LogSegment *segment,
-                         rocksdb_writebatch_t *batch) {
+void log_truncate_put_range(LogKeyKind kind, guint64 log_id, gint64 from, const LogSegment *segment,
+                            rocksdb_writebatch_t *batch) {
   guint8 start[LOG_KEY_BYTES], ignored[LOG_KEY_BYTES], end[LOG_KEY_BYTES];
   log_key_range(kind, log_id, ignored, end);
   log_key_encode(kind, log_id, from, start);
@@ -39,8 +39,8 @@ gint64 log_truncate_put(RocksDb *db, LogIndex *index, LogEntry *entry, gint64 of
   for (guint i = entry->span_count; i-- > 0 && goes_on;) {
     const LogSpan *span = &entry->spans[i];
     goes_on = span->first_offset >= end;
-    delete_range(LOG_KEY_BATCH, entry->log_id, end, span->segment, batch);
-    delete_range(LOG_KEY_TIME, entry->log_id, end, span->segment, batch);
+    log_truncate_put_range(LOG_KEY_BATCH, entry->log_id, end, span->segment, batch);
+    log_truncate_put_range(LOG_KEY_TIME, entry->log_id, end, span->segment, batch);
     if (!goes_on)
       break;
     CatalogBytes bytes;

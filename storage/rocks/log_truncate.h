@@ -3,6 +3,7 @@
 
 #include <glib.h>
 
+#include "storage/log/key.h"
 #include "storage/rocks/log_index.h"
 #include "storage/rocks/rocks_db.h"
 
@@ -13,6 +14,10 @@ G_BEGIN_DECLS
  *
  * Returns where the log ends now. */
 gint64 log_truncate_put(RocksDb *db, LogIndex *index, LogEntry *entry, gint64 offset, rocksdb_writebatch_t *batch);
+
+/* Put into @batch what removes the entries of one kind at or behind @from, of a log in one segment. */
+void log_truncate_put_range(LogKeyKind kind, guint64 log_id, gint64 from, const LogSegment *segment,
+                            rocksdb_writebatch_t *batch);
 
 /* The hot record of a log that now ends at @end_offset.
  *

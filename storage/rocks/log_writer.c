@@ -15,10 +15,11 @@
  *   2. WRITTEN is posted before the write enters the unsynced list, so it arrives before SYNCED.
  *   3. in_flight and in_flight_bytes count writes from submit to their last stage; both are bounded.
  *   4. In a group, a log's hot record is put once: the last one, behind all its batches.
- *   5. A segment rolls between groups; so all of a log's data in a segment is there before its span in the next one is.
- *   6. No error is survived (rocks_die).
- *
- *   7. Whoever leaves while there is something to do knows that the other thread is busy, and looks again.
+ *   5. A group goes one of two ways, chosen when it begins: all into the write-ahead log, or, when much waits, in bulk
+ *      (log_bulk.h). The next one begins when RocksDB has all of it, and of a bulk group on disk what no log covers.
+ *   6. A segment rolls between groups; so all of a log's data in a segment is there before its span in the next one is.
+ *   7. No error is survived (rocks_die).
+ *   8. Whoever leaves while there is something to do knows that the other thread is busy, and looks again.
  *
  * Threads: the mutex guards what is marked; the rest belongs to the role that is named. */
 #include "storage/rocks/log_writer.h"
@@ -31,6 +32,7 @@
 #include "services/base/cond.h"
 #include "storage/log/key.h"
 #include "storage/rocks/catalog.h"
+#include "storage/rocks/log_bulk.h"
 #include "storage/rocks/log_truncate.h"
 #include "storage/rocks/producer_records.h"
 
@@ -63,14 +65,18 @@ struct LogWriter {
 
   /* The writer's. */
   rocksdb_writebatch_t *batch; /* kept, so that its memory is */
-  gsize batch_bytes;
-  WriteList group; /* what is in @batch */
-  LogEntry *dirty; /* logs whose hot record waits */
-  GByteArray *hot; /* room for a cut hot record */
+  gsize batch_bytes;           /* what the group puts, in both ways */
+  gsize waiting_bytes;         /* of what was taken from @submitted and not added yet */
+  WriteList group;             /* what is in @batch */
+  LogBulk *bulk;
+  gboolean is_bulk; /* the group goes that way */
+  LogEntry *dirty;  /* logs whose hot record waits */
+  GByteArray *hot;  /* room for a cut hot record */
 
   gint64 noted_us; /* the syncer's: when the frontier was noted */
 
-  _Atomic guint64 writes, write_bytes, groups, syncs, sync_us;
+  _Atomic guint64 logged_sequence; /* RocksDB's, behind the last write into its log: the next sync makes it durable */
+  _Atomic guint64 writes, write_bytes, groups, bulk_groups, syncs, sync_us;
 };
 
 static void list_init(WriteList *list) {
@@ -136,6 +142,11 @@ gboolean log_writer_submit(LogWriter *writer, LogWrite *write) {
 }
 
 /* ---- a group ---- */
+
+/* Where batches and their index go; all else goes into @batch. */
+static rocksdb_writebatch_t *data_batch(const LogWriter *writer) {
+  return writer->is_bulk ? log_bulk_batch(writer->bulk) : writer->batch;
+}
 
 static void put(LogWriter *writer, rocksdb_column_family_handle_t *cf, gconstpointer key, gsize key_len,
                 gconstpointer value, gsize value_len) {
@@ -227,16 +238,28 @@ static void complete_group(LogWriter *writer, gint64 written_us, gboolean more) 
   want_sync(writer, &unsynced, deadline_us, more);
 }
 
+static void write_batch(LogWriter *writer) {
+  if (rocksdb_writebatch_count(writer->batch) == 0)
+    return;
+  char *error = NULL;
+  rocksdb_write(writer->db->db, writer->db->write_options, writer->batch, &error);
+  rocks_check("writing", error);
+  rocksdb_writebatch_clear(writer->batch);
+  atomic_store(&writer->logged_sequence, rocksdb_get_latest_sequence_number(writer->db->db));
+  atomic_fetch_add_explicit(&writer->groups, 1, memory_order_relaxed);
+}
+
 /* @more: this thread has more to write */
 static void commit_group(LogWriter *writer, gboolean more) {
   put_dirty(writer);
-  if (rocksdb_writebatch_count(writer->batch) > 0) {
-    char *error = NULL;
-    rocksdb_write(writer->db->db, writer->db->write_options, writer->batch, &error);
-    rocks_check("writing", error);
-    rocksdb_writebatch_clear(writer->batch);
-    atomic_fetch_add_explicit(&writer->groups, 1, memory_order_relaxed);
+  if (writer->is_bulk) /* or what is put now would point to batches that a power cut takes */
+    log_bulk_flush(writer->bulk, log_index_active(writer->index), writer->batch);
+  write_batch(writer);
+  if (writer->is_bulk) {
+    log_bulk_end(writer->bulk);
+    atomic_fetch_add_explicit(&writer->bulk_groups, 1, memory_order_relaxed);
   }
+  writer->is_bulk = FALSE;
   log_index_active(writer->index)->bytes += (gint64)writer->batch_bytes;
   writer->batch_bytes = 0;
   complete_group(writer, g_get_monotonic_time(), more);
@@ -296,7 +319,9 @@ static void index_time(LogWriter *writer, LogEntry *entry, const LogSegment *seg
   guint8 key[LOG_KEY_BYTES], value[LOG_TIME_VALUE_BYTES];
   log_key_encode(LOG_KEY_TIME, entry->log_id, batch->base_offset, key);
   log_time_value_encode(entry->log_id, batch->base_offset, entry->max_timestamp_ms, value);
-  put(writer, segment->cf, key, sizeof key, value, sizeof value);
+  rocksdb_writebatch_put_cf(data_batch(writer), segment->cf, (const char *)key, sizeof key, (const char *)value,
+                            sizeof value);
+  writer->batch_bytes += sizeof key + sizeof value;
   entry->unindexed_bytes = 0;
 }
 
@@ -321,7 +346,9 @@ static void add_append(LogWriter *writer, LogWrite *write) {
   const char *payload = g_bytes_get_data(batch->records, &payload_len);
   const char *const keys[] = {(const char *)key}, *const values[] = {(const char *)header, payload};
   const size_t key_lens[] = {sizeof key}, value_lens[] = {sizeof header, payload_len};
-  rocksdb_writebatch_putv_cf(writer->batch, segment->cf, 1, keys, key_lens, 2, values, value_lens);
+  if (writer->is_bulk)
+    log_bulk_mark(writer->bulk, entry, segment, batch->base_offset);
+  rocksdb_writebatch_putv_cf(data_batch(writer), segment->cf, 1, keys, key_lens, 2, values, value_lens);
   writer->batch_bytes += sizeof key + sizeof header + payload_len;
   entry->end_offset = log_batch_next_offset(batch);
   entry->max_timestamp_ms = MAX(entry->max_timestamp_ms, batch->max_timestamp_ms);
@@ -329,6 +356,8 @@ static void add_append(LogWriter *writer, LogWrite *write) {
   if (write->producer)
     writer->batch_bytes += producer_records_put(writer->db, entry->log_id, batch->producer_id, write->producer,
                                                 write->producer_len, writer->batch);
+  if (writer->is_bulk)
+    log_bulk_write_if_full(writer->bulk);
   note_hot(writer, entry, write);
   atomic_fetch_add_explicit(&writer->write_bytes, payload_len, memory_order_relaxed);
 }
@@ -359,11 +388,26 @@ static void add_drop(LogWriter *writer, LogWrite *write) {
   log_index_remove(writer->index, entry);
 }
 
+/* The way of the group that begins. */
+static void begin_group(LogWriter *writer) {
+  writer->is_bulk = writer->waiting_bytes >= (gsize)writer->options.bulk_bytes_min;
+  if (writer->is_bulk)
+    log_bulk_begin(writer->bulk);
+}
+
+static gboolean group_is_full(const LogWriter *writer) {
+  return writer->batch_bytes >=
+         (gsize)(writer->is_bulk ? writer->options.write_buffer_bytes : writer->options.group_bytes_max);
+}
+
 static void add_write(LogWriter *writer, LogWrite *write) {
   /* These two need the group's hot records out of the way. */
   gboolean alone = write->kind == LOG_WRITE_TRUNCATE || write->kind == LOG_WRITE_DROP;
   if (alone)
     commit_group(writer, TRUE);
+  else if (!writer->group.head)
+    begin_group(writer);
+  writer->waiting_bytes -= write->charged_bytes;
   switch (write->kind) {
   case LOG_WRITE_CREATE:
     add_create(writer, write);
@@ -386,7 +430,7 @@ static void add_write(LogWriter *writer, LogWrite *write) {
   }
   atomic_fetch_add_explicit(&writer->writes, 1, memory_order_relaxed);
   list_push(&writer->group, write);
-  if (alone || writer->batch_bytes >= (gsize)writer->options.group_bytes_max) {
+  if (alone || group_is_full(writer)) {
     commit_group(writer, TRUE);
     roll_if_due(writer);
   }
@@ -400,6 +444,8 @@ static void write_submitted(LogWriter *writer) {
   LogWrite *next = list_take(&writer->submitted);
   pthread_mutex_unlock(&writer->mutex);
   roll_if_due(writer);
+  for (const LogWrite *write = next; write; write = write->next)
+    writer->waiting_bytes += write->charged_bytes;
   while (next) {
     LogWrite *write = next;
     next = write->next;
@@ -460,7 +506,7 @@ static void sync_unsynced(LogWriter *writer) {
   writer->frontier_due = FALSE;
   writer->sync_deadline_us = 0;
   pthread_mutex_unlock(&writer->mutex);
-  frontier.sequence = rocksdb_get_latest_sequence_number(writer->db->db); /* what the sync will cover */
+  frontier.sequence = atomic_load(&writer->logged_sequence); /* what the sync will cover */
   sync_wal(writer);
   complete_synced(writer, head);
   if (frontier_due || g_get_monotonic_time() - writer->noted_us >= FRONTIER_EVERY_US) {
@@ -492,7 +538,7 @@ static void *storage_main(void *data) {
 }
 
 LogWriter *log_writer_new(RocksDb *db, LogIndex *index, RocksFolder *folder, const LogStoreOptions *options,
-                          const RocksFrontier *frontier) {
+                          const RocksFrontier *frontier, guint64 last_bulk_group) {
   LogWriter *writer = g_new0(LogWriter, 1);
   writer->db = db;
   writer->index = index;
@@ -505,6 +551,8 @@ LogWriter *log_writer_new(RocksDb *db, LogIndex *index, RocksFolder *folder, con
   list_init(&writer->group);
   writer->batch = rocksdb_writebatch_create();
   writer->hot = g_byte_array_new();
+  writer->bulk = log_bulk_new(db, last_bulk_group);
+  writer->logged_sequence = frontier->sequence;
   pthread_mutex_init(&writer->mutex, NULL);
   cond_init_monotonic(&writer->work_cond);
   writer->noted_us = g_get_monotonic_time();
@@ -535,6 +583,7 @@ void log_writer_free(LogWriter *writer) {
     return;
   INVARIANT(writer->in_flight == 0, "a store closes when all writes were answered");
   rocksdb_writebatch_destroy(writer->batch);
+  log_bulk_free(writer->bulk);
   g_byte_array_unref(writer->hot);
   pthread_cond_destroy(&writer->work_cond);
   pthread_mutex_destroy(&writer->mutex);
@@ -545,6 +594,7 @@ void log_writer_stats(LogWriter *writer, LogStoreStats *stats) {
   stats->writes = atomic_load_explicit(&writer->writes, memory_order_relaxed);
   stats->write_bytes = atomic_load_explicit(&writer->write_bytes, memory_order_relaxed);
   stats->groups = atomic_load_explicit(&writer->groups, memory_order_relaxed);
+  stats->bulk_groups = atomic_load_explicit(&writer->bulk_groups, memory_order_relaxed);
   stats->syncs = atomic_load_explicit(&writer->syncs, memory_order_relaxed);
   stats->sync_us = atomic_load_explicit(&writer->sync_us, memory_order_relaxed);
   pthread_mutex_lock(&writer->mutex);

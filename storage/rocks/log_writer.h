@@ -1,6 +1,7 @@
 /* The two storage threads, each writer or syncer as it is free: the writer puts everything that waits into one unsynced WriteBatch, the syncer syncs the
  * write-ahead log in a loop and answers all that was written before each sync began
- * (docs/decisions/0007-group-commit.md). Nothing here fails: see rocks_die. */
+ * (docs/decisions/0007-group-commit.md). When much waits, batches go to disk without that log (log_bulk.h). Nothing
+ * here fails: see rocks_die. */
 #pragma once
 
 #include <glib.h>
@@ -17,9 +18,10 @@ typedef struct LogWriter LogWriter;
 
 /* Start the threads. @db, @index and @folder are borrowed for the writer's life.
  *
- * @frontier: the last note: while damaged logs are in the index, its segment stays, so that a scan sees them again */
+ * @frontier: the last note: while damaged logs are in the index, its segment stays, so that a scan sees them again
+ * @last_bulk_group: the catalog's (log_bulk.h), or 0 */
 LogWriter *log_writer_new(RocksDb *db, LogIndex *index, RocksFolder *folder, const LogStoreOptions *options,
-                          const RocksFrontier *frontier);
+                          const RocksFrontier *frontier, guint64 last_bulk_group);
 /* See log_store_submit. Any thread. */
 gboolean log_writer_submit(LogWriter *writer, LogWrite *write);
 /* Carry out and sync all that was submitted, end the threads. */

@@ -117,7 +117,7 @@ static rocksdb_options_t *segment_options(const rocksdb_options_t *base, const L
                                           rocksdb_cache_t *cache) {
   rocksdb_options_t *o = rocksdb_options_create_copy((rocksdb_options_t *)base);
   rocksdb_options_set_write_buffer_size(o, (size_t)options->write_buffer_bytes);
-  rocksdb_options_set_max_write_buffer_number(o, 4); /* room to go on writing while two flush */
+  rocksdb_options_set_max_write_buffer_number(o, 3); /* room to go on writing while one is flushed and one waits */
   rocksdb_options_set_disable_auto_compactions(o, 1);
   rocksdb_options_set_level0_file_num_compaction_trigger(o, LEVEL0_NEVER);
   rocksdb_options_set_level0_slowdown_writes_trigger(o, LEVEL0_NEVER);

@@ -24,7 +24,7 @@ typedef struct {
 struct CrashCheck {
   CheckedLog logs[CRASH_LOGS];
   GHashTable *uniques; /* names of all batches that were found: nothing comes twice, in any log */
-  guint64 acked;
+  guint64 acked, logged_groups, bulk_groups;
 };
 
 CrashCheck *crash_check_new(void) {
@@ -59,6 +59,11 @@ static void forget_acked(CheckedLog *log, gint64 offset) {
 }
 
 void crash_check_event(CrashCheck *check, const CrashEvent *event) {
+  if (event->kind == CRASH_GROUPS) { /* two loops may tell in the wrong order */
+    check->logged_groups = MAX(check->logged_groups, (guint64)event->offset);
+    check->bulk_groups = MAX(check->bulk_groups, event->unique);
+    return;
+  }
   CheckedLog *log = &check->logs[event->log_id - 1];
   if (event->kind != CRASH_ACKED) {
     log->is_cut = TRUE;
@@ -221,8 +226,9 @@ static void verify_store(Verifying *verifying, gboolean all) {
 }
 
 void crash_check_verify(CrashCheck *check, const char *folder, gboolean all, CrashReport *ret_report) {
-  *ret_report = (CrashReport){.acked = check->acked};
-  check->acked = 0;
+  *ret_report =
+      (CrashReport){.acked = check->acked, .logged_groups = check->logged_groups, .bulk_groups = check->bulk_groups};
+  check->acked = check->logged_groups = check->bulk_groups = 0;
   for (guint i = 0; i < CRASH_LOGS; i++) {
     check->logs[i].told = FALSE;
     check->logs[i].end = 0;
@@ -239,6 +245,9 @@ void crash_check_verify(CrashCheck *check, const char *folder, gboolean all, Cra
   verifying.loop = loop_new("verify", 16);
   loop_start(verifying.loop);
   ret_report->was_clean = log_store_was_clean(verifying.store);
+  LogStoreStats stats;
+  log_store_stats(verifying.store, &stats);
+  ret_report->surplus_cuts = stats.surplus_cuts;
   verify_store(&verifying, all);
   log_store_close(verifying.store);
   loop_free(verifying.loop);

@@ -16,6 +16,7 @@ typedef enum {
   CRASH_ACKED,   /* a batch was acknowledged */
   CRASH_CUTTING, /* the log may from now on end at offset */
   CRASH_CUT,     /* it ends at offset */
+  CRASH_GROUPS,  /* of this run so far: offset groups went into the write-ahead log whole, unique groups in bulk */
 } CrashEventKind;
 
 typedef struct {

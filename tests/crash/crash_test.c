@@ -100,7 +100,7 @@ static void run_and_kill(Crash *crash, const RunMode *mode, LoseReport *ret_lost
 TEST(crash, every_acknowledged_batch_survives_50_kills) {
   g_auto(Crash) crash;
   crash_init(&crash);
-  guint64 acked = 0, bytes_lost = 0;
+  guint64 acked = 0, bytes_lost = 0, logged_groups = 0, bulk_groups = 0, surplus_cuts = 0;
   guint unclean = 0;
   CrashReport report = {0};
   for (guint i = 0; i < KILLS && !shim_test_has_failed(); i++) {
@@ -110,6 +110,9 @@ TEST(crash, every_acknowledged_batch_survives_50_kills) {
     crash_check_verify(crash.check, crash.place.folder, i + 1 == KILLS, &report);
     acked += report.acked;
     bytes_lost += lost.bytes_lost;
+    logged_groups += report.logged_groups;
+    bulk_groups += report.bulk_groups;
+    surplus_cuts += report.surplus_cuts;
     unclean += !report.was_clean || mode.early;
     if (report.missing || report.faults)
       shim_fail(__FILE__, __LINE__, "kill %u (%s): %u missing, %u faults: %s", i,
@@ -118,12 +121,14 @@ TEST(crash, every_acknowledged_batch_survives_50_kills) {
   }
   EXPECT_TRUE(acked > (guint64)KILLS * 100);
   EXPECT_TRUE(bytes_lost > 0);
+  EXPECT_TRUE(logged_groups > KILLS); /* the load reaches both ways of writing */
+  EXPECT_TRUE(bulk_groups > KILLS);
   EXPECT_EQ_INT(KILLS, unclean);
   printf(
       "%d kills: %lu batches acknowledged, %lu missing; %lu in the logs, which the load cuts too; %lu unsynced bytes "
-      "lost\n",
+      "lost; %lu groups logged, %lu in bulk, which left behind what %lu logs were cut of\n",
       KILLS, (unsigned long)acked, (unsigned long)report.missing, (unsigned long)report.found,
-      (unsigned long)bytes_lost);
+      (unsigned long)bytes_lost, (unsigned long)logged_groups, (unsigned long)bulk_groups, (unsigned long)surplus_cuts);
 }
 
 TEST(crash, acknowledging_before_the_sync_is_found_out) {

@@ -4,9 +4,21 @@
 #include "tests/fuzz/fuzz.h"
 
 #include "storage/log/crc32c.h"
+#include "storage/rocks/bulk_mark.h"
 #include "storage/rocks/catalog.h"
 
+static void decode_mark(const guint8 *key, gsize key_len, const guint8 *value, gsize value_len) {
+  BulkMark mark;
+  if (!fuzz_accepted(bulk_mark_decode(key, key_len, value, value_len, &mark)))
+    return;
+  guint8 written_key[BULK_MARK_KEY_BYTES], written_value[BULK_MARK_VALUE_BYTES];
+  bulk_mark_encode(&mark, written_key, written_value);
+  FUZZ_HOLDS(key_len == sizeof written_key && memcmp(written_key, key, key_len) == 0);
+  FUZZ_HOLDS(value_len == sizeof written_value && memcmp(written_value, value, value_len) == 0);
+}
+
 static void decode(const guint8 *key, gsize key_len, const guint8 *value, gsize value_len) {
+  decode_mark(key, key_len, value, value_len);
   CatalogEntry entry;
   if (!fuzz_accepted(catalog_decode(key, key_len, value, value_len, &entry)))
     return;

@@ -8,6 +8,7 @@
 #include "storage/log/key.h"
 #include "storage/log/producers.h"
 #include "storage/log/records.h"
+#include "storage/rocks/bulk_mark.h"
 #include "storage/rocks/catalog.h"
 
 static const char *corpus;
@@ -165,6 +166,7 @@ static void seeds_of_catalog(void) {
       {.kind = CATALOG_SEGMENT, .segment = 3, .time_ms = 1700000000000},
       {.kind = CATALOG_SPAN, .segment = 3, .log_id = 7, .first_offset = 1000, .max_timestamp_before = 1700000000000},
       {.kind = CATALOG_DROPPED, .log_id = 7, .time_ms = 1700000000000},
+      {.kind = CATALOG_BULK, .group = 12},
   };
   for (guint i = 0; i < G_N_ELEMENTS(ENTRIES); i++) {
     CatalogBytes bytes;
@@ -176,6 +178,14 @@ static void seeds_of_catalog(void) {
     const char name[] = {(char)ENTRIES[i].kind, '\0'};
     seed_write("catalog", name, seed);
   }
+  BulkMark mark = {.group = 12, .log_id = 7, .first_offset = 1000};
+  guint8 key[BULK_MARK_KEY_BYTES], value[BULK_MARK_VALUE_BYTES];
+  bulk_mark_encode(&mark, key, value);
+  Seed *seed = seed_new();
+  seed_number(seed, sizeof key, 1);
+  seed_bytes(seed, key, sizeof key);
+  seed_bytes(seed, value, sizeof value);
+  seed_write("catalog", "mark", seed);
 }
 
 int main(int argc, char **argv) {

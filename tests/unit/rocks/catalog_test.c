@@ -22,6 +22,7 @@ static const struct {
      {.kind = CATALOG_DROPPED, .log_id = 9, .time_ms = 5},
      "440000000000000009",
      "0100000000000000056cb686a4"},
+    {"bulk", {.kind = CATALOG_BULK, .group = 12}, "42", "01000000000000000cf4efddda"},
 };
 
 static char *hex(const guint8 *bytes, gsize len) {
@@ -45,6 +46,7 @@ TEST_ROWS(catalog, ROWS) {
   EXPECT_EQ_INT(ROWS[row].entry.first_offset, back.first_offset);
   EXPECT_EQ_INT(ROWS[row].entry.max_timestamp_before, back.max_timestamp_before);
   EXPECT_EQ_INT(ROWS[row].entry.time_ms, back.time_ms);
+  EXPECT_EQ_INT(ROWS[row].entry.group, back.group);
 }
 
 TEST(catalog, every_flipped_bit_is_found) {
