@@ -11,6 +11,9 @@
 #include "tests/sim/raft/machine.h"
 #include "tests/sim/raft/rules.h"
 
+/* A run has some thousands. */
+#define EVENTS_MAX 500000
+
 typedef struct {
   void (*func)(Node *node, gpointer data);
   gpointer data;
@@ -194,6 +197,8 @@ static void step(Node *node, gpointer data) {
   if (world->trace)
     world_trace_message(world, message);
   node->heard_at[message->from] = node->ticks;
+  if (world->result->events > EVENTS_MAX)
+    sim_violated(world->sim, "the controllers exchange messages without an end");
   Failure *failure = raft_core_step(node->core, message);
   if (failure) {
     broken(node, "given a message", failure);
@@ -216,6 +221,8 @@ static void leave(Node *node, RaftMessage *message) {
       return;
     }
     if (message->offset + message->length > stored->snapshot.size_bytes) {
+      sim_violated(world->sim, "controller %d asks for bytes that its snapshot does not have: up to %d of %d",
+                   (int)node->id, (int)(message->offset + message->length), (int)stored->snapshot.size_bytes);
       raft_message_free(message);
       return;
     }

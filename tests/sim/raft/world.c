@@ -50,6 +50,23 @@ void world_trace_message(World *world, const RaftMessage *message) {
   fprintf(world->trace, "%s\n", message->reject ? ", rejected" : "");
 }
 
+static void trace_node(World *world, const Node *node) {
+  if (!node->up)
+    return;
+  RaftState state = raft_core_state(node->core);
+  fprintf(world->trace,
+          "%d is %s in term %d, log %d to %d, applied %d, commit %d, durable %d; snapshot %d on its disk\n",
+          (int)node->id, raft_role_name(state.role), (int)state.term, (int)state.first, (int)state.last,
+          (int)state.applied, (int)state.commit, (int)state.stable, (int)store_durable(node->store)->snapshot.index);
+  for (guint i = 0; i < state.peer_count; i++) {
+    const RaftPeerState *peer = &state.peers[i];
+    fprintf(world->trace, "  %d: %s%s, match %d, next %d, %u in flight, heard %u ticks ago, snapshot %d: %d of %d\n",
+            (int)peer->id, raft_peer_mode_name(peer->mode), peer->learner ? ", learner" : "", (int)peer->match,
+            (int)peer->next, peer->in_flight, peer->heard_ticks, (int)peer->snapshot_index, (int)peer->snapshot_offset,
+            (int)peer->snapshot_size);
+  }
+}
+
 /* ---- Making ---- */
 
 static void draw_shape(Sim *sim, Shape *shape) {
@@ -228,6 +245,8 @@ void raft_sim_run(guint64 seed, FILE *trace, RaftSimResult *ret_result) {
   if (!sim_violation(world->sim))
     stay(world);
   check_end(world);
+  for (guint id = 1; id <= NODES_MAX && trace; id++)
+    trace_node(world, world->nodes[id]);
   ret_result->violation = g_strdup(sim_violation(world->sim));
   world_free(world);
 }
