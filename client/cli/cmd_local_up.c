@@ -95,7 +95,8 @@ static int run_up(Cli *cli, int argc, char **argv) {
   gboolean foreground = FALSE;
   g_autofree char *data = NULL;
   const GOptionEntry entries[] = {
-      {"controllers", 0, 0, G_OPTION_ARG_INT, &wish.controllers, "How many controllers (default 1)", "N"},
+      {"controllers", 0, 0, G_OPTION_ARG_INT, &wish.controllers,
+       "How many controllers: 1, 3 or 5 (default 1, or as before)", "N"},
       {"brokers", 0, 0, G_OPTION_ARG_INT, &wish.brokers, "How many brokers (default 3, or as before)", "N"},
       {"coordinators", 0, 0, G_OPTION_ARG_INT, &wish.coordinators,
        "How many group coordinators (default 1, or as before)", "N"},
@@ -123,6 +124,7 @@ const Command CMD_LOCAL_UP = {
     .arguments = "",
     .summary = "Start a cluster on this machine and wait until it serves",
     .examples = "  milena local up\n"
+                "  milena local up --controllers 3\n"
                 "  milena local up --brokers 1 --data /tmp/small --base-port 8600\n"
                 "  milena local up --foreground\n",
     .local = TRUE,

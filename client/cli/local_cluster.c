@@ -13,6 +13,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include "client/cli/local_begin.h"
 #include "client/cli/text.h"
 
 #define POLL_US 50000
@@ -87,7 +88,7 @@ typedef struct {
   LocalPid identity;
   guint64 log_start;
   gboolean started; /* by us; else it ran already */
-  gboolean serves;
+  gboolean serves;  /* or answers, where that is enough */
   Health health;
 } Coming;
 
@@ -124,7 +125,8 @@ static int start_one(Cli *cli, const LocalPlan *plan, Coming *coming) {
 }
 
 /* One look at a process that does not serve yet. */
-static int look_at(Cli *cli, const LocalPlan *plan, HealthClient *health, Coming *coming, gint64 begun_us) {
+static int look_at(Cli *cli, const LocalPlan *plan, HealthClient *health, Coming *coming, Health enough,
+                   gint64 begun_us) {
   if (!local_pid_is_alive(&coming->identity)) {
     g_autofree char *end = local_process_describe_end(&coming->identity);
     g_autofree char *what = g_strdup_printf("ended%s before it served", end);
@@ -132,14 +134,15 @@ static int look_at(Cli *cli, const LocalPlan *plan, HealthClient *health, Coming
   }
   g_autofree char *address = local_node_address(coming->node);
   coming->health = health_check(health, coming->node->port, CHECK_TIMEOUT_MS);
-  coming->serves = coming->health == HEALTH_SERVING;
-  if (coming->serves && coming->started && !cli->json)
+  coming->serves = coming->health <= enough;
+  if (coming->health == HEALTH_SERVING && coming->started && !cli->json)
     cli_note(cli, "%s serves at %s (after %.1f s).", coming->node->name, address,
              (double)(g_get_monotonic_time() - begun_us) / G_USEC_PER_SEC);
   return CLI_OK;
 }
 
-static int wait_until_served(Cli *cli, const LocalPlan *plan, Coming *comings, guint count) {
+/* @enough: HEALTH_SERVING, or HEALTH_NOT_SERVING where an answer will do */
+static int wait_until(Cli *cli, const LocalPlan *plan, Coming *comings, guint count, Health enough) {
   g_autoptr(HealthClient) health = health_client_new();
   gint64 begun_us = g_get_monotonic_time();
   for (;;) {
@@ -147,7 +150,7 @@ static int wait_until_served(Cli *cli, const LocalPlan *plan, Coming *comings, g
     for (guint i = 0; i < count; i++) {
       if (comings[i].serves)
         continue;
-      int code = look_at(cli, plan, health, &comings[i], begun_us);
+      int code = look_at(cli, plan, health, &comings[i], enough, begun_us);
       if (code != CLI_OK)
         return code;
       if (!comings[i].serves)
@@ -165,13 +168,12 @@ static int wait_until_served(Cli *cli, const LocalPlan *plan, Coming *comings, g
   }
 }
 
-/* A controller that serves has made the cluster: keep that, so that it is never asked for again. */
-static int keep_bootstrapped(Cli *cli, LocalPlan *plan) {
-  if (plan->bootstrapped)
-    return CLI_OK;
-  plan->bootstrapped = TRUE;
-  g_autoptr(Failure) failure = local_plan_save(plan);
-  return failure ? cli_failed_text(cli, "%s", failure_message(failure)) : CLI_OK;
+/* The first start: the controllers wait to be told that they are a cluster. */
+static int begin_cluster(Cli *cli, LocalPlan *plan, Coming *comings, guint count) {
+  int code = wait_until(cli, plan, comings, count, HEALTH_NOT_SERVING);
+  for (guint i = 0; i < count; i++)
+    comings[i].serves = FALSE;
+  return code == CLI_OK ? local_begin(cli, plan) : code;
 }
 
 static int bring_up_stage(Cli *cli, LocalCluster *cluster, GPtrArray *nodes, LocalKind kind) {
@@ -186,10 +188,10 @@ static int bring_up_stage(Cli *cli, LocalCluster *cluster, GPtrArray *nodes, Loc
     code = start_one(cli, cluster->plan, &comings[count]);
     count++;
   }
+  if (code == CLI_OK && count > 0 && kind == LOCAL_CONTROLLER && !cluster->plan->bootstrapped)
+    code = begin_cluster(cli, cluster->plan, comings, count);
   if (code == CLI_OK && count > 0)
-    code = wait_until_served(cli, cluster->plan, comings, count);
-  if (code == CLI_OK && count > 0 && kind == LOCAL_CONTROLLER)
-    code = keep_bootstrapped(cli, cluster->plan);
+    code = wait_until(cli, cluster->plan, comings, count, HEALTH_SERVING);
   return code;
 }
 

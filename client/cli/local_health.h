@@ -5,6 +5,7 @@
 
 G_BEGIN_DECLS
 
+/* From the best to the worst. */
 typedef enum {
   HEALTH_SERVING,
   HEALTH_NOT_SERVING, /* it answers, and does not take calls yet, or no more */

@@ -64,10 +64,10 @@ char *local_plan_default_folder(void) {
 /* ---- Checks ---- */
 
 static Failure *check_plan(guint controllers, guint brokers, guint coordinators, guint base_port) {
-  if (controllers != 1)
-    return failure_new(FAILURE(UNSUPPORTED),
-                       "--controllers is %u, but this version runs one controller: several come with the quorum.",
-                       controllers);
+  if (controllers != 1 && controllers != 3 && controllers != 5)
+    return failure_new(
+        FAILURE(INVALID_FIELD),
+        "--controllers is %u, but must be 1, 3 or 5: a majority must agree, so an even one adds nothing.", controllers);
   if (brokers < 1 || brokers > LOCAL_NODES_MAX)
     return failure_new(FAILURE(INVALID_FIELD), "--brokers is %u, but must be from 1 to %d.", brokers, LOCAL_NODES_MAX);
   if (coordinators > LOCAL_NODES_MAX)
@@ -94,6 +94,12 @@ Failure *local_plan_make(const char *folder, const LocalPlan *kept, const LocalW
   Failure *failure = check_plan(controllers, brokers, coordinators, base_port);
   if (failure)
     return failure;
+  if (kept && controllers != kept->controllers)
+    return failure_new(FAILURE(INVALID_FIELD),
+                       "the cluster in '%s' has %u controllers, and it can't come up with %u: they are added and "
+                       "removed one by one, with 'milena controllers'. Leave --controllers out, or name another folder "
+                       "with --data.",
+                       folder, kept->controllers, controllers);
   if (kept && brokers < kept->brokers)
     return failure_new(FAILURE(INVALID_FIELD),
                        "the cluster in '%s' has %u brokers, and each holds records: it can't come up with %u. Leave "
@@ -177,13 +183,17 @@ char *local_node_address(const LocalNode *node) {
   return g_strdup_printf(HOST ":%u", node->port);
 }
 
-/* The addresses that brokers and coordinators reach the controllers at. */
+char *local_node_peer_address(const LocalNode *node) {
+  return g_strdup_printf(HOST ":%u", node->peer_port);
+}
+
+/* The controllers' peer addresses, for all that talk to them. */
 static char *controller_peers(const LocalPlan *plan) {
   GString *out = g_string_new(NULL);
   for (guint i = 0; i < plan->nodes->len; i++) {
     const LocalNode *node = plan->nodes->pdata[i];
     if (node->kind == LOCAL_CONTROLLER)
-      g_string_append_printf(out, "%s" HOST ":%u", out->len ? "," : "", node->peer_port);
+      g_string_append_printf(out, "%s%d=" HOST ":%u", out->len ? "," : "", node->id, node->peer_port);
   }
   return g_string_free(out, FALSE);
 }
@@ -196,7 +206,7 @@ char **local_plan_command(const LocalPlan *plan, const LocalNode *node, const ch
   g_autoptr(GStrvBuilder) words = g_strv_builder_new();
   g_autofree char *id = g_strdup_printf("%d", node->id);
   g_autofree char *listen = local_node_address(node);
-  g_autofree char *peer_listen = g_strdup_printf(HOST ":%u", node->peer_port);
+  g_autofree char *peer_listen = local_node_peer_address(node);
   g_autofree char *controllers = controller_peers(plan);
   g_autofree char *data = local_plan_path(plan, node, "");
   g_strv_builder_add(words, executable);
@@ -204,11 +214,8 @@ char **local_plan_command(const LocalPlan *plan, const LocalNode *node, const ch
   add_flag(words, "--listen", listen);
   if (node->peer_port)
     add_flag(words, "--peer-listen", peer_listen);
-  if (node->kind != LOCAL_CONTROLLER)
-    add_flag(words, "--controllers", controllers);
+  add_flag(words, "--controllers", controllers);
   if (node->kind != LOCAL_COORDINATOR)
     add_flag(words, "--data-dir", data);
-  if (node->kind == LOCAL_CONTROLLER && !plan->bootstrapped)
-    g_strv_builder_add(words, "--new-cluster");
   return g_strv_builder_end(words);
 }

@@ -28,7 +28,7 @@ typedef struct {
   char *folder; /* absolute */
   guint controllers, brokers, coordinators;
   guint base_port;
-  gboolean bootstrapped; /* the cluster has been made: never again */
+  gboolean bootstrapped; /* the cluster has begun: never again */
   GPtrArray *nodes;      /* LocalNode *, in the order in which they start */
 } LocalPlan;
 
@@ -56,7 +56,7 @@ Failure *local_plan_save(const LocalPlan *plan);
  * @kept: of local_plan_load; NULL for none
  * @running: some of its processes run: then the ports must stay
  *
- * Returns NULL, or INVALID_FIELD: more controllers than are supported, fewer processes than hold data, bad ports. */
+ * Returns NULL, or INVALID_FIELD: another number of controllers, fewer processes than hold data, bad ports. */
 Failure *local_plan_make(const char *folder, const LocalPlan *kept, const LocalWish *wish, gboolean running,
                          LocalPlan **ret_plan);
 void local_plan_free(LocalPlan *plan); /* NULL is fine */
@@ -68,6 +68,8 @@ LocalNode *local_plan_find(const LocalPlan *plan, const char *name);
 char *local_plan_path(const LocalPlan *plan, const LocalNode *node, const char *suffix);
 /* "127.0.0.1:7600"; owned by the caller. */
 char *local_node_address(const LocalNode *node);
+/* The same for its other listener; only where peer_port is not 0. */
+char *local_node_peer_address(const LocalNode *node);
 /* The command line; the first word is @executable; owned by the caller. */
 char **local_plan_command(const LocalPlan *plan, const LocalNode *node, const char *executable);
 

@@ -18,7 +18,7 @@ static void print_help(FILE *out, const char *group) {
     if (group && (strncmp(command->name, group, length) != 0 || command->name[length] != ' '))
       continue;
     g_autofree char *usage = g_strjoin(*command->arguments ? " " : "", command->name, command->arguments, NULL);
-    fprintf(out, "  %-24s %s\n", usage, command->summary);
+    fprintf(out, "  %-34s %s\n", usage, command->summary);
   }
   fprintf(out, "\n'milena COMMAND --help' explains a command, with examples.\n"
                "Everywhere: --bootstrap host:port (or MILENA_BOOTSTRAP), --output table|json, --timeout SECONDS.\n"

@@ -5,6 +5,7 @@
  *   idempotent writes the same
  *   writes            only what says that nothing was changed. A connection that broke under way says nothing, so the
  *                     broker is tried out with a read before: one that is simply down never gets the write.
+ * A controller that is asked directly, and is not the active one, points to the one that is: that is followed.
  *
  * Runs on the caller's thread; keeps no state. */
 #include "client/libmilena/client.h"
@@ -17,6 +18,8 @@ typedef struct {
 } Tries;
 
 static gboolean may_pass(const Failure *failure, CallKind kind) {
+  if (failure_reason(failure) == FAILURE(NOT_CONTROLLER))
+    return TRUE;
   if (kind == CALL_WRITE)
     return failure_reason(failure) != FAILURE(UNSPECIFIED) && failure_is_retriable(failure);
   FailureReason reason = failure_reason(failure);
@@ -61,7 +64,10 @@ static Failure *try_once(Tries *tries, const ProtobufCServiceDescriptor *service
       *ret_response = g_steal_pointer(&response);
     return NULL;
   }
-  if (may_pass(failure, CALL_READ))
+  const char *hint = failure_get(failure, "address");
+  if (failure_reason(failure) == FAILURE(NOT_CONTROLLER) && hint != NULL && *hint)
+    client_address_answered(tries->client, hint); /* the one that is asked next */
+  else if (may_pass(failure, CALL_READ))
     client_address_failed(tries->client, address);
   else
     client_address_answered(tries->client, address);
@@ -73,17 +79,20 @@ static gint64 attempt_deadline(Tries *tries) {
   return MIN(tries->deadline_us, g_get_monotonic_time() + attempt_us);
 }
 
-/* Find a broker that answers, and through which the controller does. */
-static Failure *probe(Tries *tries) {
-  Milena__V1__ListBrokersRequest request = MILENA__V1__LIST_BROKERS_REQUEST__INIT;
-  request.page_size = 1;
+/* Find a broker that answers, and through which the controller does; of the controllers any that answers. */
+static Failure *probe(Tries *tries, CallKind kind) {
+  Milena__V1__ListBrokersRequest brokers = MILENA__V1__LIST_BROKERS_REQUEST__INIT;
+  Milena__V1__ListControllersRequest controllers = MILENA__V1__LIST_CONTROLLERS_REQUEST__INIT;
+  gboolean any = kind == CALL_CONTROLLERS;
+  const char *method = any ? "ListControllers" : "ListBrokers";
+  brokers.page_size = controllers.page_size = 1;
   for (;;) {
-    Failure *failure = try_once(tries, &milena__v1__admin_service__descriptor, "ListBrokers", &request.base,
-                                attempt_deadline(tries), NULL);
+    Failure *failure = try_once(tries, &milena__v1__admin_service__descriptor, method,
+                                any ? &controllers.base : &brokers.base, attempt_deadline(tries), NULL);
     if (failure == NULL || !may_pass(failure, CALL_READ))
       return failure;
     if (!pause_before_retry(tries))
-      return give_up(failure, tries->attempts, "ListBrokers");
+      return give_up(failure, tries->attempts, method);
     failure_free(failure);
   }
 }
@@ -94,7 +103,7 @@ MilenaError *client_call(MilenaClient *client, const ProtobufCServiceDescriptor 
   INVARIANT(!loop_is_current(client_loop(client)), "the client's thread never waits");
   Tries tries = {client, deadline_us, 0};
   for (;;) {
-    Failure *failure = kind == CALL_READ ? NULL : probe(&tries);
+    Failure *failure = kind == CALL_READ ? NULL : probe(&tries, kind);
     if (failure != NULL)
       return milena_error_take(failure, OUTCOME_NOT_WRITTEN);
     /* A write may rightly take long: only reads are cut short to ask another broker. */

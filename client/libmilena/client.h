@@ -74,6 +74,7 @@ typedef enum {
   CALL_READ,             /* changes nothing: any broker may be asked again and again */
   CALL_WRITE_IDEMPOTENT, /* a second one does no harm, but may take its time */
   CALL_WRITE,            /* sent once; tried again only where nothing was changed */
+  CALL_CONTROLLERS,      /* changes the controllers: idempotent; also for one that waits for its cluster */
 } CallKind;
 
 /* Call a unary method of some broker, others when it fails, until the deadline.

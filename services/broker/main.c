@@ -261,7 +261,7 @@ int main(int argc, char **argv) {
       {"peer-advertise", SETTING_STRING, &settings->peer_advertise, "", 0, 0,
        "host:port that other brokers use, when it differs"},
       {"controllers", SETTING_STRING, &settings->controllers, "127.0.0.1:7750", 0, 0,
-       "peer addresses of the controllers, host:port,..."},
+       "peer addresses of the controllers: host:port,... or 1=host:port,..."},
       {"data-dir", SETTING_STRING, &settings->data_dir, "", 0, 0, "folder of the logs; this broker's alone"},
       {"create-data-dir", SETTING_BOOL, &settings->create_data_dir, "false", 0, 0,
        "make the folder when it is missing; else that is refused: the disk may not be mounted"},

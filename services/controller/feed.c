@@ -98,7 +98,6 @@ static void ring_add(Feed *feed, guint64 version, const GPtrArray *records) {
     ring_drop_first(feed);
 }
 
-/* The image was replaced as a whole: nothing leads to it from the versions before. */
 static void ring_reset(Feed *feed, guint64 version) {
   while (feed->ring.length > 0)
     ring_drop_first(feed);
@@ -338,7 +337,7 @@ static void on_applied(MetadataImage *image, const GPtrArray *records, gpointer 
   if (records)
     ring_add(feed, version, records);
   else
-    ring_reset(feed, version);
+    ring_reset(feed, version); /* replaced by another controller's: nothing leads to it from the versions before */
   serve_all(feed);
 }
 

@@ -143,7 +143,7 @@ int main(int argc, char **argv) {
       {"listen", SETTING_STRING, &settings->listen, "127.0.0.1:7800", 0, 0, "host:port to listen on"},
       {"advertise", SETTING_STRING, &settings->advertise, "", 0, 0, "host:port that others use, when it differs"},
       {"controllers", SETTING_STRING, &settings->controllers, "127.0.0.1:7750", 0, 0,
-       "peer addresses of the controllers, host:port,..."},
+       "peer addresses of the controllers: host:port,... or 1=host:port,..."},
       PROCESS_SETTINGS(&settings->process),
       {NULL},
   };

@@ -1,5 +1,7 @@
 #include "services/membership/controllers.h"
 
+#include <string.h>
+
 #include "services/base/invariant.h"
 
 typedef struct {
@@ -45,8 +47,10 @@ static guint add(Controllers *controllers, const char *address) {
 Controllers *controllers_new(const char *const *addresses, guint turn) {
   Controllers *controllers = g_new0(Controllers, 1);
   controllers->known = g_ptr_array_new_with_free_func(known_free);
-  for (; *addresses; addresses++)
-    at(controllers, add(controllers, *addresses))->configured = TRUE;
+  for (; *addresses; addresses++) {
+    const char *sign = strchr(*addresses, '=');
+    at(controllers, add(controllers, sign ? sign + 1 : *addresses))->configured = TRUE;
+  }
   INVARIANT(controllers->known->len > 0, "the settings name at least one controller");
   controllers->current = turn % controllers->known->len;
   return controllers;

@@ -9,7 +9,8 @@ G_BEGIN_DECLS
 
 typedef struct Controllers Controllers;
 
-/* @addresses: peer addresses, NULL-terminated, at least one; copied
+/* @addresses: peer addresses, NULL-terminated, at least one; "1=host:port" is fine too: the list that the controllers
+ *             themselves are given; copied
  * @turn: where to begin, modulo their number: so that not all begin at the same */
 Controllers *controllers_new(const char *const *addresses, guint turn);
 void controllers_free(Controllers *controllers);

@@ -141,7 +141,11 @@ static const struct {
     {"unknown_config", {"topics", "create", "t", "--config", "a=b"}, 2, NULL, "max.message.bytes"},
     {"nothing_to_alter", {"topics", "alter", "t"}, 2, NULL, "nothing to change"},
     {"delete_unconfirmed", {"topics", "delete", "t"}, 2, NULL, "--yes"},
-    {"several_controllers", {"local", "up", "--controllers", "3"}, 2, NULL, "controller"},
+    {"even_controllers", {"local", "up", "--controllers", "2"}, 2, NULL, "1, 3 or 5"},
+    {"no_member", {"controllers", "add", "10.0.0.1:7750"}, 2, NULL, "2=10.0.0.2:7750"},
+    {"bad_member_id", {"controllers", "add", "x=10.0.0.1:7750"}, 2, NULL, "controller's id"},
+    {"bad_id", {"controllers", "remove", "0"}, 2, NULL, "controller's id"},
+    {"nobody_to_begin_with", {"controllers", "bootstrap"}, 2, NULL, "ID=ADDRESS"},
     {"nobody_there", {"topics", "list", "--timeout", "1"}, 1, NULL, "127.0.0.1:1"},
 };
 
@@ -153,6 +157,49 @@ TEST_ROWS(command_line, LINES) {
   EXPECT_CONTAINS(ran.err, LINES[row].err ? LINES[row].err : "");
   EXPECT_EQ_INT(LINES[row].out != NULL, *out != 0);
   EXPECT_EQ_INT(LINES[row].err != NULL, *ran.err != 0);
+}
+
+/* ---- controllers ---- */
+
+TEST(controllers, are_shown_to_people_and_programs) {
+  g_autoptr(FakeCluster) cluster = fake_cluster_new(2);
+  fake_cluster_set_controllers(cluster, 2, 1);
+  g_auto(Ran) list = RUN(cluster, "controllers", "list");
+  EXPECT_EXIT(0, list);
+  const char *out = list.out;
+  EXPECT_CONTAINS(out, "Cluster the-cluster, term 7, committed up to 1234, controller 1 is active");
+  EXPECT_CONTAINS(out, "standing by");
+  g_auto(Ran) added = RUN(cluster, "controllers", "add", "3=127.0.0.1:1");
+  EXPECT_EXIT(0, added);
+  EXPECT_CONTAINS(added.err, "still catches up");
+  EXPECT_CONTAINS(added.err, "controller 3: nobody listens there");
+  g_auto(Ran) json = RUN(cluster, "controllers", "list", "--output", "json");
+  const char *text = json.out;
+  EXPECT_CONTAINS(text, "\"active_id\": 1");
+  EXPECT_CONTAINS(text, "\"role\": \"learner\"");
+  EXPECT_CONTAINS(text, "\"heard_ago_ms\": null");
+  g_auto(Ran) risky = RUN(cluster, "controllers", "remove", "2");
+  EXPECT_EXIT(1, risky);
+  EXPECT_CONTAINS(risky.err, "QUORUM_AT_RISK");
+  g_auto(Ran) removed = RUN(cluster, "controllers", "remove", "3");
+  EXPECT_EXIT(0, removed);
+  g_auto(Ran) moved = RUN(cluster, "controllers", "transfer", "2");
+  EXPECT_EXIT(0, moved);
+  out = moved.out;
+  EXPECT_CONTAINS(out, "controller 2 is active");
+}
+
+TEST(controllers, begin_a_cluster) {
+  g_autoptr(FakeCluster) cluster = fake_cluster_new(1);
+  fake_cluster_set_controllers(cluster, 0, -1);
+  g_auto(Ran) before = RUN(cluster, "controllers", "list");
+  const char *out = before.out;
+  EXPECT_CONTAINS(out, "waits for its cluster");
+  g_auto(Ran) begun = RUN(cluster, "controllers", "bootstrap", "1=127.0.0.1:1");
+  EXPECT_EXIT(0, begun);
+  g_auto(Ran) again = RUN(cluster, "controllers", "bootstrap", "1=127.0.0.1:1");
+  EXPECT_EXIT(1, again);
+  EXPECT_CONTAINS(again.err, "ALREADY_BOOTSTRAPPED");
 }
 
 /* ---- produce ---- */

@@ -29,17 +29,28 @@ TEST(local_plan, makes_command_lines) {
   g_autofree char *controller = command_of(plan, "controller-1");
   g_autofree char *broker = command_of(plan, "broker-2");
   g_autofree char *coordinator = command_of(plan, "coordinator-1");
-  EXPECT_EQ_STR("/bin/program --id 1 --listen 127.0.0.1:9100 --peer-listen 127.0.0.1:9150 --data-dir "
-                "/data/controller-1 --new-cluster",
+  EXPECT_EQ_STR("/bin/program --id 1 --listen 127.0.0.1:9100 --peer-listen 127.0.0.1:9150 --controllers "
+                "1=127.0.0.1:9150 --data-dir /data/controller-1",
                 controller);
   EXPECT_EQ_STR("/bin/program --id 2 --listen 127.0.0.1:9001 --peer-listen 127.0.0.1:9051 --controllers "
-                "127.0.0.1:9150 --data-dir /data/broker-2",
+                "1=127.0.0.1:9150 --data-dir /data/broker-2",
                 broker);
-  EXPECT_EQ_STR("/bin/program --id 1 --listen 127.0.0.1:9200 --controllers 127.0.0.1:9150", coordinator);
+  EXPECT_EQ_STR("/bin/program --id 1 --listen 127.0.0.1:9200 --controllers 1=127.0.0.1:9150", coordinator);
   EXPECT_NULL(local_plan_find(plan, "broker-3"));
 }
 
-TEST(local_plan, is_kept_in_its_folder_and_bootstraps_once) {
+TEST(local_plan, tells_everybody_of_all_controllers) {
+  LocalWish wish = {3, 1, 0, 9000};
+  g_autoptr(LocalPlan) plan = NULL;
+  ASSERT_NULL(local_plan_make("/data", NULL, &wish, FALSE, &plan));
+  g_autofree char *controller = command_of(plan, "controller-3");
+  g_autofree char *broker = command_of(plan, "broker-1");
+  EXPECT_CONTAINS(controller, "--listen 127.0.0.1:9102 --peer-listen 127.0.0.1:9152");
+  EXPECT_CONTAINS(controller, "--controllers 1=127.0.0.1:9150,2=127.0.0.1:9151,3=127.0.0.1:9152");
+  EXPECT_CONTAINS(broker, "--controllers 1=127.0.0.1:9150,2=127.0.0.1:9151,3=127.0.0.1:9152");
+}
+
+TEST(local_plan, is_kept_in_its_folder) {
   LocalWish wish = {-1, 2, 2, 9000}, nothing = LOCAL_WISH_NOTHING;
   g_autoptr(LocalPlan) made = NULL;
   g_autoptr(LocalPlan) kept = NULL;
@@ -55,8 +66,7 @@ TEST(local_plan, is_kept_in_its_folder_and_bootstraps_once) {
   EXPECT_EQ_INT(2, again->brokers);
   EXPECT_EQ_INT(2, again->coordinators);
   EXPECT_EQ_INT(9000, again->base_port);
-  g_autofree char *controller = command_of(again, "controller-1");
-  EXPECT_NULL(strstr(controller, "--new-cluster"));
+  EXPECT_TRUE(again->bootstrapped);
 }
 
 static const struct {
@@ -69,7 +79,8 @@ static const struct {
     {"fewer_brokers", {-1, 2, -1, -1}, FALSE, "3 brokers"},
     {"other_port_while_it_runs", {-1, -1, -1, 9000}, TRUE, "local down"},
     {"other_port", {-1, -1, -1, 9000}, FALSE, NULL},
-    {"several_controllers", {3, -1, -1, -1}, FALSE, "quorum"},
+    {"other_controllers", {3, -1, -1, -1}, FALSE, "milena controllers"},
+    {"even_controllers", {4, -1, -1, -1}, FALSE, "1, 3 or 5"},
     {"no_brokers", {-1, 0, -1, -1}, FALSE, "--brokers"},
     {"no_coordinators", {-1, -1, 0, -1}, FALSE, NULL},
     {"negative", {-1, -5, -1, -1}, FALSE, "negative"},

@@ -93,7 +93,7 @@ TEST(bench, tells_of_failures) {
 static const struct {
   const char *name, *line, *want;
 } LINES[] = {
-    {"commands", "milena ", "bench cluster completion consume local produce topics\n"},
+    {"commands", "milena ", "bench cluster completion consume controllers local produce topics\n"},
     {"begun", "milena to", "topics\n"},
     {"second_word", "milena topics de", "delete describe\n"},
     {"topics", "milena produce ", "orders others\n"},

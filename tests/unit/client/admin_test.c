@@ -134,3 +134,48 @@ TEST(admin, says_that_nobody_can_be_reached) {
   EXPECT_FALSE(milena_error_is_outcome_unknown(error)); /* it was never sent */
   milena_error_free(error);
 }
+
+/* ---- controllers ---- */
+
+TEST(controllers, are_listed_added_and_removed_at_the_active_one_whoever_is_asked) {
+  g_auto(World) world = world_new(3, 0);
+  fake_cluster_set_controllers(world.cluster, 2, 2); /* broker 1 is asked first, and points to 2 */
+  MilenaController *added = NULL;
+  EXPECT_EQ_STR("OK", reason_of(milena_admin_add_controller(world.client, 3, "h:1", false, 5000, &added)));
+  ASSERT_TRUE(added != NULL);
+  EXPECT_EQ_INT(MILENA_CONTROLLER_VOTER, added->role);
+  milena_controller_free(added);
+  EXPECT_EQ_STR("CONTROLLER_EXISTS", reason_of(milena_admin_add_controller(world.client, 3, "h:1", false, 5000, NULL)));
+  MilenaQuorum *quorum = NULL;
+  EXPECT_EQ_STR("OK", reason_of(milena_admin_list_controllers(world.client, 5000, &quorum)));
+  ASSERT_EQ_INT(3, quorum->count);
+  EXPECT_EQ_INT(2, quorum->active_id);
+  EXPECT_TRUE(quorum->controllers[1].active);
+  EXPECT_EQ_INT(-1, quorum->controllers[1].heard_ago_ms);
+  EXPECT_EQ_INT(7, quorum->term);
+  milena_quorum_free(quorum);
+  EXPECT_EQ_STR("QUORUM_AT_RISK", reason_of(milena_admin_remove_controller(world.client, 2, NULL, false, false, 5000)));
+  EXPECT_EQ_STR("DIRECTORY_MISMATCH",
+                reason_of(milena_admin_remove_controller(world.client, 3, "x", false, false, 5000)));
+  EXPECT_EQ_STR("OK", reason_of(milena_admin_remove_controller(world.client, 3, NULL, false, false, 5000)));
+  EXPECT_EQ_STR("UNKNOWN_CONTROLLER",
+                reason_of(milena_admin_remove_controller(world.client, 3, NULL, false, false, 5000)));
+  int32_t active = 0;
+  uint64_t term = 0;
+  EXPECT_EQ_STR("OK", reason_of(milena_admin_transfer_leadership(world.client, 1, false, 5000, &active, &term)));
+  EXPECT_EQ_INT(1, active);
+  EXPECT_EQ_INT(8, term);
+}
+
+TEST(controllers, begin_a_cluster_once) {
+  g_auto(World) world = world_new(2, 0);
+  fake_cluster_set_controllers(world.cluster, 0, -1);
+  MilenaInitialController controllers[] = {{1, "a:1"}, {2, "b:1"}};
+  char *id = NULL;
+  EXPECT_EQ_STR("OK", reason_of(milena_admin_bootstrap_cluster(world.client, controllers, 2, NULL, true, 5000, NULL)));
+  EXPECT_EQ_STR("OK", reason_of(milena_admin_bootstrap_cluster(world.client, controllers, 2, NULL, false, 5000, &id)));
+  EXPECT_EQ_STR("the-cluster", id);
+  milena_string_free(id);
+  EXPECT_EQ_STR("ALREADY_BOOTSTRAPPED",
+                reason_of(milena_admin_bootstrap_cluster(world.client, controllers, 2, NULL, false, 5000, NULL)));
+}

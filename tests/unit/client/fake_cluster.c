@@ -276,10 +276,17 @@ static void on_list_brokers(RpcCall *call, RpcMessage *message, gpointer user_da
   image_clear(&image);
 }
 
-const RpcMethodHandler FAKE_ADMIN_HANDLERS[] = {
-    {.name = "CreateTopic", .unary = on_create_topic}, {.name = "GetTopic", .unary = on_get_topic},
-    {.name = "ListTopics", .unary = on_list_topics},   {.name = "DeleteTopic", .unary = on_delete_topic},
-    {.name = "ListBrokers", .unary = on_list_brokers}, {NULL}};
+const RpcMethodHandler FAKE_ADMIN_HANDLERS[] = {{.name = "CreateTopic", .unary = on_create_topic},
+                                                {.name = "GetTopic", .unary = on_get_topic},
+                                                {.name = "ListTopics", .unary = on_list_topics},
+                                                {.name = "DeleteTopic", .unary = on_delete_topic},
+                                                {.name = "ListBrokers", .unary = on_list_brokers},
+                                                {.name = "ListControllers", .unary = fake_on_list_controllers},
+                                                {.name = "AddController", .unary = fake_on_add_controller},
+                                                {.name = "RemoveController", .unary = fake_on_remove_controller},
+                                                {.name = "TransferLeadership", .unary = fake_on_transfer},
+                                                {.name = "BootstrapCluster", .unary = fake_on_bootstrap},
+                                                {NULL}};
 
 /* ---- brokers ---- */
 
@@ -319,6 +326,23 @@ static void broker_free(gpointer data) {
   rpc_server_free(broker->server);
   g_free(broker->address);
   g_free(broker);
+}
+
+typedef struct {
+  FakeCluster *cluster;
+  guint32 controllers;
+  gint32 active;
+} SetControllers;
+
+static void set_controllers_on_loop(gpointer data) {
+  const SetControllers *set = data;
+  set->cluster->controllers = set->controllers;
+  set->cluster->active_controller = set->active;
+}
+
+void fake_cluster_set_controllers(FakeCluster *cluster, guint count, gint32 active) {
+  SetControllers set = {cluster, ((1u << count) - 1) << 1, active};
+  loop_call_and_wait(cluster->loop, set_controllers_on_loop, &set);
 }
 
 FakeCluster *fake_cluster_new(guint broker_count) {

@@ -19,6 +19,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(FakeCluster, fake_cluster_free)
 
 /* "127.0.0.1:1234,..." of all brokers; owned by the caller. */
 char *fake_cluster_bootstrap(FakeCluster *cluster);
+/* Each broker is a controller too, with its id: the first @count are members (0: there is no cluster yet), and @active
+ * is the active one. */
+void fake_cluster_set_controllers(FakeCluster *cluster, guint count, gint32 active);
 /* Partitions are led by the brokers in turn, from broker 1 on. */
 void fake_cluster_add_topic(FakeCluster *cluster, const char *name, guint partition_count);
 void fake_cluster_set_max_message_bytes(FakeCluster *cluster, const char *name, guint32 bytes);

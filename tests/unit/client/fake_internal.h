@@ -51,6 +51,8 @@ struct FakeCluster {
   FailureReason id_reason; /* InitProducer fails with it */
   guint id_failures;       /* so often */
   gint64 next_producer_id;
+  guint32 controllers; /* bit N: controller N is a member; 0: they wait for their cluster */
+  gint32 active_controller;
   FakeCounters counters;
   GPtrArray *watches; /* of RpcCall */
   GPtrArray *held;    /* of HeldItem */
@@ -69,6 +71,13 @@ void fake_tell_watches(FakeCluster *cluster);
 void fake_serve_pending(FakeCluster *cluster);
 /* Answer what was held. */
 void fake_release_held(FakeCluster *cluster);
+
+/* Of AdminService, in fake_controllers.c. */
+void fake_on_list_controllers(RpcCall *call, RpcMessage *message, gpointer broker);
+void fake_on_add_controller(RpcCall *call, RpcMessage *message, gpointer broker);
+void fake_on_remove_controller(RpcCall *call, RpcMessage *message, gpointer broker);
+void fake_on_transfer(RpcCall *call, RpcMessage *message, gpointer broker);
+void fake_on_bootstrap(RpcCall *call, RpcMessage *message, gpointer broker);
 
 extern const RpcMethodHandler FAKE_METADATA_HANDLERS[];
 extern const RpcMethodHandler FAKE_ADMIN_HANDLERS[];

@@ -15,6 +15,12 @@ TEST(controllers, are_asked_in_turn_from_where_each_begins) {
   EXPECT_EQ_STR("a:1", controllers_current(controllers));
 }
 
+TEST(controllers, the_controllers_own_list_is_understood) {
+  const char *const settings[] = {"1=a:1", "2=b:1", NULL};
+  g_autoptr(Controllers) controllers = controllers_new(settings, 1);
+  EXPECT_EQ_STR("b:1", controllers_current(controllers));
+}
+
 TEST(controllers, a_hint_is_followed_also_to_one_that_nobody_named) {
   g_autoptr(Controllers) controllers = controllers_new(ABC, 0);
   controllers_refused(controllers, "a:1", "d:1");

@@ -526,6 +526,82 @@ MilenaError *milena_admin_list_offsets(MilenaClient *client, const MilenaOffsetQ
                                        int32_t timeout_ms, MilenaOffsetResult **ret_results);
 void milena_offset_results_free(MilenaOffsetResult *results, size_t count); /* NULL is fine */
 
+/* ---- administration of the controllers ---- */
+
+typedef enum {
+  MILENA_CONTROLLER_UNKNOWN = 0,
+  MILENA_CONTROLLER_VOTER = 1,   /* it votes, and its copy of the metadata counts */
+  MILENA_CONTROLLER_LEARNER = 2, /* it follows without a vote, to catch up */
+} MilenaControllerRole;
+
+/* A controller, as the process that answered sees it. */
+typedef struct {
+  int32_t id;
+  char *address;      /* where clients reach it, host:port; empty until it has told */
+  char *peer_address; /* where controllers and brokers reach it, host:port */
+  char *directory_id; /* a UUID of its data folder */
+  MilenaControllerRole role;
+  bool active;
+  uint64_t match_index; /* the end of its log, as the active one knows it */
+  uint64_t lag;         /* entries that it lacks */
+  int64_t heard_ago_ms; /* -1: never, or itself */
+  char *link_error;     /* why it can't be reached; empty when it can */
+  char *catch_up;       /* of a learner: why it has no vote yet */
+} MilenaController;
+
+/* The controllers, and what they agree on. */
+typedef struct {
+  MilenaController *controllers; /* in the order of their ids */
+  size_t count;
+  char *cluster_id;    /* empty: they wait for their cluster */
+  int32_t active_id;   /* -1: none is known */
+  int32_t answered_by; /* the controller whose view this is; 0: a broker's, which reached none */
+  uint64_t term;       /* these three as it knows them */
+  uint64_t commit_index;
+  uint64_t last_index;
+} MilenaQuorum;
+
+void milena_controller_free(MilenaController *controller); /* NULL is fine, as for all of these */
+void milena_quorum_free(MilenaQuorum *quorum);
+
+/* All controllers. Every broker and every controller answers it, also while none is active.
+ * @ret_quorum: milena_quorum_free. */
+MilenaError *milena_admin_list_controllers(MilenaClient *client, int32_t timeout_ms, MilenaQuorum **ret_quorum);
+/* Add a controller that runs and has an empty folder. Returns when it votes, or, when the time comes near, with a
+ * learner that still catches up: it gets its vote by itself.
+ *
+ * @ret_controller: milena_controller_free; may be NULL */
+MilenaError *milena_admin_add_controller(MilenaClient *client, int32_t id, const char *peer_address, bool validate_only,
+                                         int32_t timeout_ms, MilenaController **ret_controller);
+/* Remove a controller.
+ *
+ * @directory_id: the folder that is meant; NULL: whichever it has
+ * @force: also when the rest that answers now would be no majority
+ *
+ * Fails with UNKNOWN_CONTROLLER, DIRECTORY_MISMATCH, QUORUM_AT_RISK. */
+MilenaError *milena_admin_remove_controller(MilenaClient *client, int32_t id, const char *directory_id, bool force,
+                                            bool validate_only, int32_t timeout_ms);
+/* Make another controller the active one.
+ *
+ * @id: 0 for the one that has caught up furthest
+ * @ret_active_id, @ret_term: may be NULL */
+MilenaError *milena_admin_transfer_leadership(MilenaClient *client, int32_t id, bool validate_only, int32_t timeout_ms,
+                                              int32_t *ret_active_id, uint64_t *ret_term);
+
+/* A controller of the cluster to be. */
+typedef struct {
+  int32_t id;               /* from 1 */
+  const char *peer_address; /* host:port */
+} MilenaInitialController;
+
+/* Begin a cluster, once, with controllers whose folders are empty. The client's bootstrap address is one of theirs.
+ *
+ * @cluster_id: a UUID; NULL to have one made
+ * @ret_cluster_id: freed with milena_string_free; may be NULL */
+MilenaError *milena_admin_bootstrap_cluster(MilenaClient *client, const MilenaInitialController *controllers,
+                                            size_t count, const char *cluster_id, bool validate_only,
+                                            int32_t timeout_ms, char **ret_cluster_id);
+
 #ifdef __cplusplus
 }
 #endif
