@@ -79,8 +79,15 @@ Failure *raft_configuration_check(const RaftConfiguration *configuration) {
   return NULL;
 }
 
-RaftEntry *raft_entry_new_bootstrap(const RaftConfiguration *configuration) {
-  return raft_entry_new(1, 1, RAFT_ENTRY_KIND(CONFIGURATION), raft_configuration_encode(configuration));
+RaftEntry *raft_entry_new_bootstrap(const RaftConfiguration *configuration, guint64 id) {
+  guint64 place = 1;
+  for (guint i = 0; i < configuration->member_count; i++)
+    place += !configuration->members[i].learner && configuration->members[i].id < id ? 1 : 0;
+  return raft_entry_new(1, place, RAFT_ENTRY_KIND(CONFIGURATION), raft_configuration_encode(configuration));
+}
+
+guint64 raft_bootstrap_term(const RaftConfiguration *configuration) {
+  return raft_configuration_voter_count(configuration);
 }
 
 /* ---- Formats ---- */

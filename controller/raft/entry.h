@@ -72,9 +72,15 @@ guint raft_configuration_voter_count(const RaftConfiguration *configuration);
 /* Can a cluster begin with this one? At least one voter; ids and directories known, and none twice. Returns NULL,
  * INVALID_FIELD or DUPLICATE_ID. */
 Failure *raft_configuration_check(const RaftConfiguration *configuration);
-/* The first entry of a new cluster. It is written to ONE of its voters, with the hard state {.term = 1}: uncommitted,
- * so that the first election commits it. Owned by the caller. Source: README.md, "The first start". */
-RaftEntry *raft_entry_new_bootstrap(const RaftConfiguration *configuration);
+/* The first entry of a new cluster, for the voter @id, which begins it: written to its disk alone, with the hard state
+ * {.term = raft_bootstrap_term(configuration)} and commit 0, so that the first election commits it. What else it writes
+ * with it has the entry's term.
+ *
+ * The term is the voter's place among the voters by id, and the hard state's is their number: should two begin the same
+ * cluster, their first entries differ in term, so one takes the place of the other, and no leader's term is either's.
+ * Source: README.md, "The first start". Owned by the caller. */
+RaftEntry *raft_entry_new_bootstrap(const RaftConfiguration *configuration, guint64 id);
+guint64 raft_bootstrap_term(const RaftConfiguration *configuration);
 
 /* ---- Companions of the log ---- */
 

@@ -126,11 +126,12 @@ Failure *host_begin(Host *host, const RaftConfiguration *configuration, const GP
   if (failure)
     return failure;
   g_autoptr(GPtrArray) entries = raft_entries_new();
-  g_ptr_array_add(entries, raft_entry_new_bootstrap(configuration));
+  RaftEntry *first = raft_entry_new_bootstrap(configuration, (guint64)host->options.id);
+  g_ptr_array_add(entries, first);
   g_ptr_array_add(entries,
-                  raft_entry_new(2, 1, RAFT_ENTRY_KIND(METADATA),
+                  raft_entry_new(2, first->term, RAFT_ENTRY_KIND(METADATA),
                                  metadata_transaction_encode((MetadataRecord **)records->pdata, records->len)));
-  Beginning beginning = {host, {.term = 1}, entries, cluster_id, NULL};
+  Beginning beginning = {host, {.term = raft_bootstrap_term(configuration)}, entries, cluster_id, NULL};
   host_on_disk(host, write_beginning, &beginning);
   failure = beginning.failure;
   if (!failure)

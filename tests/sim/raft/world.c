@@ -101,7 +101,7 @@ static void found_cluster(World *world) {
     *member = (RaftMember){.id = id, .directory = node->directory};
     g_snprintf(member->address, sizeof member->address, "c%u:7750", id);
   }
-  RaftEntry *first = raft_entry_new_bootstrap(&configuration);
+  RaftEntry *first = raft_entry_new_bootstrap(&configuration, 1);
   rules_know_entry(world, first);
   store_format(world->nodes[1]->store, first);
 }

@@ -63,7 +63,7 @@ TEST(raft_format, configuration_has_these_bytes) {
 
 TEST(raft_format, an_entry_that_holds_a_configuration_says_so) {
   static const guint8 GOLDEN[] = {0x08, 0x02, 0x10, 0x01, 0x18, 0x01, 0x20, 0x03, 0x2a, 0x3b, TWO_BYTES};
-  g_autoptr(RaftEntry) entry = raft_entry_new_bootstrap(&TWO);
+  g_autoptr(RaftEntry) entry = raft_entry_new_bootstrap(&TWO, 1);
   expect_bytes(GOLDEN, sizeof GOLDEN, raft_entry_encode(entry));
 }
 

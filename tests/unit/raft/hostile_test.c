@@ -107,7 +107,7 @@ static void start(Run *run) {
   for (guint i = 0; i < 3; i++)
     made.members[i] = (RaftMember){.id = i + 1, .directory = directory(i + 1)};
   g_autoptr(GPtrArray) entries = raft_entries_new();
-  g_ptr_array_add(entries, raft_entry_new_bootstrap(&made));
+  g_ptr_array_add(entries, raft_entry_new_bootstrap(&made, 1));
   RaftStart disk = {.hard_state = {.term = 1}, .entries = entries};
   g_clear_pointer(&run->core, raft_core_free);
   EXPECT_NULL(raft_core_new(&options, &disk, &run->core));

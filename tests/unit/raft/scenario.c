@@ -41,18 +41,38 @@ static void run_empty(Scenario *scenario, guint count) {
     begin(scenario, add_node(scenario));
 }
 
-/* @knowing: the first so many have the first entry */
-static void run_nodes(Scenario *scenario, guint count, guint knowing) {
+static RaftConfiguration voters(guint count) {
   RaftConfiguration configuration = {.member_count = count};
   for (guint i = 0; i < count; i++)
     configuration.members[i] = (RaftMember){.id = i + 1, .directory = scenario_directory(i + 1, 1)};
+  return configuration;
+}
+
+/* @knowing: the first so many have the first entry */
+static void run_nodes(Scenario *scenario, guint count, guint knowing) {
+  RaftConfiguration configuration = voters(count);
   for (guint i = 0; i < knowing; i++) {
     ScenarioNode *node = add_node(scenario);
     node->state = (RaftHardState){.term = 1, .commit = knowing == count ? 1 : 0};
-    g_ptr_array_add(node->entries, raft_entry_new_bootstrap(&configuration));
+    g_ptr_array_add(node->entries, raft_entry_new_bootstrap(&configuration, 1));
     begin(scenario, node);
   }
   run_empty(scenario, count - knowing);
+}
+
+/* The first two each begin the cluster, with something of their own behind the first entry. */
+static void run_twice(Scenario *scenario, guint count) {
+  RaftConfiguration configuration = voters(count);
+  for (guint64 id = 1; id <= 2; id++) {
+    ScenarioNode *node = add_node(scenario);
+    RaftEntry *first = raft_entry_new_bootstrap(&configuration, id);
+    g_ptr_array_add(node->entries, first);
+    g_ptr_array_add(node->entries, raft_entry_new(2, first->term, RAFT_ENTRY_KIND(METADATA),
+                                                  g_bytes_new(id == 1 ? "of 1" : "of 2", 4)));
+    node->state.term = raft_bootstrap_term(&configuration);
+    begin(scenario, node);
+  }
+  run_empty(scenario, count - 2);
 }
 
 /* The configuration of format 1: {voters: [ID]}. */
@@ -184,6 +204,8 @@ static gboolean run_for_all(const Command *command) {
     run_nodes(command->scenario, (guint)command->a, (guint)command->a);
   } else if (is(command, "bootstrap")) {
     run_nodes(command->scenario, (guint)command->a, 1);
+  } else if (is(command, "twice")) {
+    run_twice(command->scenario, (guint)command->a);
   } else if (is(command, "old")) {
     run_old(command->scenario, command->a);
   } else if (is(command, "empty")) {

@@ -18,6 +18,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Scenario, scenario_free)
  *   nodes COUNT [BYTES]    make COUNT controllers that vote, 1..COUNT, each with the first entry; at most BYTES of
  *                          entries in a message
  *   bootstrap COUNT        the same, but only 1 has the first entry, and the others' disks are empty
+ *   twice COUNT            the same, but 1 and 2 have each begun the cluster
  *   old ID                 make ID with a log of format 1, in which it is the only voter
  *   empty COUNT            make COUNT more, whose disks are empty and whom nobody knows
  *   elect ID               time passes at ID and everything settles, until it leads; told in one line
