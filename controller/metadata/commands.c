@@ -82,3 +82,9 @@ Failure *metadata_command_controller(const MetadataImage *image, const MetadataC
     g_ptr_array_add(records, metadata_record_controller(controller));
   return NULL;
 }
+
+Failure *metadata_command_remove_controller(const MetadataImage *image, gint32 id, GPtrArray *records) {
+  if (metadata_image_controller(image, id))
+    g_ptr_array_add(records, metadata_record_remove_controller(id));
+  return NULL;
+}

@@ -38,6 +38,8 @@ Failure *metadata_command_bootstrap(const MetadataImage *image, const MetadataCo
 /* A controller tells its addresses: a record when they changed. */
 Failure *metadata_command_controller(const MetadataImage *image, const MetadataController *controller,
                                      GPtrArray *records);
+/* A controller was removed: nobody is sent to its addresses any more. Nothing when it is so already. */
+Failure *metadata_command_remove_controller(const MetadataImage *image, gint32 id, GPtrArray *records);
 
 /* A broker or coordinator registers; its epoch will be the context's version.
  *

@@ -210,6 +210,10 @@ static Failure *apply_fence_coordinator(Apply *apply, const Milena__Internal__V1
 }
 
 static Failure *apply_controller(Apply *apply, const Milena__Internal__V1__ControllerRecord *record) {
+  if (record->removed) {
+    apply->image->controllers = metadata_tree_remove(&METADATA_CONTROLLERS, apply->image->controllers, &record->id);
+    return NULL;
+  }
   MetadataController *controller = g_new(MetadataController, 1);
   *controller = (MetadataController){
       .refs = 1,

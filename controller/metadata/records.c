@@ -48,6 +48,13 @@ MetadataRecord *metadata_record_controller(const MetadataController *controller)
   return record;
 }
 
+MetadataRecord *metadata_record_remove_controller(gint32 id) {
+  MetadataController none = {.id = id, .address = (char *)"", .peer_address = (char *)""};
+  MetadataRecord *record = metadata_record_controller(&none);
+  record->controller->removed = TRUE;
+  return record;
+}
+
 MetadataRecord *metadata_record_register_broker(const MetadataBroker *broker) {
   MetadataRecord *record = record_new(RECORD(REGISTER_BROKER));
   Milena__Internal__V1__RegisterBrokerRecord *body = MESSAGE_NEW(RegisterBrokerRecord, register_broker_record);

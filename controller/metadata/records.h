@@ -8,6 +8,7 @@ G_BEGIN_DECLS
 
 MetadataRecord *metadata_record_cluster(const char *cluster_id, gint64 created_ms);
 MetadataRecord *metadata_record_controller(const MetadataController *controller);
+MetadataRecord *metadata_record_remove_controller(gint32 id);
 MetadataRecord *metadata_record_register_broker(const MetadataBroker *broker);
 MetadataRecord *metadata_record_fence_broker(gint32 id, guint64 epoch, gboolean fenced);
 MetadataRecord *metadata_record_register_coordinator(const MetadataCoordinator *coordinator);

@@ -151,15 +151,33 @@ static void record_done(const Failure *failure, MetadataImage *image, gpointer d
     slog_info("a controller's addresses are written down later", "error", failure_message(failure), NULL);
 }
 
+/* @records: taken */
+static void record(Care *care, GPtrArray *records) {
+  g_autoptr(GPtrArray) mine = records;
+  if (mine->len == 0 || care->recording)
+    return;
+  care->recording = TRUE;
+  host_propose(care->host, g_steal_pointer(&mine), record_done, care);
+}
+
 /* Its record in the metadata: what clients and brokers are told. */
 static void record_addresses(Care *care, guint64 id, const char *address, const char *peer_address) {
   MetadataController controller = {.id = (gint32)id, .address = (char *)address, .peer_address = (char *)peer_address};
-  g_autoptr(GPtrArray) records = metadata_records_new();
-  g_autoptr(Failure) failure = metadata_command_controller(host_tip(care->host), &controller, records);
-  if (failure || records->len == 0 || care->recording)
-    return;
-  care->recording = TRUE;
-  host_propose(care->host, g_steal_pointer(&records), record_done, care);
+  GPtrArray *records = metadata_records_new();
+  failure_free(metadata_command_controller(host_tip(care->host), &controller, records));
+  record(care, records);
+}
+
+/* Nobody is sent to controllers that were removed. */
+static void forget_removed(Care *care, const RaftConfiguration *configuration) {
+  GPtrArray *records = metadata_records_new();
+  MetadataImage *tip = host_tip(care->host);
+  MetadataIter iter;
+  metadata_iter_controllers(&iter, tip);
+  for (const MetadataController *controller; (controller = metadata_iter_next_controller(&iter));)
+    if (!raft_configuration_find(configuration, (guint64)controller->id))
+      failure_free(metadata_command_remove_controller(tip, controller->id, records));
+  record(care, records);
 }
 
 static void look_at_addresses(Care *care, const RaftMember *member) {
@@ -191,6 +209,8 @@ static gboolean look(gpointer data) {
   for (guint i = 0; i < configuration.member_count; i++)
     look_at_addresses(care, &configuration.members[i]);
   RaftState state = host_state(care->host);
+  if (state.configuration_index <= state.commit)
+    forget_removed(care, &configuration);
   gint64 now_us = g_get_monotonic_time();
   for (guint i = 0; i < state.peer_count; i++)
     if (state.peers[i].learner)

@@ -61,6 +61,9 @@ void identify(Host *host, gint32 id, const char *peer_address, IdentifyDone done
   *question = (Question){id, g_strdup(peer_address), done, data};
   Milena__Internal__V1__IdentifyRequest request = MILENA__INTERNAL__V1__IDENTIFY_REQUEST__INIT;
   g_autoptr(RpcMessage) message = rpc_message_pack(&request.base, NULL, 0);
+  /* It may have been started a moment ago: a channel that failed before would make it wait. */
+  if (!transport_is_open_to(host_transport(host), peer_address))
+    rpc_client_forget(host_client(host), peer_address);
   RpcClientCall *call =
       rpc_client_unary(host_client(host), peer_address, &milena__internal__v1__raft_service__descriptor, "Identify",
                        message, g_get_monotonic_time() + PATIENCE_US, host_loop(host), on_answer, question);

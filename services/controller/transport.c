@@ -116,6 +116,15 @@ void transport_tick(Transport *transport) {
 
 /* ---- State ---- */
 
+gboolean transport_is_open_to(const Transport *transport, const char *address) {
+  for (guint i = 0; i < transport->links->len; i++) {
+    const Link *link = transport->links->pdata[i];
+    if (link->call && strcmp(link->address, address) == 0)
+      return TRUE;
+  }
+  return FALSE;
+}
+
 TransportPeer transport_peer(const Transport *transport, guint64 id, const RaftDirectory *directory) {
   const Link *link = find_link(transport, id, directory);
   const Peer *peer = transport_find_peer(transport, id, directory);

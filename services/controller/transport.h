@@ -62,6 +62,8 @@ typedef struct {
   const char *address;      /* as it told; NULL: never; borrowed */
   const char *peer_address; /* likewise */
 } TransportPeer;
+/* A link to this address is open. */
+gboolean transport_is_open_to(const Transport *transport, const char *address);
 TransportPeer transport_peer(const Transport *transport, guint64 id, const RaftDirectory *directory);
 
 /* Handler of RaftService.Exchange: takes over the call. */

@@ -11,7 +11,6 @@ G_BEGIN_DECLS
 #define QUORUM_MAX 6
 
 typedef struct {
-  guint folders; /* how many it has had */
   char *folder, *listen, *peer_listen;
   Controller *controller; /* NULL: it is stopped */
 } Member;
@@ -52,6 +51,8 @@ void quorum_add_broker(Quorum *quorum);
 Failure *quorum_create_topic(Quorum *quorum, const char *name);
 /* How many topics a controller knows, also one that is not active. */
 guint quorum_count_topics(Quorum *quorum, guint id);
+/* How many controllers clients and brokers are told of. */
+guint quorum_count_controllers(Quorum *quorum, guint id);
 /* What @asked says: a ListControllersResponse, owned by the caller. @ret_state: of @id in it; NULL: it is not listed */
 RpcMessage *quorum_list(Quorum *quorum, guint asked, guint id, const Milena__V1__ControllerState **ret_state);
 

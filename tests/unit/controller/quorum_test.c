@@ -171,6 +171,10 @@ TEST(quorum, hands_over_and_removes_the_active_one) {
   g_autoptr(RpcMessage) message = quorum_list(&quorum, active, 3, &state);
   EXPECT_NULL(state);
   EXPECT_EQ_INT(2, ((const Milena__V1__ListControllersResponse *)rpc_message_body(message))->n_controllers);
+  gint64 until_us = g_get_monotonic_time() + PATIENCE_US;
+  while (quorum_count_controllers(&quorum, active) != 2 && g_get_monotonic_time() < until_us)
+    g_usleep(5000);
+  EXPECT_EQ_INT(2, quorum_count_controllers(&quorum, active));
   quorum_clear(&quorum);
 }
 
