@@ -57,7 +57,8 @@ void raft_on_snapshot_reply(RaftCore *core, const RaftMessage *message) {
   if (!peer)
     return;
   peer->heard_ticks = 0;
-  if (peer->mode != RAFT_PEER_SNAPSHOT || message->index != peer->snapshot_index || message->offset > peer->sent)
+  if (peer->mode != RAFT_PEER_SNAPSHOT || message->index != peer->snapshot_index ||
+      message->offset > peer->snapshot_size)
     return;
   if (message->reject) {
     /* Each chunk behind a lost one is refused: go back once, then wait for the answers. One that has less than it had
@@ -68,7 +69,9 @@ void raft_on_snapshot_reply(RaftCore *core, const RaftMessage *message) {
   }
   if (message->offset <= peer->acked)
     return;
+  /* It may be ahead of what was sent: a late refusal has taken that back. */
   peer->acked = message->offset;
+  peer->sent = MAX(peer->sent, peer->acked);
   peer->again = FALSE;
   peer->idle_ticks = 0;
   raft_snapshot_send(core, peer);

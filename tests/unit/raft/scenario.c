@@ -210,6 +210,8 @@ static gboolean run_for_all(const Command *command) {
     run_old(command->scenario, command->a);
   } else if (is(command, "empty")) {
     run_empty(command->scenario, (guint)command->a);
+  } else if (is(command, "padding")) {
+    command->scenario->snapshot_padding = (guint)command->a;
   } else if (is(command, "settle")) {
     run_settle(command->scenario);
   } else if (is(command, "deliver") || is(command, "newest") || is(command, "repeat") || is(command, "drop")) {
@@ -251,7 +253,7 @@ static gboolean run_life(const Command *command, ScenarioNode *node) {
     scenario_node_wipe(node);
     begin(command->scenario, node);
   } else if (is(command, "compact")) {
-    scenario_node_compact(node, command->b);
+    scenario_node_compact(command->scenario, node, command->b);
     if (!command->words[3])
       scenario_work(command->scenario, node);
   } else {

@@ -38,6 +38,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Scenario, scenario_free)
  *   wipe ID                ID ends, and starts with an empty disk: its next folder
  *   compact ID INDEX       a snapshot of ID up to INDEX is durable
  *   compact ID INDEX later the same, and another event comes before ID's work is taken
+ *   padding BYTES          snapshots are so much longer from now on
  *   show ID                role, term, marks and log of ID
  *   members ID             the configuration in force at ID
  *   peers ID               what the leader ID knows of the others */

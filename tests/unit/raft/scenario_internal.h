@@ -33,6 +33,7 @@ struct Scenario {
   ScenarioNode nodes[SCENARIO_NODES_MAX];
   guint count;
   gsize append_bytes_max;
+  guint snapshot_padding;
   GQueue net; /* of RaftMessage on their way */
   GString *out;
 };
@@ -54,7 +55,7 @@ void scenario_node_start(Scenario *scenario, ScenarioNode *node);
 void scenario_node_stop(ScenarioNode *node);
 void scenario_node_free(ScenarioNode *node);
 void scenario_node_wipe(ScenarioNode *node);
-void scenario_node_compact(ScenarioNode *node, guint64 index);
+void scenario_node_compact(const Scenario *scenario, ScenarioNode *node, guint64 index);
 /* Take the core's work, as a host would. */
 void scenario_work(Scenario *scenario, ScenarioNode *node);
 gboolean scenario_write_one(Scenario *scenario, ScenarioNode *node);

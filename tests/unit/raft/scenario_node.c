@@ -93,12 +93,13 @@ static void persist(ScenarioNode *node, const ScenarioWrite *write) {
   }
 }
 
-void scenario_node_compact(ScenarioNode *node, guint64 index) {
+void scenario_node_compact(const Scenario *scenario, ScenarioNode *node, guint64 index) {
   RaftSnapshotMeta meta;
   g_autoptr(Failure) failure = raft_core_snapshot_meta(node->core, index, &meta);
   if (failure)
     return;
-  char *text = g_strdup_printf("the state up to %" G_GUINT64_FORMAT, index);
+  g_autofree char *padding = g_strnfill(scenario->snapshot_padding, '.');
+  char *text = g_strdup_printf("the state up to %" G_GUINT64_FORMAT "%s", index, padding);
   meta.size_bytes = strlen(text);
   meta.crc32c = log_crc32c(text, strlen(text));
   g_clear_pointer(&node->snapshot_bytes, g_bytes_unref);

@@ -24,9 +24,9 @@ static const struct {
     {"transfer-late"},    {"reads"},
     {"reads-change"},     {"snapshot"},
     {"snapshot-restart"}, {"snapshot-replaced"},
-    {"snapshot-durable"}, {"snapshot-members"},
-    {"out-of-order"},     {"forgotten"},
-    {"window"},
+    {"snapshot-late"},    {"snapshot-durable"},
+    {"snapshot-members"}, {"out-of-order"},
+    {"forgotten"},        {"window"},
 };
 
 /* The test's own arguments are GoogleTest's; this one is read from the process. */
