@@ -48,6 +48,18 @@ static void crash_all(World *world) {
       crash(world->nodes[id], SIM_POWER_CUT);
 }
 
+static void crashes(gpointer data) {
+  const Visit *visit = data;
+  if (visit->node->up && visit->node->life == visit->life && !visit->node->world->healing)
+    crash(visit->node, any_crash(visit->node->world->sim));
+}
+
+void chaos_write_begins(Node *node) {
+  const World *world = node->world;
+  if (!world->healing && sim_chance(world->sim, world->shape.crash_at_write_per_mille))
+    later(node, world->shape.write_max_us + world->shape.sync_max_us, crashes);
+}
+
 /* A write or a sync is refused: what it was to write may be there or not, and the process ends. */
 static void fail_disk(Node *node) {
   if (!node->up)

@@ -15,6 +15,7 @@ struct Client {
   guint number;
   gboolean ready;  /* the cluster is set up, as it has seen */
   guint64 target;  /* whom it asks */
+  gboolean loyal; /* it asks whom it asked before until it is refused, however long it waits */
   Request request; /* under way; its number rises */
   gboolean waits;
   guint operation; /* in the register's history */
@@ -27,6 +28,7 @@ Client *client_new(World *world, guint number) {
   client->world = world;
   client->number = number;
   client->target = 1;
+  client->loyal = sim_chance(world->sim, 400);
   return client;
 }
 
@@ -115,7 +117,8 @@ static void give_up(gpointer data) {
     return;
   client->waits = FALSE;
   client->world->result->unknowns++;
-  client->target = anybody(client->world);
+  if (!client->loyal)
+    client->target = anybody(client->world);
   think(client);
 }
 

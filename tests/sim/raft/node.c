@@ -166,8 +166,10 @@ void node_freeze(Node *node) {
 void node_thaw(Node *node) {
   world_tell(node->world, node->id, "goes on, %u things waited", node->inbox.length);
   node->frozen = FALSE;
-  /* What is waiting may end the process. */
-  for (Task *task; !node->frozen && (task = g_queue_pop_head(&node->inbox));) {
+  /* What waits is read from several connections, in any order. It may end the process. */
+  gboolean mixed = sim_chance(node->world->sim, 500);
+  while (!node->frozen && node->inbox.length > 0) {
+    Task *task = g_queue_pop_nth(&node->inbox, mixed ? sim_below(node->world->sim, node->inbox.length) : 0);
     if (node->up)
       task->func(node, task->data);
     task_free(task);
@@ -196,7 +198,7 @@ static void step(Node *node, gpointer data) {
                         message->term);
   if (world->trace)
     world_trace_message(world, message);
-  node->heard_at[message->from] = node->ticks;
+  guint64 term_before = raft_core_term(node->core);
   if (world->result->events > EVENTS_MAX)
     sim_violated(world->sim, "the controllers exchange messages without an end");
   Failure *failure = raft_core_step(node->core, message);
@@ -204,6 +206,7 @@ static void step(Node *node, gpointer data) {
     broken(node, "given a message", failure);
     return;
   }
+  rules_message_taken(node, message, term_before);
   node_work(node);
 }
 
@@ -286,6 +289,7 @@ static void work_once(Node *node, RaftReady *ready) {
     rules_entries_written(node, ready);
     node->handed_write = ready->write_id;
     store_write(node->store, ready, write_done, node);
+    chaos_write_begins(node);
   }
   take_messages(node, ready);
   if (ready->restore)

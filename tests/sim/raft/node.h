@@ -33,6 +33,11 @@ struct Node {
   guint64 seen_commit, seen_applied; /* checked up to here */
   guint64 heard_at[NODES_MAX + 1];   /* in ticks, by peer */
   guint lonely_ticks;                /* led without a quorum for so long */
+  guint64 leader_term, leader_tick;  /* the term whose leader it heard last, and when */
+  guint64 pre_vote_term;             /* in which pre_votes, a bit for each peer, were given to it */
+  guint pre_votes;
+  guint64 asked_term; /* whose leader asked it to stand */
+  guint64 stood_term; /* in which it stood last */
 };
 
 Node *node_new(World *world, guint64 id);

@@ -140,6 +140,21 @@ static void check_own_change(Node *node, const RaftEntry *entry) {
     sim_violated(world->sim, "controller %d changes more than one voter at %d", (int)node->id, (int)entry->index);
 }
 
+/* The last one in the log is in force; where the log has none, the snapshot's. */
+static void check_in_force(Node *node) {
+  const Rules *rules = node->world->rules;
+  guint64 newest = raft_core_first_index(node->core) - 1;
+  for (guint i = 0; i < rules->changes->len; i++) {
+    const Change *change = &g_array_index(rules->changes, Change, i);
+    if (change->index > newest && raft_core_term_at(node->core, change->index) == change->term)
+      newest = change->index;
+  }
+  guint64 in_force = raft_core_configuration_index(node->core);
+  if (in_force != newest)
+    sim_violated(node->world->sim, "controller %d goes by the configuration at %d, and the last in its log is at %d",
+                 (int)node->id, (int)in_force, (int)newest);
+}
+
 static void check_entry(Node *node, const RaftEntry *entry, guint64 term_before) {
   Rules *rules = node->world->rules;
   gpointer key = entry_key(entry->index, entry->term), known;
@@ -177,6 +192,7 @@ void rules_entries_written(Node *node, const RaftReady *ready) {
     check_entry(node, entry, before ? before->term : raft_core_term_at(node->core, entry->index - 1));
     node->handed_last = entry->index;
   }
+  check_in_force(node);
 }
 
 /* ---- Commits ---- */
@@ -338,73 +354,22 @@ void rules_node_starts(Node *node) {
   node->handed_last = store_last_index(node->store);
   node->seen_commit = node->seen_applied = stored->snapshot.index;
   node->lonely_ticks = 0;
+  node->leader_term = node->pre_vote_term = node->asked_term = 0;
+  node->stood_term = stored->hard_state.term;
   for (guint id = 0; id <= NODES_MAX; id++)
     node->heard_at[id] = 0;
-}
-
-void rules_node_ticks(Node *node) {
-  node->ticks++;
-  if (!leads(node)) {
-    node->lonely_ticks = 0;
-    return;
-  }
-  const RaftConfiguration *configuration = raft_core_configuration(node->core);
-  guint patience = node->world->shape.election_ticks, heard = 0;
-  for (guint i = 0; i < configuration->member_count; i++) {
-    const RaftMember *member = &configuration->members[i];
-    gboolean recent = member->id == node->id || node->heard_at[member->id] + patience >= node->ticks;
-    heard += !member->learner && recent;
-  }
-  node->lonely_ticks = heard > raft_configuration_voter_count(configuration) / 2 ? 0 : node->lonely_ticks + 1;
-  if (node->lonely_ticks > 3 * patience)
-    sim_violated(node->world->sim, "controller %d still leads, though it has heard no quorum for %u ticks",
-                 (int)node->id, node->lonely_ticks);
 }
 
 void rules_node_stepped(Node *node) {
   if (sim_violation(node->world->sim))
     return;
+  if (raft_core_role(node->core) == RAFT_CANDIDATE)
+    rules_node_stands(node);
   guint64 term = leads(node) ? raft_core_term(node->core) : 0;
   if (term && term != node->led_term)
     check_new_leader(node, term);
   node->led_term = term;
   check_commits(node);
-}
-
-/* ---- Messages ---- */
-
-static const char *too_early(const Node *node, const RaftMessage *message) {
-  const RaftHardState *state = &store_durable(node->store)->hard_state;
-  switch (message->kind) {
-  case RAFT_VOTE:
-    return state->term > message->term || (state->term == message->term && state->vote == node->id)
-               ? NULL
-               : "asks for votes while its own vote";
-  case RAFT_VOTE_REPLY:
-    return message->reject || state->term > message->term ||
-                   (state->term == message->term && state->vote == message->to)
-               ? NULL
-               : "gives a vote that";
-  case RAFT_APPEND_REPLY:
-    return message->reject || state->term > message->term || store_last_index(node->store) >= message->index
-               ? NULL
-               : "says that it holds what";
-  case RAFT_APPEND:
-  case RAFT_HEARTBEAT:
-  case RAFT_SNAPSHOT:
-  case RAFT_TIMEOUT_NOW:
-    return state->term >= message->term ? NULL : "leads a term that";
-  default:
-    return NULL;
-  }
-}
-
-void rules_message_leaves(Node *node, const RaftMessage *message) {
-  const char *what = too_early(node, message);
-  if (what)
-    sim_violated(node->world->sim, "controller %d %s is not on its disk (%s to %d, term %d, index %d)", (int)node->id,
-                 what, raft_message_kind_name(message->kind), (int)message->to, (int)message->term,
-                 (int)message->index);
 }
 
 /* ---- What is known ---- */

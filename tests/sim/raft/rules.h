@@ -11,6 +11,9 @@
  *    versions, however they came to be
  *  - nothing leaves too early: votes, answers and a leader's messages stand for what is on the sender's disk
  *  - one change of the configuration in flight, of one voter, in a term whose leader has committed an entry of its own
+ *  - the configuration in force is the last one in the log
+ *  - nobody stands for election but one whom a majority would vote for, or whom its leader asked; and nobody gives up a
+ *    leader that it hears
  *  - no leader without a quorum for more than three election timeouts of its own clock
  *
  * Reads and writes of clients are checked by history.h, and that all goes on once the faults end by world.c. */
@@ -27,6 +30,10 @@ void rules_free(Rules *rules); /* NULL is fine */
 void rules_know_entry(World *world, const RaftEntry *entry);
 void rules_node_starts(Node *node);
 void rules_node_ticks(Node *node);
+/* It is a candidate. */
+void rules_node_stands(Node *node);
+/* Its core has been given a message. @term_before: its term until then */
+void rules_message_taken(Node *node, const RaftMessage *message, guint64 term_before);
 void rules_message_leaves(Node *node, const RaftMessage *message);
 /* It gives this write to its disk. */
 void rules_entries_written(Node *node, const RaftReady *ready);

@@ -72,10 +72,10 @@ static void trace_node(World *world, const Node *node) {
 static void draw_shape(Sim *sim, Shape *shape) {
   static const guint VOTERS[] = {3, 3, 3, 3, 3, 3, 3, 3, 5, 5, 5, 5, 5, 4, 4, 1, 2, 2, 6, 7};
   *shape = (Shape){.voters = VOTERS[sim_below(sim, G_N_ELEMENTS(VOTERS))],
-                   .clients = 1 + sim_below(sim, 3),
+                   .clients = 1 + sim_below(sim, 4),
                    .faults_us = sim_between(sim, 2000000, 16000000),
                    .tick_us = sim_between(sim, 20000, 60000),
-                   .clock_per_mille = sim_chance(sim, 500) ? 0 : sim_below(sim, 400),
+                   .clock_per_mille = sim_chance(sim, 500) ? 0 : sim_below(sim, 600),
                    .election_ticks = 5 + sim_below(sim, 6),
                    .write_max_us = sim_between(sim, 10, 10000),
                    .sync_max_us = sim_between(sim, 100, 60000),
@@ -85,6 +85,7 @@ static void draw_shape(Sim *sim, Shape *shape) {
                    .chunk_bytes_max = 64 + sim_below(sim, 900),
                    .chunks_max = 1 + sim_below(sim, 4),
                    .snapshot_entries = 2 + sim_below(sim, sim_chance(sim, 500) ? 12 : 80),
+                   .crash_at_write_per_mille = sim_chance(sim, 500) ? 0 : sim_below(sim, 25),
                    .corrupt_per_mille = sim_chance(sim, 700) ? 0 : sim_below(sim, 50),
                    .chaos_us = sim_between(sim, 100000, 3000000),
                    .operator_us = sim_chance(sim, 200) ? 100000000 : sim_between(sim, 100000, 2000000)};

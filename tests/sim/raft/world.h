@@ -35,7 +35,8 @@ typedef struct {
   gsize append_bytes_max;
   guint inflight_max;
   guint chunk_bytes_max, chunks_max;
-  guint snapshot_entries;       /* a snapshot after so many */
+  guint snapshot_entries; /* a snapshot after so many */
+  guint crash_at_write_per_mille;
   guint corrupt_per_mille;      /* chunks whose bytes are damaged */
   gint64 chaos_us, operator_us; /* time between two acts, at most; 0: none */
 } Shape;
@@ -79,6 +80,8 @@ gboolean world_has_settled(const World *world);
 
 /* ---- chaos.c: what goes wrong ---- */
 
+/* A node has given its disk a write: some die before it ends. */
+void chaos_write_begins(Node *node);
 void chaos_start(World *world);
 /* Everything works from now on. */
 void chaos_end(World *world);
