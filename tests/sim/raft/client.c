@@ -15,7 +15,7 @@ struct Client {
   guint number;
   gboolean ready;  /* the cluster is set up, as it has seen */
   guint64 target;  /* whom it asks */
-  gboolean loyal; /* it asks whom it asked before until it is refused, however long it waits */
+  gboolean loyal;  /* it asks whom it asked before until it is refused, however long it waits */
   Request request; /* under way; its number rises */
   gboolean waits;
   guint operation; /* in the register's history */

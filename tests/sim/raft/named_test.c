@@ -386,7 +386,71 @@ TEST(raft_named, snapshot_during_membership_change) {
   EXPECT_NO_VIOLATION(world);
 }
 
+/* A learner has everything, and its having it commits nothing. */
+TEST(raft_named, learner_does_not_count) {
+  RaftSimResult result;
+  World *world = script_new(3, &result);
+  script_elect(world, 1);
+  script_tick_all(world, 4);
+  ASSERT_TRUE(script_change(world, 1, RAFT_CHANGE_ADD, 4));
+  script_tick_all(world, 4);
+  EXPECT_TRUE(script_state(world, 4).member);
+  script_cut(world, 1, 2, TRUE);
+  script_cut(world, 1, 3, TRUE);
+  guint64 index = script_propose(world, 1);
+  script_settle(world);
+  EXPECT_EQ_INT(index, script_state(world, 4).last);
+  EXPECT_EQ_INT(index - 1, script_state(world, 1).commit);
+  EXPECT_NO_VIOLATION(world);
+}
+
+/* Bytes of a snapshot that were damaged on the way are not installed; they come again. */
+TEST(raft_named, damaged_snapshot_is_not_installed) {
+  RaftSimResult result;
+  World *world = script_new(3, &result);
+  script_elect(world, 1);
+  script_isolate(world, 3, TRUE);
+  for (guint i = 0; i < 20; i++)
+    script_propose(world, 1);
+  script_tick_all(world, 4);
+  let_it_snapshot(world, 1);
+  world->shape.corrupt_per_mille = 1000;
+  script_isolate(world, 3, FALSE);
+  script_tick_all(world, 4 * SCRIPT_ELECTION_TICKS);
+  EXPECT_EQ_INT(0, (int)result.restores);
+  world->shape.corrupt_per_mille = 0;
+  script_tick_all(world, 4 * SCRIPT_ELECTION_TICKS);
+  EXPECT_EQ_INT(1, (int)result.restores);
+  EXPECT_EQ_INT(script_state(world, 1).last, script_state(world, 3).applied);
+  EXPECT_NO_VIOLATION(world);
+}
+
 /* ---- A damaged leader ---- */
+
+/* What a leader says is committed counts only as far as this log is known to equal the leader's. */
+TEST(raft_named, a_commit_goes_no_further_than_what_is_equal) {
+  RaftSimResult result;
+  World *world = script_new(3, &result);
+  script_elect(world, 1);
+  script_tick_all(world, 4);
+  /* 3 has entries of 1 that nobody else has. */
+  script_cut(world, 1, 2, TRUE);
+  script_cut(world, 3, 1, TRUE);
+  guint64 index = script_propose(world, 1);
+  script_propose(world, 1);
+  script_settle(world);
+  Node *node = world->nodes[3];
+  ASSERT_EQ_INT(index + 1, script_state(world, 3).last);
+  g_autoptr(RaftMessage) message = raft_message_new(RAFT_APPEND, 2, 3, script_state(world, 3).term + 1);
+  message->from_directory = world->nodes[2]->directory;
+  message->to_directory = node->directory;
+  message->index = index - 1;
+  message->log_term = raft_core_term_at(node->core, index - 1);
+  message->commit = index + 1;
+  node_deliver(node, message);
+  EXPECT_EQ_INT(index - 1, script_state(world, 3).commit);
+  g_free(script_end(world));
+}
 
 /* What is committed is not cut, whoever asks for it: the controller ends instead. */
 TEST(raft_named, what_is_committed_is_never_cut) {

@@ -26,8 +26,8 @@ void rules_node_ticks(Node *node) {
 /* While a leader is heard, who asks for votes is not listened to, unless that leader wants it. */
 static void check_lease(Node *node, const RaftMessage *message, guint64 term_before) {
   gboolean asks = message->kind == RAFT_VOTE && !message->transfer && message->term > term_before;
-  gboolean hears =
-      node->leader_term == term_before && node->leader_tick + node->world->shape.election_ticks > node->ticks;
+  gboolean hears = node->leader_term == term_before && term_before > 0 &&
+                   node->leader_tick + node->world->shape.election_ticks > node->ticks;
   if (asks && hears && raft_core_term(node->core) > term_before)
     sim_violated(node->world->sim, "controller %d gives up the leader of term %d, which it hears, for controller %d",
                  (int)node->id, (int)term_before, (int)message->from);
@@ -43,8 +43,8 @@ void rules_message_taken(Node *node, const RaftMessage *message, guint64 term_be
     node->leader_tick = node->ticks;
   } else if (message->kind == RAFT_TIMEOUT_NOW) {
     node->asked_term = message->term;
-  } else if (message->kind == RAFT_PRE_VOTE_REPLY && !message->reject) {
-    if (node->pre_vote_term != message->term)
+  } else if (message->kind == RAFT_PRE_VOTE_REPLY && !message->reject && message->term >= node->pre_vote_term) {
+    if (node->pre_vote_term < message->term)
       node->pre_votes = 0;
     node->pre_vote_term = message->term;
     node->pre_votes |= 1u << message->from;
