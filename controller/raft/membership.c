@@ -151,16 +151,19 @@ static Failure *other_folder(guint64 id) {
                      id);
 }
 
-/* The member that @change means, by its id and, when it gives one, its directory. */
-static Failure *find_member(RaftConfiguration *configuration, const RaftMember *wanted, RaftMember **ret_member) {
+/* The member that @wanted means, by its id and, when it gives one, its directory; or NULL, and why. */
+static RaftMember *find_member(RaftConfiguration *configuration, const RaftMember *wanted, Failure **ret_failure) {
   RaftMember *member = (RaftMember *)raft_configuration_find(configuration, wanted->id);
-  if (!member)
-    return unknown_member(wanted->id);
-  if (!raft_directory_is_unknown(&wanted->directory) && !raft_directory_is_unknown(&member->directory) &&
-      !raft_directory_equal(&wanted->directory, &member->directory))
-    return other_folder(wanted->id);
-  *ret_member = member;
-  return NULL;
+  if (!member) {
+    *ret_failure = unknown_member(wanted->id);
+    return NULL;
+  }
+  gboolean known = !raft_directory_is_unknown(&wanted->directory) && !raft_directory_is_unknown(&member->directory);
+  if (known && !raft_directory_equal(&wanted->directory, &member->directory)) {
+    *ret_failure = other_folder(wanted->id);
+    return NULL;
+  }
+  return member;
 }
 
 static Failure *add_member(RaftConfiguration *configuration, const RaftMember *member) {
@@ -230,9 +233,9 @@ static Failure *update_member(const RaftCore *core, RaftMember *member, const Ra
 static Failure *change_configuration(const RaftCore *core, const RaftChange *change, RaftConfiguration *configuration) {
   if (change->kind == RAFT_CHANGE_ADD)
     return add_member(configuration, &change->member);
-  RaftMember *member = NULL;
-  Failure *failure = find_member(configuration, &change->member, &member);
-  if (failure)
+  Failure *failure = NULL;
+  RaftMember *member = find_member(configuration, &change->member, &failure);
+  if (!member)
     return failure;
   switch (change->kind) {
   case RAFT_CHANGE_PROMOTE:
