@@ -112,6 +112,8 @@ static void join_all(World *world) {
   for (guint from = 0; from <= NODES_MAX; from++)
     for (guint to = 0; to <= NODES_MAX; to++)
       world->cut[from][to] = FALSE;
+  for (guint id = 1; id <= NODES_MAX; id++)
+    world->nodes[id]->tick_us = world->nodes[id]->own_tick_us;
 }
 
 static void joins(gpointer data) {
@@ -129,10 +131,15 @@ static void partition(World *world) {
   guint64 sides = sim_random(sim);
   guint bridge = 1 + sim_below(sim, NODES_MAX);
   /* Often the active controller is alone. */
-  const Node *active = world_active(world);
-  if (active && sim_chance(sim, 300))
-    sides = (guint64)1 << active->id;
+  Node *active = world_active(world);
+  gboolean alone = active && sim_chance(sim, 500);
   join_all(world);
+  if (alone)
+    sides = (guint64)1 << active->id;
+  if (alone && sim_chance(sim, 600)) { /* and so slow that it goes on leading when another one does already */
+    active->tick_us *= 5;
+    split = SPLIT;
+  }
   for (guint from = 1; from <= NODES_MAX; from++) {
     for (guint to = 1; to <= NODES_MAX; to++) {
       gboolean apart = (sides >> from & 1) != (sides >> to & 1);

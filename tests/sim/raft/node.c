@@ -108,7 +108,7 @@ static void clock_ticks(gpointer data) {
 static void start_clock(Node *node) {
   World *world = node->world;
   gint64 wrong = world->shape.clock_per_mille;
-  node->tick_us = world->shape.tick_us * (1000 + sim_between(world->sim, -wrong, wrong)) / 1000;
+  node->own_tick_us = node->tick_us = world->shape.tick_us * (1000 + sim_between(world->sim, -wrong, wrong)) / 1000;
   Clock *clock = g_new(Clock, 1);
   *clock = (Clock){node, node->life};
   sim_after(world->sim, sim_between(world->sim, 0, node->tick_us), clock_ticks, clock, g_free);

@@ -16,8 +16,10 @@ struct Node {
   RaftDirectory directory; /* of the disk that is in it; unknown: none yet */
   Store *store;
   gboolean up, frozen;
-  guint life; /* counts starts: what was on its way in a former one is for nobody */
-  gint64 tick_us, slow_us;
+  guint life;         /* counts starts: what was on its way in a former one is for nobody */
+  gint64 own_tick_us; /* its clock's rate */
+  gint64 tick_us;     /* now */
+  gint64 slow_us;     /* what messages from and to it take longer */
   RaftCore *core;
   Machine *machine;
   GPtrArray *waiting; /* of RaftMessage: until their write is durable */
