@@ -97,8 +97,14 @@ static char *start(Run *run) {
   char *wrong = make_network(run, controllers);
   if (wrong)
     return wrong;
-  FleetOptions fleet = {run->net,    options->programs, options->preload,
-                        run->folder, controllers,       (guint64)options->seed};
+  FleetOptions fleet = {
+      .net = run->net,
+      .programs = options->programs,
+      .preload = options->preload,
+      .folder = run->folder,
+      .controllers = controllers,
+      .seed = (guint64)options->seed,
+  };
   run->fleet = fleet_new(&fleet);
   wrong = start_controllers(run);
   if (wrong)

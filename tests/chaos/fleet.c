@@ -24,6 +24,7 @@
 #define BROKER_PORT 7600
 #define BROKER_PEER_PORT 7650
 #define EXIT_DISK 74
+#define SNAPSHOT_ENTRIES_DEFAULT 400
 #define TERMINATE_MS 30000
 #define LOG_TAIL_BYTES 1500
 
@@ -44,7 +45,7 @@ struct Fleet {
   Net *net;
   char *programs, *preload;
   Process *controllers;
-  guint count;
+  guint count, snapshot_entries;
   Process broker;
   GRand *random;
   guint disk_refusals;
@@ -80,6 +81,7 @@ Fleet *fleet_new(const FleetOptions *options) {
   fleet->programs = g_strdup(options->programs);
   fleet->preload = g_strdup(options->preload);
   fleet->count = options->controllers;
+  fleet->snapshot_entries = options->snapshot_entries ? options->snapshot_entries : SNAPSHOT_ENTRIES_DEFAULT;
   fleet->controllers = g_new0(Process, fleet->count);
   fleet->random = g_rand_new_with_seed((guint32)options->seed);
   for (guint i = 0; i < fleet->count; i++) {
@@ -220,7 +222,8 @@ static void start_controller(Fleet *fleet, guint controller, gboolean alone, gui
   Process *process = &fleet->controllers[controller];
   if (process->state == FLEET_DOWN) {
     g_autoptr(GPtrArray) words = words_new(fleet, process, "milena-controller", controller + 1);
-    add(words, "--snapshot-entries", "400"); /* so that they are taken, and installed, all the time */
+    g_autofree char *entries = g_strdup_printf("%u", fleet->snapshot_entries);
+    add(words, "--snapshot-entries", entries);
     if (alone)
       add(words, "--new-cluster", NULL);
     g_auto(GStrv) env = watched_environment(fleet, process, failing_after);

@@ -14,12 +14,13 @@ typedef struct Fleet Fleet;
 typedef enum { FLEET_DOWN, FLEET_RUNNING, FLEET_FROZEN } FleetState;
 
 typedef struct {
-  Net *net;             /* controller i is on host i; borrowed */
-  const char *programs; /* folder of milena-controller and milena-broker; copied */
-  const char *preload;  /* lose_unsynced.so, or NULL: then nothing unsynced can be lost; copied */
-  const char *folder;   /* for data and logs; copied */
-  guint controllers;    /* controllers 0 to controllers - 1; their ids are one higher */
-  guint64 seed;         /* of what is lost and damaged */
+  Net *net;               /* controller i is on host i; borrowed */
+  const char *programs;   /* folder of milena-controller and milena-broker; copied */
+  const char *preload;    /* lose_unsynced.so, or NULL: then nothing unsynced can be lost; copied */
+  const char *folder;     /* for data and logs; copied */
+  guint controllers;      /* controllers 0 to controllers - 1; their ids are one higher */
+  guint snapshot_entries; /* a snapshot after so many entries; 0: 400, so that they are taken and sent all the time */
+  guint64 seed;           /* of what is lost and damaged */
 } FleetOptions;
 
 Fleet *fleet_new(const FleetOptions *options);
