@@ -59,29 +59,48 @@ note() { echo "$1 $2 $3" >>"$WORK/figures"; }            # note MEASURE SIDE VAL
 per_gb() { awk -v a="$1" -v b="$2" -v bytes="$3" 'BEGIN {print (b - a) / (bytes / 1e9)}'; } # s/GB
 since() { awk -v a="$1" -v b="$EPOCHREALTIME" 'BEGIN {print b - a}'; }
 
+# settled_cpu SIDE: its broker's CPU seconds, once what the load before left behind is done (flushes, collections of
+# garbage); after 3 s at the latest.
+settled_cpu() {
+  local before now
+  now=$("${1}_cpu")
+  for _ in $(seq 10); do
+    before=$now
+    sleep 0.3
+    now=$("${1}_cpu")
+    awk -v a="$before" -v b="$now" 'BEGIN {exit !(b - a < 0.02)}' && break
+  done
+  echo "$now"
+}
+
 # produce_load SIDE TOPIC SIZE RECORDS MEASURE NAME: as fast as it goes.
 produce_load() {
   local side=$1 topic=$2 size=$3 records=$4 before json
-  before=$("${side}_cpu")
+  before=$(settled_cpu "$side")
   json=$("${side}_produce" "$topic" "$records" "$size")
   note "$5" "$side" "$(field "$6" <<<"$json")"
-  note "$5_cpu" "$side" "$(per_gb "$before" "$("${side}_cpu")" $((records * size)))"
+  note "$5_cpu" "$side" "$(per_gb "$before" "$(settled_cpu "$side")" $((records * size)))"
 }
 
-# A consumer that waits at the end, then a producer at full rate.
+# A consumer that waits at the end, then a producer at full rate. What consuming costs is a difference of two large figures:
+# so producing alone is measured before (produce_load) and after.
 tail_load() {
-  local side=$1 topic=$2 records=$3 before produced both
-  before=$("${side}_cpu")
+  local side=$1 topic=$2 records=$3 before both alone
+  before=$(settled_cpu "$side")
   "${side}_tail" "$topic" "$records" >"$WORK/tail.json" &
   local reader=$!
   sleep 1.5
   "${side}_produce" "$topic" "$records" 1000 >/dev/null
   wait "$reader"
-  both=$(per_gb "$before" "$("${side}_cpu")" $((records * 1000)))
-  produced=$(awk -v s="$side" '$1 == "produce_1000_cpu" && $2 == s {v = $3} END {print v}' "$WORK/figures")
+  both=$(per_gb "$before" "$(settled_cpu "$side")" $((records * 1000)))
+  before=$(settled_cpu "$side")
+  "${side}_produce" "$topic" "$records" 1000 >/dev/null
+  alone=$(per_gb "$before" "$(settled_cpu "$side")" $((records * 1000)))
+  alone=$(awk -v s="$side" -v after="$alone" '$1 == "produce_1000_cpu" && $2 == s {v = $3} END {print (v + after) / 2}' \
+    "$WORK/figures")
   note tail "$side" "$(field megabytes_per_second <"$WORK/tail.json")"
   note tail_cpu "$side" "$both"
-  note tail_read_cpu "$side" "$(awk -v b="$both" -v p="$produced" 'BEGIN {print (b > p) ? b - p : 0}')"
+  note tail_read_cpu "$side" "$(awk -v b="$both" -v p="$alone" 'BEGIN {print (b > p) ? b - p : 0}')"
 }
 
 catch_up() { # catch_up SIDE MEASURE
