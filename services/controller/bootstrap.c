@@ -249,7 +249,7 @@ static void ask_all(Bootstrap *bootstrap) {
     const MetadataController *controller = &bootstrap->voters[i].controller;
     Asked *asked = g_new(Asked, 1);
     *asked = (Asked){bootstrap, i};
-    identify(host, controller->id, controller->peer_address, on_identity, asked);
+    identify(host, controller->id, controller->peer_address, bootstrap->operation->until_us, on_identity, asked);
   }
 }
 

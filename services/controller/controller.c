@@ -7,7 +7,8 @@
 #include "services/controller/services.h"
 #include "services/process/process.h"
 
-#define MAILBOX_MAX 10000
+/* Few enough that a full turn of the loop leaves time for heartbeats. */
+#define MAILBOX_MAX 4000
 /* How long another controller may take to become the active one in this one's place. */
 #define HAND_OVER_MS 2000
 
@@ -192,13 +193,19 @@ static void make_parts(Controller *controller) {
 /* ---- Serving and stopping ---- */
 
 static void say_waiting(Controller *controller) {
+  const Host *host = controller->parts.host;
   char directory[DIRECTORY_TEXT_BYTES];
-  directory_text(host_directory(controller->parts.host), directory);
-  slog_warning(
-      "this controller's folder is empty: it waits. Begin a cluster with 'milena controllers bootstrap', or add "
-      "it to one with 'milena controllers add'",
-      "controller", SLOG_INT(controller->options.id), "peer-address", controller->peer_address, "directory", directory,
-      NULL);
+  directory_text(host_directory(host), directory);
+  if (*host_cluster_id(host))
+    slog_warning(
+        "this controller was taken into a cluster and has heard nothing of it yet: it waits. If it was removed "
+        "meanwhile, add it again with 'milena controllers add'",
+        "cluster", host_cluster_id(host), "peer-address", controller->peer_address, NULL);
+  else
+    slog_warning("this controller's folder is empty: it waits. Begin a cluster with 'milena controllers bootstrap', or "
+                 "add it to one with 'milena controllers add'",
+                 "controller", SLOG_INT(controller->options.id), "peer-address", controller->peer_address, "directory",
+                 directory, NULL);
   tell_ready(controller);
 }
 
@@ -207,7 +214,7 @@ static void start_parts(gpointer data) {
   nodes_start(controller->parts.nodes);
   feed_start(controller->parts.feed);
   care_start(controller->parts.care);
-  if (!*host_cluster_id(controller->parts.host))
+  if (host_is_empty(controller->parts.host))
     say_waiting(controller);
 }
 

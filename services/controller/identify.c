@@ -5,7 +5,7 @@
 
 #include "services/controller/wire.h"
 
-#define PATIENCE_US (3 * G_USEC_PER_SEC)
+#define PATIENCE_US (10 * G_USEC_PER_SEC)
 
 typedef struct {
   gint32 id;
@@ -56,7 +56,7 @@ static void on_answer(RpcMessage *message, const Failure *failure, gpointer data
   question->done(refused, refused ? NULL : &identity, question->data);
 }
 
-void identify(Host *host, gint32 id, const char *peer_address, IdentifyDone done, gpointer data) {
+void identify(Host *host, gint32 id, const char *peer_address, gint64 until_us, IdentifyDone done, gpointer data) {
   Question *question = g_new(Question, 1);
   *question = (Question){id, g_strdup(peer_address), done, data};
   Milena__Internal__V1__IdentifyRequest request = MILENA__INTERNAL__V1__IDENTIFY_REQUEST__INIT;
@@ -64,9 +64,9 @@ void identify(Host *host, gint32 id, const char *peer_address, IdentifyDone done
   /* It may have been started a moment ago: a channel that failed before would make it wait. */
   if (!transport_is_open_to(host_transport(host), peer_address))
     rpc_client_forget(host_client(host), peer_address);
-  RpcClientCall *call =
-      rpc_client_unary(host_client(host), peer_address, &milena__internal__v1__raft_service__descriptor, "Identify",
-                       message, g_get_monotonic_time() + PATIENCE_US, host_loop(host), on_answer, question);
+  RpcClientCall *call = rpc_client_unary(
+      host_client(host), peer_address, &milena__internal__v1__raft_service__descriptor, "Identify", message,
+      MIN(until_us, g_get_monotonic_time() + PATIENCE_US), host_loop(host), on_answer, question);
   rpc_client_call_unref(call);
 }
 

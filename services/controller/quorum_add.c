@@ -161,5 +161,5 @@ void quorum_admin_add(QuorumAdmin *admin, RpcCall *call, RpcMessage *message) {
   Operation *operation = operation_new(admin, call, message);
   operation->id = (guint64)request->id;
   operation->waiting = TRUE;
-  identify(admin->host, request->id, request->peer_address, on_identity, operation);
+  identify(admin->host, request->id, request->peer_address, operation->until_us, on_identity, operation);
 }

@@ -6,6 +6,7 @@
 #include "controller/metadata/commands.h"
 #include "controller/metadata/records.h"
 #include "controller/raft/entry.h"
+#include "milena/internal/v1/raft_service.pb-c.h"
 #include "milena/v1/consumer_service.pb-c.h"
 #include "milena/v1/metadata_service.pb-c.h"
 #include "milena/v1/producer_service.pb-c.h"
@@ -284,11 +285,58 @@ static void views(void) {
   wire("watch", WIRE_WATCH, 0, &image.base);
 }
 
+/* Frames between controllers. */
+static void exchanges(void) {
+  Milena__Internal__V1__ExchangeRequest request = MILENA__INTERNAL__V1__EXCHANGE_REQUEST__INIT;
+  Milena__Internal__V1__ExchangeHello hello = MILENA__INTERNAL__V1__EXCHANGE_HELLO__INIT;
+  hello.format = 1;
+  hello.cluster_id = (char *)"00000000-0000-4000-8000-000000000000";
+  hello.from_id = 1;
+  hello.from_directory_id = hello.to_directory_id = (char *)"12345678-9abc-def0-0102-0304050607ff";
+  hello.to_id = 2;
+  request.frame_case = MILENA__INTERNAL__V1__EXCHANGE_REQUEST__FRAME_HELLO;
+  request.hello = &hello;
+  Seed *seed = seed_new();
+  seed_message(seed, &request.base, FALSE);
+  seed_write("exchange", "hello", seed);
+
+  Milena__Internal__V1__RaftEntry entry = MILENA__INTERNAL__V1__RAFT_ENTRY__INIT, *entries[] = {&entry};
+  entry.format = 1;
+  entry.index = 12;
+  entry.term = 3;
+  entry.kind = MILENA__INTERNAL__V1__RAFT_ENTRY_KIND__RAFT_ENTRY_KIND_METADATA;
+  entry.data = binary("records");
+  Milena__Internal__V1__RaftMessage append = MILENA__INTERNAL__V1__RAFT_MESSAGE__INIT, piece = append;
+  append.kind = MILENA__INTERNAL__V1__RAFT_MESSAGE_KIND__RAFT_MESSAGE_KIND_APPEND;
+  append.term = append.log_term = 3;
+  append.index = append.commit = 11;
+  append.n_entries = 1;
+  append.entries = entries;
+  RaftSnapshotMeta meta = {.index = 9, .term = 2, .size_bytes = 100, .crc32c = 7};
+  meta.configuration =
+      (RaftConfiguration){.members = {{.id = 1, .directory = {{1}}, .address = "a:1"}}, .member_count = 1};
+  g_autoptr(GBytes) encoded = raft_snapshot_meta_encode(&meta);
+  piece.kind = MILENA__INTERNAL__V1__RAFT_MESSAGE_KIND__RAFT_MESSAGE_KIND_SNAPSHOT;
+  piece.snapshot.data = (guint8 *)g_bytes_get_data(encoded, &piece.snapshot.len);
+  piece.offset = 10;
+  piece.chunk = binary("a piece of it");
+  Milena__Internal__V1__RaftMessage *messages[] = {&append, &piece};
+  Milena__Internal__V1__RaftMessageBatch batch = MILENA__INTERNAL__V1__RAFT_MESSAGE_BATCH__INIT;
+  batch.n_messages = G_N_ELEMENTS(messages);
+  batch.messages = messages;
+  request.frame_case = MILENA__INTERNAL__V1__EXCHANGE_REQUEST__FRAME_BATCH;
+  request.batch = &batch;
+  seed = seed_new();
+  seed_message(seed, &request.base, FALSE);
+  seed_write("exchange", "batch", seed);
+}
+
 void seeds_messages(void) {
   produce();
   reading();
   statuses();
   raft();
+  exchanges();
   notes();
   metadata();
   commands();
