@@ -8,6 +8,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(MilenaQuorum, milena_quorum_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(MilenaController, milena_controller_free)
 
 #define CONTROLLERS_MAX 9
+#define SETTLE_TRIES 10
+#define SETTLE_US 100000
 
 static const char *role_name(MilenaControllerRole role) {
   switch (role) {
@@ -165,6 +167,20 @@ static int show(Cli *cli, MilenaClient *client) {
   return error ? cli_failed(cli, error) : print_quorum(cli, quorum);
 }
 
+/* After a change: a broker may take a moment to hear who is active now, and the one before does not know the others'
+ * progress any more. */
+static int show_changed(Cli *cli, MilenaClient *client) {
+  g_autoptr(MilenaQuorum) quorum = NULL;
+  MilenaError *error = NULL;
+  for (guint i = 0; i < SETTLE_TRIES && !error && !(quorum && knows_progress(quorum)); i++) {
+    if (quorum)
+      g_usleep(SETTLE_US);
+    g_clear_pointer(&quorum, milena_quorum_free);
+    error = milena_admin_list_controllers(client, cli_timeout_ms(cli), &quorum);
+  }
+  return error ? cli_failed(cli, error) : print_quorum(cli, quorum);
+}
+
 /* ---- list ---- */
 
 static int run_list(Cli *cli, int argc, char **argv) {
@@ -209,7 +225,7 @@ static int add(Cli *cli, const MilenaInitialController *member, gboolean dry_run
   }
   if (added->role != MILENA_CONTROLLER_VOTER)
     cli_note(cli, "controller %d is a member and still catches up: it gets its vote by itself.", member->id);
-  return show(cli, client);
+  return show_changed(cli, client);
 }
 
 static int run_add(Cli *cli, int argc, char **argv) {
@@ -267,7 +283,7 @@ static int run_remove(Cli *cli, int argc, char **argv) {
   if (error)
     return cli_failed(cli, error);
   if (!dry_run)
-    return show(cli, client);
+    return show_changed(cli, client);
   cli_note(cli, "controller %d could be removed; nothing was changed.", id);
   return CLI_OK;
 }
@@ -306,7 +322,7 @@ static int run_transfer(Cli *cli, int argc, char **argv) {
   if (error)
     return cli_failed(cli, error);
   if (!dry_run)
-    return show(cli, client);
+    return show_changed(cli, client);
   cli_note(cli, "it could be handed over; nothing was changed.");
   return CLI_OK;
 }
@@ -336,7 +352,7 @@ static int begin(Cli *cli, const MilenaInitialController *members, guint count, 
     return cli_failed(cli, error);
   milena_string_free(made);
   if (!dry_run)
-    return show(cli, client);
+    return show_changed(cli, client);
   cli_note(cli, "the cluster could begin so; nothing was changed.");
   return CLI_OK;
 }

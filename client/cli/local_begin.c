@@ -1,5 +1,7 @@
 #include "client/cli/local_begin.h"
 
+#define ASK_TIMEOUT_MS 1000
+
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(MilenaQuorum, milena_quorum_free)
 
 /* The controllers are asked directly: there is no broker yet. */
@@ -35,4 +37,16 @@ int local_begin(Cli *cli, LocalPlan *plan) {
   plan->bootstrapped = TRUE;
   g_autoptr(Failure) failure = local_plan_save(plan);
   return failure ? cli_failed_text(cli, "%s", failure_message(failure)) : CLI_OK;
+}
+
+gboolean local_waits_to_be_added(const LocalNode *node) {
+  if (node->kind != LOCAL_CONTROLLER)
+    return FALSE;
+  g_autofree char *address = local_node_address(node);
+  g_autoptr(MilenaClient) client = NULL;
+  g_autoptr(MilenaQuorum) quorum = NULL;
+  g_autoptr(MilenaError) error = milena_client_new(address, NULL, &client);
+  if (!error)
+    error = milena_admin_list_controllers(client, ASK_TIMEOUT_MS, &quorum);
+  return !error && !*quorum->cluster_id;
 }

@@ -12,4 +12,7 @@ G_BEGIN_DECLS
  * Returns CLI_OK, or the exit code after saying what is wrong. */
 int local_begin(Cli *cli, LocalPlan *plan);
 
+/* This controller answers, and belongs to no cluster: it lost its folder, or is new. It serves once it is added. */
+gboolean local_waits_to_be_added(const LocalNode *node);
+
 G_END_DECLS

@@ -135,6 +135,15 @@ static int look_at(Cli *cli, const LocalPlan *plan, HealthClient *health, Coming
   g_autofree char *address = local_node_address(coming->node);
   coming->health = health_check(health, coming->node->port, CHECK_TIMEOUT_MS);
   coming->serves = coming->health <= enough;
+  if (!coming->serves && plan->bootstrapped && coming->health == HEALTH_NOT_SERVING &&
+      local_waits_to_be_added(coming->node)) {
+    g_autofree char *peer = local_node_peer_address(coming->node);
+    cli_note(cli,
+             "%s has an empty folder and waits to be added: 'milena controllers add %d=%s' (and 'remove %d' before, if "
+             "it was a member).",
+             coming->node->name, coming->node->id, peer, coming->node->id);
+    coming->serves = TRUE;
+  }
   if (coming->health == HEALTH_SERVING && coming->started && !cli->json)
     cli_note(cli, "%s serves at %s (after %.1f s).", coming->node->name, address,
              (double)(g_get_monotonic_time() - begun_us) / G_USEC_PER_SEC);

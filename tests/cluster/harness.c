@@ -98,12 +98,17 @@ Cluster *cluster_prepare(void) {
 }
 
 Cluster *cluster_up(guint brokers) {
+  return cluster_up_with(1, brokers);
+}
+
+Cluster *cluster_up_with(guint controllers, guint brokers) {
   Cluster *cluster = cluster_prepare();
+  g_autofree char *quorum = g_strdup_printf("%u", controllers);
   g_autofree char *count = g_strdup_printf("%u", brokers);
   g_autofree char *port = g_strdup_printf("%u", cluster->base_port);
   cluster->up = TRUE;
-  const Ran *ran =
-      cluster_milena(cluster, "local", "up", "--data", cluster->data, "--base-port", port, "--brokers", count, NULL);
+  const Ran *ran = cluster_milena(cluster, "local", "up", "--data", cluster->data, "--base-port", port, "--brokers",
+                                  count, "--controllers", quorum, NULL);
   if (ran->exit_code == 0)
     return cluster;
   shim_fail(__FILE__, __LINE__, "the cluster does not come up: %s%s", ran->out, ran->err);

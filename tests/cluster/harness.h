@@ -17,6 +17,8 @@ typedef struct {
 /* Start a cluster with one controller and one coordinator. Returns NULL, after a test failure, when it does not come
  * up. */
 Cluster *cluster_up(guint brokers);
+/* The same with 1, 3 or 5 controllers. */
+Cluster *cluster_up_with(guint controllers, guint brokers);
 /* A folder and ports, with nothing started. */
 Cluster *cluster_prepare(void);
 void cluster_down(Cluster *cluster); /* NULL is fine */
