@@ -188,7 +188,7 @@ static gdouble lose_active(Bench *bench, guint turn, int signal) {
   Quorum *quorum = &bench->quorum;
   guint active = quorum_active(quorum);
   gint found = 0;
-  Try tries[QUORUM_MAX];
+  Try tries[QUORUM_MAX] = {0};
   GThread *threads[QUORUM_MAX] = {NULL};
   for (guint i = 0; i < quorum->count; i++)
     tries[i] = (Try){

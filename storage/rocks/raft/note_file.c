@@ -28,7 +28,7 @@
 #define SLOT_BYTES 4096
 #define SLOTS 4
 #define FIRST_HINT 2
-#define FILE_BYTES (SLOT_BYTES * SLOTS)
+#define FILE_BYTES ((gint64)SLOT_BYTES * SLOTS)
 
 struct RaftNoteFile {
   char *folder, *path;
@@ -122,8 +122,8 @@ static Failure *choose(RaftNoteFile *file, const RaftNote notes[SLOTS], const gb
 }
 
 static Failure *read_file(RaftNoteFile *file) {
-  RaftNote notes[SLOTS];
-  gboolean valid[SLOTS];
+  RaftNote notes[SLOTS] = {0};
+  gboolean valid[SLOTS] = {FALSE};
   struct stat info;
   if (fstat(file->fd, &info) != 0 || info.st_size != FILE_BYTES)
     return damaged(file, "it does not have its size");

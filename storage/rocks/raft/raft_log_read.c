@@ -57,7 +57,7 @@ static Failure *read_entry(Reading *reading, const char *key, const char *value,
   RaftLogStore *store = reading->store;
   RaftEntry *entry = NULL;
   Failure *failure = check_entry(reading, read_u64(key + 1), value, size, &entry);
-  if (failure)
+  if (failure || !entry)
     return failure;
   store->next++;
   g_array_append_val(store->chains, reading->chain);
