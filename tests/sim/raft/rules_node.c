@@ -34,6 +34,8 @@ static void check_lease(Node *node, const RaftMessage *message, guint64 term_bef
 }
 
 void rules_message_taken(Node *node, const RaftMessage *message, guint64 term_before) {
+  if (!raft_directory_equal(&message->to_directory, &node->directory))
+    return; /* it was for the disk before */
   node->heard_at[message->from] = node->ticks;
   check_lease(node, message, term_before);
   gboolean of_leader =

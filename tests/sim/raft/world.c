@@ -90,6 +90,9 @@ static void draw_shape(Sim *sim, Shape *shape) {
                    .chaos_us = sim_between(sim, 100000, 3000000),
                    .operator_us = sim_chance(sim, 200) ? 100000000 : sim_between(sim, 100000, 2000000)};
   shape->heartbeat_ticks = 1 + sim_below(sim, MIN(3, shape->election_ticks / 2));
+  /* The slowest leader's heartbeat comes before the fastest follower loses patience. */
+  guint slack = shape->election_ticks - shape->heartbeat_ticks, both = shape->election_ticks + shape->heartbeat_ticks;
+  shape->clock_per_mille = MIN(shape->clock_per_mille, 700 * slack / both);
 }
 
 /* All voters have disks; the first entry is on one of them. */
