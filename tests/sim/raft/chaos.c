@@ -206,18 +206,30 @@ void chaos_start(World *world) {
     sim_after(world->sim, sim_between(world->sim, 0, world->shape.chaos_us), act, world, NULL);
 }
 
+/* Sometimes somebody is gone for ever: the others are enough. */
+static void choose_dead(World *world) {
+  Node *node = any_node(world);
+  if (!sim_chance(world->sim, 300) || !node->store || !operator_may_lose(world, node))
+    return;
+  world->dead = node->id;
+  world_tell(world, node->id, "never comes back");
+  if (node->up)
+    node_stop(node, SIM_POWER_CUT);
+}
+
 void chaos_end(World *world) {
   world_tell(world, 0, "the faults end");
   world->healing = TRUE;
   world->quiet_us = sim_now_us(world->sim) + LATE_MAX_US + 2 * SLOW_MAX_US;
   world->faults = (SimNetFaults){.delay_min_us = 50, .delay_max_us = 1000};
   join_all(world);
+  choose_dead(world);
   for (guint id = 1; id <= NODES_MAX && !sim_violation(world->sim); id++) {
     Node *node = world->nodes[id];
     node->slow_us = 0;
     if (node->frozen)
       node_thaw(node);
-    if (node->store && !node->up)
+    if (node->store && !node->up && id != world->dead)
       node_start(node);
   }
 }

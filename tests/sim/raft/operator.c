@@ -59,7 +59,7 @@ static void add(Node *leader, gboolean old_disk) {
   for (guint tries = 0; tries < NODES_MAX && raft_configuration_find(configuration, id); tries++)
     id = id % NODES_MAX + 1;
   Node *node = world->nodes[id];
-  if (raft_configuration_find(configuration, id) || node->frozen)
+  if (raft_configuration_find(configuration, id) || node->frozen || id == world->dead)
     return;
   if (!node->store || (!old_disk && operator_may_lose(world, node))) {
     if (node->up)
@@ -155,6 +155,8 @@ static void repair(Node *leader) {
   const RaftMember *lost = find_lost(world, configuration), *learner = find_learner(configuration);
   if (lost)
     change_member(leader, RAFT_CHANGE_REMOVE, lost);
+  else if (learner && learner->id == world->dead)
+    change_member(leader, RAFT_CHANGE_REMOVE, learner);
   else if (learner)
     change_member(leader, RAFT_CHANGE_PROMOTE, learner);
   else if (raft_configuration_voter_count(configuration) < MIN(VOTERS_WANTED, world->shape.voters))

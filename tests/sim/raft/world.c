@@ -163,6 +163,8 @@ Node *world_active(const World *world) {
 
 static gboolean member_is_settled(const World *world, const Node *active, const RaftMember *member) {
   const Node *node = world->nodes[member->id];
+  if (node->id == world->dead)
+    return TRUE;
   return node_runs(node) && !member->learner && raft_directory_equal(&node->directory, &member->directory) &&
          raft_core_applied_index(node->core) == raft_core_last_index(active->core);
 }

@@ -49,6 +49,7 @@ struct World {
   SimNetFaults faults;
   gboolean healing; /* the faults have ended */
   gint64 quiet_us;  /* from then on nothing is on its way any more that they delayed */
+  guint64 dead;     /* who never comes back, though the faults have ended; 0: nobody */
   gboolean steady;  /* and all has settled: nothing changes any more */
   gboolean manual;  /* a test says what happens: no ticks by themselves */
   Node *nodes[NODES_MAX + 1];
