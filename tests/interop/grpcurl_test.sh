@@ -8,7 +8,7 @@ if ! reason=$(need_grpcurl); then
   exit 0
 fi
 need_grpcurl
-start_cluster --brokers 3
+start_cluster --brokers 3 --controllers 3
 BROKER=localhost:$BASE_PORT
 CONTROLLER=localhost:$((BASE_PORT + 100))
 COORDINATOR=localhost:$((BASE_PORT + 200))
@@ -320,3 +320,48 @@ check "InitProducer: the next epoch of an id" tells '"producerEpoch": 1' "\"prod
 check "Produce: the new epoch begins at 0" tells '"baseOffset": "2"' '"duplicate": false' -- numbered 1 0
 check "Produce: and ends the one before" says FENCED numbered 0 2
 check "InitProducer: an id that can't be" refuses INVALID_FIELD init_producer '{"producer_id":-1}'
+
+# ---- The controllers, through a broker and directly.
+active() { admin ListControllers '{}' | field activeId; }
+on_controller() { call -d "$2" "localhost:$((BASE_PORT + 99 + $1))" "milena.v1.AdminService/$3"; }
+# becomes ID: controller ID is the active one, or is within 10 s.
+becomes() {
+  local i
+  for i in $(seq 100); do [ "$(active)" = "$1" ] && return 0; sleep 0.1; done
+  echo "controller $(active) is active"
+  return 1
+}
+check "ListControllers: three voters, through a broker" tells '"id": 1' '"id": 2' '"id": 3' CONTROLLER_ROLE_VOTER \
+  '"active": true' matchIndex directoryId commitIndex -- admin ListControllers '{}'
+for id in 1 2 3; do
+  check "ListControllers: controller $id answers it too" tells "\"answeredBy\": $id" '"id": 3' -- \
+    on_controller $id '{}' ListControllers
+done
+ONE=$(active)
+OTHER=$((ONE % 3 + 1))
+check "TransferLeadership: validate_only moves nothing" says activeId \
+  admin TransferLeadership "{\"id\":$OTHER,\"validate_only\":true}"
+check "TransferLeadership: so it is where it was" becomes "$ONE"
+check "TransferLeadership: to one that there is not" refuses UNKNOWN_CONTROLLER admin TransferLeadership '{"id":9}'
+check "TransferLeadership: through a broker" says "\"activeId\": $OTHER" admin TransferLeadership "{\"id\":$OTHER}"
+check "TransferLeadership: every broker knows" becomes "$OTHER"
+check "CreateTopic: after the change" says '"name": "moved"' admin CreateTopic '{"name":"moved"}'
+check "a controller that is not the active one points to it" refuses NOT_CONTROLLER \
+  on_controller "$ONE" '{"name":"astray"}' CreateTopic
+check "AddController: who is a member stays one" says CONTROLLER_ROLE_VOTER \
+  admin AddController "{\"id\":$ONE,\"peer_address\":\"127.0.0.1:$((BASE_PORT + 149 + ONE))\"}"
+check "AddController: nobody there" refuses "127.0.0.1:1" \
+  admin AddController '{"id":4,"peer_address":"127.0.0.1:1","validate_only":true}'
+check "RemoveController: one that there is not" refuses UNKNOWN_CONTROLLER admin RemoveController '{"id":9}'
+check "RemoveController: of another folder" refuses DIRECTORY_MISMATCH \
+  admin RemoveController "{\"id\":$ONE,\"directory_id\":\"$NO_ID\"}"
+check "RemoveController: validate_only removes nobody" says "\"id\": $OTHER" \
+  admin RemoveController "{\"id\":$ONE,\"validate_only\":true}"
+check "RemoveController: and nobody is gone" tells '"id": 1' '"id": 2' '"id": 3' -- admin ListControllers '{}'
+check "RemoveController: one of three" tells "\"id\": $OTHER" -- \
+  admin RemoveController "{\"id\":$ONE,\"request_id\":\"away\"}"
+check "RemoveController: its retry is the first try" tells "\"id\": $OTHER" -- \
+  admin RemoveController "{\"id\":$ONE,\"request_id\":\"away\"}"
+check "BootstrapCluster: not by a broker" refuses ALREADY_BOOTSTRAPPED admin BootstrapCluster '{}'
+check "BootstrapCluster: not twice" refuses ALREADY_BOOTSTRAPPED on_controller "$OTHER" \
+  "{\"controllers\":[{\"id\":$OTHER,\"peer_address\":\"127.0.0.1:$((BASE_PORT + 149 + OTHER))\"}]}" BootstrapCluster
