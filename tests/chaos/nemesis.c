@@ -32,10 +32,10 @@ struct Nemesis {
 };
 
 static const char *const NAMES[] = {
-    "kill",          "kill active", "power cut",      "power cut of all", "freeze",
-    "freeze active", "cut off",     "cut off active", "unplug",           "deaf",
-    "dumb",          "bridge",      "failing fsync",  "transfer",         "lost disk",
-    "damaged disk",  "exchange",
+    "kill",          "kill active",  "power cut",      "power cut of all", "freeze",
+    "freeze active", "cut off",      "cut off active", "unplug",           "deaf",
+    "dumb",          "bridge",       "no answers",     "failing fsync",    "transfer",
+    "lost disk",     "damaged disk", "exchange",
 };
 G_STATIC_ASSERT(G_N_ELEMENTS(NAMES) == FAULT_COUNT);
 
@@ -160,7 +160,8 @@ static gboolean begin_surgery(Nemesis *nemesis, SurgeonJob job, guint who) {
 }
 
 static gboolean is_on_active(FaultKind kind) {
-  return kind == FAULT_KILL_ACTIVE || kind == FAULT_FREEZE_ACTIVE || kind == FAULT_CUT_ACTIVE;
+  return kind == FAULT_KILL_ACTIVE || kind == FAULT_FREEZE_ACTIVE || kind == FAULT_CUT_ACTIVE ||
+         kind == FAULT_NO_ANSWERS;
 }
 
 /* Put it in force. FALSE when it can't be now. */
@@ -199,6 +200,9 @@ static gboolean begin(Nemesis *nemesis, FaultKind kind, guint who) {
   case FAULT_BRIDGE:
     bridge(nemesis, who);
     break;
+  case FAULT_NO_ANSWERS:
+    net_block(options->net, who, NET_OUTSIDE);
+    break;
   case FAULT_FAILING_SYNC:
     fail_sync(nemesis, who);
     break;
@@ -218,7 +222,7 @@ static gboolean begin(Nemesis *nemesis, FaultKind kind, guint who) {
 }
 
 const char *nemesis_skips(const Nemesis *nemesis, FaultKind kind) {
-  if (kind >= FAULT_CUT_OFF && kind <= FAULT_BRIDGE && !net_can_cut(nemesis->options.net))
+  if (kind >= FAULT_CUT_OFF && kind <= FAULT_NO_ANSWERS && !net_can_cut(nemesis->options.net))
     return "network namespaces can't be made here";
   if ((kind == FAULT_POWER_CUT || kind == FAULT_POWER_CUT_ALL || kind == FAULT_FAILING_SYNC) &&
       !nemesis->options.can_lose)
@@ -294,7 +298,7 @@ gboolean nemesis_mend(Nemesis *nemesis) {
 
 /* What happens often, and what takes long to mend seldom. */
 static FaultKind any_fault(Nemesis *nemesis) {
-  static const guint WEIGHTS[FAULT_COUNT] = {6, 8, 6, 2, 5, 6, 5, 6, 4, 5, 5, 4, 4, 5, 3, 3, 4};
+  static const guint WEIGHTS[FAULT_COUNT] = {6, 8, 6, 2, 5, 6, 5, 6, 4, 5, 5, 4, 4, 4, 5, 3, 3, 4};
   guint sum = 0;
   for (guint i = 0; i < FAULT_COUNT; i++)
     sum += nemesis_skips(nemesis, (FaultKind)i) ? 0 : WEIGHTS[i];

@@ -21,6 +21,7 @@ typedef enum {
   FAULT_DEAF,         /* what others send does not arrive; what it sends does */
   FAULT_DUMB,         /* the other way */
   FAULT_BRIDGE,       /* two don't see each other, the third sees both */
+  FAULT_NO_ANSWERS,   /* what clients ask of the active one arrives, and its answers don't */
   FAULT_FAILING_SYNC, /* its disk refuses an fsync: it must end with status 74 */
   FAULT_TRANSFER,     /* no fault, a change of who is active */
   FAULT_LOST_DISK,
