@@ -288,6 +288,18 @@ const char *controller_peer_address(const Controller *controller) {
   return controller->peer_address;
 }
 
+typedef struct {
+  const Host *host;
+  gboolean waiting;
+} Question;
+
+static void ask_waiting(gpointer data) {
+  Question *question = data;
+  question->waiting = !*host_cluster_id(question->host);
+}
+
 gboolean controller_is_waiting(const Controller *controller) {
-  return !*host_cluster_id(controller->parts.host);
+  Question question = {controller->parts.host, FALSE};
+  loop_call_and_wait(controller->loop, ask_waiting, &question);
+  return question.waiting;
 }

@@ -39,7 +39,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Controller, controller_stop)
 /* As advertised: host:port; borrowed. */
 const char *controller_address(const Controller *controller);
 const char *controller_peer_address(const Controller *controller);
-/* It belongs to no cluster yet. From `ready` on. */
+/* It belongs to no cluster yet. Not on the controller's loop. */
 gboolean controller_is_waiting(const Controller *controller);
 
 G_END_DECLS

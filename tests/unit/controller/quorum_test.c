@@ -192,3 +192,25 @@ TEST(quorum, finds_a_controller_that_moved) {
   EXPECT_TRUE(wait_for_state(&quorum, active, 2, is_at, (gpointer)quorum_peer_address(&quorum, 2)));
   quorum_clear(&quorum);
 }
+
+/* A cluster of one controller, as the first release left it when it was killed: 30 topics, no directory id. */
+TEST(quorum, goes_on_with_the_folder_of_the_first_release) {
+  static const char *const NAMES[] = {"000004.log", "CURRENT", "MANIFEST-000005"};
+  Quorum quorum;
+  quorum_init(&quorum);
+  for (guint i = 0; i < G_N_ELEMENTS(NAMES); i++) {
+    g_autofree char *name = g_build_filename("tests/data/raft_log/format-1-cluster", NAMES[i], NULL);
+    g_autofree char *to = g_build_filename(quorum.members[1].folder, NAMES[i], NULL), *bytes = NULL;
+    gsize size = 0;
+    EXPECT_TRUE(g_file_get_contents(shim_source_path(name), &bytes, &size, NULL));
+    EXPECT_TRUE(g_file_set_contents(to, bytes, (gssize)size, NULL));
+  }
+  quorum_start(&quorum, 1);
+  wait_for_topics(&quorum, 1, 30);
+  quorum_start(&quorum, 2);
+  EXPECT_NULL(quorum_add(&quorum, 2, NULL));
+  wait_for_topics(&quorum, 2, 30);
+  EXPECT_NULL(quorum_transfer(&quorum, 2));
+  EXPECT_EQ_INT(2, quorum_active(&quorum, 0));
+  quorum_clear(&quorum);
+}
