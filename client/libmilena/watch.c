@@ -8,7 +8,7 @@
  *
  * Invariants
  *   1. At most one stream is listened to: one that was given up is abandoned, and hears nothing more.
- *   2. A view is published only from a stream that began with an image.
+ *   2. A view is published only from a stream that began with an image, and when all parts of it have come.
  *
  * Owned by the client's loop. Fails with nothing: troubles are told by client_set_trouble, and waited out. */
 #include "client/libmilena/watch.h"
@@ -32,6 +32,7 @@ struct Watch {
   GSource *timer;      /* in CONNECTING and PAUSING */
   guint failures;      /* in a row */
   gint64 moved_us;
+  View *partial;    /* an image or change of which more parts are to come; NULL: none is */
   gint64 behind_us; /* since when the stream is known to be behind its own broker; 0 when it is not */
 };
 
@@ -52,6 +53,7 @@ static void watch_set_timer(Watch *watch, gint64 delay_ms, GSourceFunc func) {
 static void watch_drop_call(Watch *watch) {
   if (watch->call == NULL)
     return;
+  g_clear_pointer(&watch->partial, view_unref);
   RpcClientCall *call = g_steal_pointer(&watch->call);
   rpc_client_call_abandon(call);
   rpc_client_call_unref(call);
@@ -89,16 +91,24 @@ static gboolean watch_connect_timeout(gpointer data) {
 static Failure *watch_apply(Watch *watch, const Milena__V1__WatchMetadataResponse *frame) {
   View *view = NULL;
   Failure *failure = NULL;
+  gboolean more = FALSE;
   if (frame->frame_case == MILENA__V1__WATCH_METADATA_RESPONSE__FRAME_IMAGE) {
     failure = view_new_from_image(frame->image, &view);
+    more = frame->image->more;
   } else if (frame->frame_case == MILENA__V1__WATCH_METADATA_RESPONSE__FRAME_CHANGE) {
-    if (watch->state != WATCH_LIVE)
+    if (watch->state != WATCH_LIVE && watch->partial == NULL)
       return failure_new(FAILURE(MALFORMED_MESSAGE), "the stream began with a change, not with an image");
-    g_autoptr(View) before = client_view(watch->client);
+    g_autoptr(View) before = watch->partial != NULL ? view_ref(watch->partial) : client_view(watch->client);
     failure = view_new_from_change(before, frame->change, &view);
+    more = frame->change->more;
   }
   if (failure != NULL || view == NULL) /* frames of a later version are passed over */
     return failure;
+  g_clear_pointer(&watch->partial, view_unref);
+  if (more) {
+    watch->partial = view;
+    return NULL;
+  }
   watch->state = WATCH_LIVE;
   watch->failures = 0;
   watch->behind_us = 0;

@@ -351,6 +351,50 @@ Failure *metadata_view_list_topics(const MetadataImage *image, const Milena__V1_
   return NULL;
 }
 
+/* Names of a page of topics; borrowed from the image. */
+static Failure *page_names(const MetadataImage *image, const Milena__V1__GetMetadataRequest *request, GPtrArray *names,
+                           char **ret_token) {
+  guint limit = 0;
+  const char *from = NULL;
+  Failure *failure = page_limit(request->page_size, &limit);
+  if (!failure)
+    failure = topic_token(request->page_token, &from);
+  if (failure)
+    return failure;
+  MetadataIter iter;
+  const MetadataTopic *topic;
+  metadata_iter_topics(&iter, image, from);
+  while ((topic = metadata_iter_next_topic(&iter)) && names->len < limit)
+    g_ptr_array_add(names, topic->name);
+  if (topic)
+    *ret_token = g_strconcat("topic:", topic->name, NULL);
+  return NULL;
+}
+
+Failure *metadata_view_get_metadata(const MetadataImage *image, gint32 active_controller_id,
+                                    const Milena__V1__GetMetadataRequest *request,
+                                    Milena__V1__GetMetadataResponse **ret_response) {
+  gboolean paged = request->n_topics == 0 && (request->page_size > 0 || *request->page_token);
+  g_autoptr(GPtrArray) names = g_ptr_array_new();
+  g_autofree char *token = NULL;
+  Failure *failure = paged ? page_names(image, request, names, &token) : NULL;
+  if (paged && names->len == 0) /* behind the last; no name at all would mean all of them */
+    g_ptr_array_add(names, (gpointer) "");
+  Milena__V1__ClusterMetadata *cluster = NULL;
+  if (!failure && paged)
+    failure = metadata_view_cluster(image, active_controller_id, (char **)names->pdata, names->len, TRUE, &cluster);
+  else if (!failure)
+    failure = metadata_view_cluster(image, active_controller_id, request->topics, request->n_topics, FALSE, &cluster);
+  if (failure)
+    return failure;
+  Milena__V1__GetMetadataResponse *response = MESSAGE_NEW(GetMetadataResponse, get_metadata_response);
+  response->cluster = cluster;
+  if (token)
+    response->next_page_token = g_steal_pointer(&token);
+  *ret_response = response;
+  return NULL;
+}
+
 Failure *metadata_view_get_broker(const MetadataImage *image, const Milena__V1__GetBrokerRequest *request,
                                   Milena__V1__GetBrokerResponse **ret_response) {
   const MetadataBroker *broker = metadata_image_broker(image, request->id);

@@ -37,6 +37,18 @@ Failure *metadata_view_cluster(const MetadataImage *image, gint32 active_control
 Milena__V1__MetadataChange *metadata_view_change(const MetadataImage *from, const MetadataImage *to,
                                                  gint32 active_controller_id, char *const *names, gsize name_count);
 
+/* Hand out an image, or a change, as frames of WatchMetadata: large ones in parts that stock clients take, each with
+ * `more` but the last. The messages are as they were when this returns. */
+typedef void (*MetadataFrameFunc)(const Milena__V1__WatchMetadataResponse *frame, gpointer user_data);
+void metadata_view_image_frames(Milena__V1__ClusterMetadata *image, MetadataFrameFunc func, gpointer user_data);
+void metadata_view_change_frames(Milena__V1__MetadataChange *change, MetadataFrameFunc func, gpointer user_data);
+
+/* GetMetadata: the topics that are named, a page of all, or all. Returns NULL, or UNKNOWN_TOPIC, STALE_PAGE_TOKEN,
+ * INVALID_FIELD. */
+Failure *metadata_view_get_metadata(const MetadataImage *image, gint32 active_controller_id,
+                                    const Milena__V1__GetMetadataRequest *request,
+                                    Milena__V1__GetMetadataResponse **ret_response);
+
 /* Answers of the read-only calls of AdminService. Each returns NULL and sets the response, or a failure. */
 Failure *metadata_view_get_topic(const MetadataImage *image, const Milena__V1__GetTopicRequest *request,
                                  Milena__V1__GetTopicResponse **ret_response);

@@ -18,16 +18,13 @@ typedef struct {
 } Get;
 
 static Failure *get_reply(RpcCall *call, RpcMessage *message, Front *front) {
-  const Milena__V1__GetMetadataRequest *request = rpc_message_body(message);
-  Milena__V1__ClusterMetadata *cluster;
-  Failure *failure = metadata_view_cluster(front_image(front), front_active_controller_id(front), request->topics,
-                                           request->n_topics, FALSE, &cluster);
+  Milena__V1__GetMetadataResponse *response = NULL;
+  Failure *failure = metadata_view_get_metadata(front_image(front), front_active_controller_id(front),
+                                                rpc_message_body(message), &response);
   if (failure)
     return failure;
-  Milena__V1__GetMetadataResponse response = MILENA__V1__GET_METADATA_RESPONSE__INIT;
-  response.cluster = cluster;
-  rpc_call_reply(call, &response.base, NULL, 0);
-  milena__v1__cluster_metadata__free_unpacked(cluster, NULL);
+  rpc_call_reply(call, &response->base, NULL, 0);
+  milena__v1__get_metadata_response__free_unpacked(response, NULL);
   return NULL;
 }
 
@@ -76,31 +73,26 @@ typedef struct {
   gboolean busy;
 } Watcher;
 
-static void watcher_send(Watcher *watcher, const Milena__V1__WatchMetadataResponse *response) {
+static void watcher_send(const Milena__V1__WatchMetadataResponse *response, gpointer user_data) {
+  Watcher *watcher = user_data;
   watcher->busy = rpc_call_send(watcher->call, &response->base, NULL, 0) == RPC_BUSY;
 }
 
 static void send_image(Watcher *watcher, MetadataImage *image) {
   const Milena__V1__WatchMetadataRequest *request = rpc_message_body(watcher->request);
-  Milena__V1__WatchMetadataResponse response = MILENA__V1__WATCH_METADATA_RESPONSE__INIT;
   Milena__V1__ClusterMetadata *cluster = NULL;
   g_autoptr(Failure) failure = metadata_view_cluster(image, front_active_controller_id(watcher->front), request->topics,
                                                      request->n_topics, TRUE, &cluster);
   INVARIANT(!failure, "a view that skips unknown topics has nothing to refuse");
-  response.frame_case = MILENA__V1__WATCH_METADATA_RESPONSE__FRAME_IMAGE;
-  response.image = cluster;
-  watcher_send(watcher, &response);
+  metadata_view_image_frames(cluster, watcher_send, watcher);
   milena__v1__cluster_metadata__free_unpacked(cluster, NULL);
 }
 
 static void send_change(Watcher *watcher, MetadataImage *image) {
   const Milena__V1__WatchMetadataRequest *request = rpc_message_body(watcher->request);
-  Milena__V1__WatchMetadataResponse response = MILENA__V1__WATCH_METADATA_RESPONSE__INIT;
   Milena__V1__MetadataChange *change = metadata_view_change(
       watcher->sent, image, front_active_controller_id(watcher->front), request->topics, request->n_topics);
-  response.frame_case = MILENA__V1__WATCH_METADATA_RESPONSE__FRAME_CHANGE;
-  response.change = change;
-  watcher_send(watcher, &response);
+  metadata_view_change_frames(change, watcher_send, watcher);
   milena__v1__metadata_change__free_unpacked(change, NULL);
 }
 

@@ -206,13 +206,15 @@ static void send_idle(Stream *stream) {
 
 /* ---- Watchers ---- */
 
+static void send_watch_frame(const Milena__V1__WatchMetadataResponse *frame, gpointer user_data) {
+  Stream *stream = user_data;
+  stream->busy = rpc_call_send(stream->call, &frame->base, NULL, 0) != RPC_SENT;
+}
+
 static void send_image(Stream *stream, MetadataImage *image, gint32 active) {
   Milena__V1__ClusterMetadata *cluster = NULL;
   failure_free(metadata_view_cluster(image, active, stream->names, g_strv_length(stream->names), TRUE, &cluster));
-  Milena__V1__WatchMetadataResponse frame = MILENA__V1__WATCH_METADATA_RESPONSE__INIT;
-  frame.frame_case = MILENA__V1__WATCH_METADATA_RESPONSE__FRAME_IMAGE;
-  frame.image = cluster;
-  stream->busy = rpc_call_send(stream->call, &frame.base, NULL, 0) != RPC_SENT;
+  metadata_view_image_frames(cluster, send_watch_frame, stream);
   milena__v1__cluster_metadata__free_unpacked(cluster, NULL);
 }
 
@@ -221,11 +223,8 @@ static void send_change(Stream *stream, MetadataImage *image, gint32 active) {
       metadata_view_change(stream->shown, image, active, stream->names, g_strv_length(stream->names));
   gboolean empty = change->n_topics == 0 && change->n_removed_topic_ids == 0 && change->n_brokers == 0 &&
                    change->n_removed_broker_ids == 0 && change->n_coordinators == 0;
-  Milena__V1__WatchMetadataResponse frame = MILENA__V1__WATCH_METADATA_RESPONSE__INIT;
-  frame.frame_case = MILENA__V1__WATCH_METADATA_RESPONSE__FRAME_CHANGE;
-  frame.change = change;
   if (!empty || active != stream->shown_active)
-    stream->busy = rpc_call_send(stream->call, &frame.base, NULL, 0) != RPC_SENT;
+    metadata_view_change_frames(change, send_watch_frame, stream);
   milena__v1__metadata_change__free_unpacked(change, NULL);
 }
 

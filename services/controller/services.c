@@ -9,18 +9,15 @@
 
 static void get_metadata(RpcCall *call, RpcMessage *message, gpointer user_data) {
   const ControllerParts *parts = user_data;
-  const Milena__V1__GetMetadataRequest *request = rpc_message_body(message);
-  Milena__V1__ClusterMetadata *cluster = NULL;
-  Failure *failure = metadata_view_cluster(host_image(parts->host), host_active_id(parts->host), request->topics,
-                                           request->n_topics, FALSE, &cluster);
+  Milena__V1__GetMetadataResponse *response = NULL;
+  Failure *failure = metadata_view_get_metadata(host_image(parts->host), host_active_id(parts->host),
+                                                rpc_message_body(message), &response);
   if (failure) {
     rpc_call_finish(call, failure);
     return;
   }
-  Milena__V1__GetMetadataResponse response = MILENA__V1__GET_METADATA_RESPONSE__INIT;
-  response.cluster = cluster;
-  rpc_call_reply(call, &response.base, NULL, 0);
-  milena__v1__cluster_metadata__free_unpacked(cluster, NULL);
+  rpc_call_reply(call, &response->base, NULL, 0);
+  milena__v1__get_metadata_response__free_unpacked(response, NULL);
 }
 
 static void watch_metadata(RpcCall *call, RpcMessage *message, gpointer user_data) {

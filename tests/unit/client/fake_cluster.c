@@ -122,13 +122,27 @@ static void image_clear(ClusterImage *image) {
   g_ptr_array_unref(image->trash);
 }
 
+/* In parts of one topic, as a large cluster does. */
 static void tell_watch(FakeCluster *cluster, RpcCall *call) {
   ClusterImage image;
   image_init(&image, cluster, NULL);
+  gsize count = image.body.n_topics;
+  image.body.n_topics = MIN(count, 1);
+  image.body.more = count > 1;
   Milena__V1__WatchMetadataResponse response = MILENA__V1__WATCH_METADATA_RESPONSE__INIT;
   response.frame_case = MILENA__V1__WATCH_METADATA_RESPONSE__FRAME_IMAGE;
   response.image = &image.body;
   rpc_call_send(call, &response.base, NULL, 0);
+  for (gsize i = 1; i < count; i++) {
+    Milena__V1__MetadataChange change = MILENA__V1__METADATA_CHANGE__INIT;
+    change.version = image.body.version;
+    change.n_topics = 1;
+    change.topics = image.body.topics + i;
+    change.more = i + 1 < count;
+    response.frame_case = MILENA__V1__WATCH_METADATA_RESPONSE__FRAME_CHANGE;
+    response.change = &change;
+    rpc_call_send(call, &response.base, NULL, 0);
+  }
   image_clear(&image);
 }
 

@@ -196,6 +196,78 @@ TEST(view, a_foreign_page_token_or_a_huge_page_is_refused) {
   cluster_clear(&cluster);
 }
 
+TEST(view, tells_the_cluster_in_pages_when_asked_to) {
+  Cluster cluster;
+  cluster_init(&cluster);
+  cluster_add_broker(&cluster, 1, "");
+  for (guint i = 0; i < 3; i++) {
+    g_autofree char *name = g_strdup_printf("t%u", i);
+    cluster_create_topic(&cluster, name, 2);
+  }
+  static const struct {
+    guint page_size;
+    const char *token, *names, *next;
+  } PAGES[] = {
+      {0, "", "t0 t1 t2 ", ""},
+      {2, "", "t0 t1 ", "topic:t2"},
+      {2, "topic:t2", "t2 ", ""},
+      {2, "topic:x", "", ""},
+  };
+  for (guint page = 0; page < G_N_ELEMENTS(PAGES); page++) {
+    Milena__V1__GetMetadataRequest request = MILENA__V1__GET_METADATA_REQUEST__INIT;
+    request.page_size = PAGES[page].page_size;
+    request.page_token = (char *)PAGES[page].token;
+    Milena__V1__GetMetadataResponse *response = NULL;
+    ASSERT_NULL(metadata_view_get_metadata(cluster.image, 1, &request, &response));
+    g_autoptr(GString) names = g_string_new(NULL);
+    for (gsize i = 0; i < response->cluster->n_topics; i++)
+      g_string_append_printf(names, "%s ", response->cluster->topics[i]->name);
+    EXPECT_EQ_STR(PAGES[page].names, names->str);
+    EXPECT_EQ_STR(PAGES[page].next, response->next_page_token);
+    EXPECT_EQ_INT(1, response->cluster->n_brokers);
+    milena__v1__get_metadata_response__free_unpacked(response, NULL);
+  }
+  cluster_clear(&cluster);
+}
+
+static void note_frame(const Milena__V1__WatchMetadataResponse *frame, gpointer user_data) {
+  gboolean image = frame->frame_case == MILENA__V1__WATCH_METADATA_RESPONSE__FRAME_IMAGE;
+  g_string_append_printf(user_data, "%s %u brokers %u%s;", image ? "image" : "change",
+                         (guint)(image ? frame->image->n_topics : frame->change->n_topics),
+                         (guint)(image ? frame->image->n_brokers : frame->change->n_brokers),
+                         (image ? frame->image->more : frame->change->more) ? " more" : "");
+}
+
+TEST(view, a_large_image_or_change_is_told_in_parts) {
+  Milena__V1__Topic topics[6], *pointers[6];
+  Milena__V1__Broker broker = MILENA__V1__BROKER__INIT, *brokers[] = {&broker};
+  for (guint i = 0; i < G_N_ELEMENTS(topics); i++) {
+    milena__v1__topic__init(&topics[i]);
+    topics[i].n_partitions = i == 5 ? 30000 : 9000; /* the last is alone too large, and goes alone */
+    pointers[i] = &topics[i];
+  }
+  g_autoptr(GString) told = g_string_new(NULL);
+  Milena__V1__ClusterMetadata image = MILENA__V1__CLUSTER_METADATA__INIT;
+  image.brokers = brokers;
+  image.n_brokers = 1;
+  image.topics = pointers;
+  metadata_view_image_frames(&image, note_frame, told);
+  EXPECT_EQ_STR("image 0 brokers 1;", told->str);
+  image.n_topics = 6;
+  g_string_truncate(told, 0);
+  metadata_view_image_frames(&image, note_frame, told);
+  EXPECT_EQ_STR("image 2 brokers 1 more;change 2 brokers 0 more;change 1 brokers 0 more;change 1 brokers 0;",
+                told->str);
+  Milena__V1__MetadataChange change = MILENA__V1__METADATA_CHANGE__INIT;
+  change.brokers = brokers;
+  change.n_brokers = 1;
+  change.topics = pointers;
+  change.n_topics = 3;
+  g_string_truncate(told, 0);
+  metadata_view_change_frames(&change, note_frame, told);
+  EXPECT_EQ_STR("change 2 brokers 1 more;change 1 brokers 0;", told->str);
+}
+
 TEST(view, fills_in_the_defaults) {
   Milena__V1__TopicConfig config = MILENA__V1__TOPIC_CONFIG__INIT;
   Milena__V1__TopicConfig *effective = metadata_view_effective_config(&config, 3);
