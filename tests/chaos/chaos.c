@@ -27,6 +27,7 @@ typedef struct {
   gint64 seed;
   gboolean tour, keep, no_namespaces;
   char *programs, *preload, *folder, *check;
+  char **only;
 } Options;
 
 typedef struct {
@@ -135,6 +136,7 @@ static void run_nemesis(Run *run) {
       .surgeon = run->surgeon,
       .seed = (guint64)options->seed,
       .can_lose = options->preload != NULL,
+      .only = (const char *const *)options->only,
       .say = say_line,
       .data = run->report,
   };
@@ -258,7 +260,7 @@ static void print_table(Run *run) {
     if (!skip)
       report_say(run->report, "  %-16s %4u", nemesis_fault_name((FaultKind)kind),
                  nemesis_count(run->nemesis, (FaultKind)kind));
-    else
+    else if (!run->options.only)
       report_skip(run->report, skip, "%s", nemesis_fault_name((FaultKind)kind));
   }
   report_say(run->report, "  unsynced bytes taken away: %" G_GUINT64_FORMAT ", ends by a refusing disk: %u",
@@ -347,6 +349,7 @@ static gboolean parse(Options *options, int argc, char **argv) {
       {"seconds", 0, 0, G_OPTION_ARG_INT, &options->seconds, "the same in seconds", "N"},
       {"seed", 0, 0, G_OPTION_ARG_INT64, &options->seed, "of the faults and of the load (random)", "S"},
       {"tour", 0, 0, G_OPTION_ARG_NONE, &options->tour, "every kind of fault once, one after the other", NULL},
+      {"only", 0, 0, G_OPTION_ARG_STRING_ARRAY, &options->only, "this kind of fault, and others named so", "NAME"},
       {"controllers", 0, 0, G_OPTION_ARG_INT, &options->controllers, "1, 3 or 5; and one stands by (3)", "N"},
       {"clients", 0, 0, G_OPTION_ARG_INT, &options->clients, "that create, change, delete and read topics (5)", "N"},
       {"pause-ms", 0, 0, G_OPTION_ARG_INT, &options->pause_ms, "of a client between two operations (40)", "MS"},
@@ -366,6 +369,11 @@ static gboolean parse(Options *options, int argc, char **argv) {
     fprintf(stderr, "chaos: %s\n", error->message);
     return FALSE;
   }
+  for (guint i = 0; options->only && options->only[i]; i++)
+    if (!nemesis_is_fault(options->only[i])) {
+      fprintf(stderr, "chaos: there is no fault '%s': the table at the end of a run names them\n", options->only[i]);
+      return FALSE;
+    }
   gboolean fits = options->controllers == 1 || options->controllers == 3 || options->controllers == 5;
   if (!fits || options->clients < 1 || options->pause_ms < 0 || (!options->check && !options->programs)) {
     fprintf(stderr, "chaos: 1, 3 or 5 controllers, at least one client, and --programs are needed; see --help\n");
@@ -396,5 +404,6 @@ int main(int argc, char **argv) {
   int status = run_all(&run);
   report_free(run.report);
   g_free(run.no_net);
+  g_strfreev(run.options.only);
   return status;
 }

@@ -364,7 +364,12 @@ void fleet_wipe(Fleet *fleet, guint controller) {
   g_mutex_unlock(&fleet->mutex);
 }
 
-/* Files that hold something; not RocksDB's own log of what it did. */
+/* RocksDB writes these and reads nothing from them. */
+static gboolean is_idle(const char *name) {
+  return g_str_has_prefix(name, "LOG") || g_str_has_prefix(name, "OPTIONS") || g_str_equal(name, "IDENTITY");
+}
+
+/* Files that hold something. */
 static char *choose_file(Fleet *fleet, const Process *process, goffset *ret_size) {
   g_autoptr(GPtrArray) paths = g_ptr_array_new_with_free_func(g_free);
   collect_files(process->data, paths);
@@ -372,7 +377,7 @@ static char *choose_file(Fleet *fleet, const Process *process, goffset *ret_size
     const char *path = g_ptr_array_index(paths, (guint)g_rand_int_range(fleet->random, 0, (gint32)paths->len));
     g_autofree char *name = g_path_get_basename(path);
     GStatBuf info;
-    if (g_str_has_prefix(name, "LOG") || g_stat(path, &info) != 0 || info.st_size == 0)
+    if (is_idle(name) || g_stat(path, &info) != 0 || info.st_size == 0)
       continue;
     *ret_size = info.st_size;
     return g_strdup(path);

@@ -10,6 +10,8 @@
 #define OPS_OF_A_NAME 60    /* then it is left behind */
 #define UNKNOWN_OF_A_NAME 5 /* or after so many writes of unknown outcome: they make the search long */
 #define CALL_MS 2000        /* one try */
+#define ASIDE_MS 1000       /* a read of any controller */
+#define READS_ASIDE 0.4     /* how many reads ask any controller instead: one that was active a moment ago, say */
 #define TRIES_MS 4000       /* while nothing was done, an operation is tried again for so long */
 #define REST_MS 30          /* after a refusal that was no answer */
 #define NAME_PREFIX "chaos-"
@@ -203,6 +205,15 @@ static void do_delete(Client *client, guint topic) {
   note_result(client->load, &op, client->at);
 }
 
+/* Ask any controller, once: who answers must be sure that it is the active one. */
+static HistoryResult call_aside(Client *client, const char *method, const ProtobufCMessage *request,
+                                RpcMessage **ret_answer) {
+  const Load *load = client->load;
+  const char *address = load->addresses[g_rand_int_range(client->random, 0, (gint32)load->address_count)];
+  g_autoptr(Failure) failure = caller_admin(&client->caller, address, method, request, ASIDE_MS, ret_answer);
+  return caller_result_of_write(failure);
+}
+
 static void do_get(Client *client, guint topic) {
   char name[32];
   name_of(topic, name);
@@ -210,7 +221,8 @@ static void do_get(Client *client, guint topic) {
   Milena__V1__GetTopicRequest request = MILENA__V1__GET_TOPIC_REQUEST__INIT;
   request.name = name;
   g_autoptr(RpcMessage) answer = NULL;
-  op.result = call(client, "GetTopic", &request.base, &answer);
+  gboolean aside = g_rand_double(client->random) < READS_ASIDE;
+  op.result = (aside ? call_aside : call)(client, "GetTopic", &request.base, &answer);
   if (op.result == HISTORY_REFUSED)
     op.result = HISTORY_OK; /* an answer: it is not there */
   else if (op.result == HISTORY_OK)

@@ -15,13 +15,14 @@ typedef enum {
   FAULT_POWER_CUT_ALL,
   FAULT_FREEZE, /* SIGSTOP */
   FAULT_FREEZE_ACTIVE,
-  FAULT_CUT_OFF,      /* from the other controllers, both ways; clients reach it */
-  FAULT_CUT_ACTIVE,   /* the active one, likewise */
-  FAULT_UNPLUG,       /* from everything */
-  FAULT_DEAF,         /* what others send does not arrive; what it sends does */
-  FAULT_DUMB,         /* the other way */
-  FAULT_BRIDGE,       /* two don't see each other, the third sees both */
-  FAULT_NO_ANSWERS,   /* what clients ask of the active one arrives, and its answers don't */
+  FAULT_HICCUP,     /* the active one is frozen just as long as it takes to choose another, and goes on where it was */
+  FAULT_CUT_OFF,    /* from the other controllers, both ways; clients reach it */
+  FAULT_CUT_ACTIVE, /* the active one, likewise */
+  FAULT_UNPLUG,     /* from everything */
+  FAULT_DEAF,       /* what others send does not arrive; what it sends does */
+  FAULT_DUMB,       /* the other way */
+  FAULT_BRIDGE,     /* two don't see each other, the third sees both */
+  FAULT_NO_ANSWERS, /* what clients ask of the active one arrives, and its answers don't */
   FAULT_FAILING_SYNC, /* its disk refuses an fsync: it must end with status 74 */
   FAULT_TRANSFER,     /* no fault, a change of who is active */
   FAULT_LOST_DISK,
@@ -38,12 +39,15 @@ typedef struct {
   Load *load;
   Surgeon *surgeon; /* NULL: no changes of members */
   guint64 seed;
-  gboolean can_lose; /* unsynced writes, and fail syncs */
+  gboolean can_lose;       /* unsynced writes, and fail syncs */
+  const char *const *only; /* names of faults, NULL at the end: no others; or NULL for all. Borrowed */
   void (*say)(const char *line, gpointer data);
   gpointer data;
 } NemesisOptions;
 
 const char *nemesis_fault_name(FaultKind kind);
+/* FALSE for a name that no fault has. */
+gboolean nemesis_is_fault(const char *name);
 
 Nemesis *nemesis_new(const NemesisOptions *options);
 void nemesis_free(Nemesis *nemesis); /* NULL is fine */
