@@ -257,21 +257,21 @@ static char *find_snapshot(const char *folder) {
 }
 
 /* Create topics until there is a snapshot; they need a broker, which takes a moment to come up. */
-static char *make_snapshot(Cluster *cluster) {
+static gboolean make_snapshot(Cluster *cluster) {
   g_autofree char *data = fleet_data_path(cluster->fleet, 0);
   gint64 until_us = g_get_monotonic_time() + WAIT_S * G_USEC_PER_SEC;
   fleet_start_broker(cluster->fleet);
   for (guint i = 0; g_get_monotonic_time() < until_us; i++) {
     g_autofree char *name = g_strdup_printf("topic-%u", i), *snapshot = find_snapshot(data);
     if (snapshot)
-      return g_steal_pointer(&snapshot);
+      return TRUE;
     Milena__V1__CreateTopicRequest request = MILENA__V1__CREATE_TOPIC_REQUEST__INIT;
     request.name = name;
     g_autoptr(Failure) failure = call_active(cluster, "CreateTopic", &request.base);
     if (failure)
       g_usleep(20000);
   }
-  return NULL;
+  return FALSE;
 }
 
 /* Start it, and wait for its end: what it says. */
@@ -286,9 +286,10 @@ static char *start_and_see_it_end(Cluster *cluster) {
 TEST(members, a_snapshot_that_was_cut_short_is_named_at_the_start) {
   g_auto(Cluster) cluster;
   cluster_up(&cluster, "one", 1, 1);
-  g_autofree char *snapshot = make_snapshot(&cluster);
-  ASSERT_TRUE(snapshot != NULL);
+  ASSERT_TRUE(make_snapshot(&cluster));
   EXPECT_EQ_INT(0, fleet_terminate(cluster.fleet, 0));
+  g_autofree char *data = fleet_data_path(cluster.fleet, 0), *snapshot = find_snapshot(data);
+  ASSERT_TRUE(snapshot != NULL);
   GStatBuf info;
   ASSERT_EQ_INT(0, g_stat(snapshot, &info));
   ASSERT_EQ_INT(0, truncate(snapshot, info.st_size / 2));
