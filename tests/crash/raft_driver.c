@@ -93,7 +93,9 @@ static void take_snapshot(Model *model) {
   describe(model, index);
   model->meta.term = term;
   tell(model, FALSE);
-  raft_log_store_put_snapshot(model->store, &model->meta, model->snapshot);
+  RaftSnapshotFile *file = raft_snapshot_file_new(model->store);
+  raft_snapshot_file_append(file, g_bytes_get_data(model->snapshot, NULL), g_bytes_get_size(model->snapshot));
+  raft_log_store_put_snapshot_file(model->store, &model->meta, file);
   tell(model, TRUE);
 }
 

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "services/base/invariant.h"
+#include "storage/log/crc32c.h"
 #include "storage/rocks/raft/chain.h"
 #include "storage/rocks/raft/disk.h"
 #include "storage/rocks/raft/raft_log_internal.h"
@@ -183,36 +184,39 @@ void raft_log_store_put_snapshot_file(RaftLogStore *store, const RaftSnapshotMet
   note_after(store);
 }
 
-void raft_log_store_put_snapshot(RaftLogStore *store, const RaftSnapshotMeta *meta, GBytes *snapshot) {
-  RaftSnapshotFile *file = raft_snapshot_file_new(store);
-  raft_snapshot_file_append(file, g_bytes_get_data(snapshot, NULL), g_bytes_get_size(snapshot));
-  raft_log_store_put_snapshot_file(store, meta, file);
-}
-
-static Failure *check_received(const RaftSnapshotMeta *meta, const RaftSnapshotFile *file) {
-  guint64 size_bytes = raft_snapshot_file_size_bytes(file);
-  if (size_bytes != meta->size_bytes)
+/* Are these the bytes that the leader described? */
+static Failure *check_received(const RaftInstall *install) {
+  const RaftSnapshotMeta *meta = &install->meta;
+  gsize size;
+  const void *data = g_bytes_get_data(install->bytes, &size);
+  if (size != meta->size_bytes)
     return failure_new(FAILURE(CORRUPT_LOG),
                        "The snapshot at entry %" G_GUINT64_FORMAT " that was received is cut short: it has "
-                       "%" G_GUINT64_FORMAT " bytes of %" G_GUINT64_FORMAT
-                       ". It was thrown away; it is asked for again.",
-                       meta->index, size_bytes, meta->size_bytes);
-  if (raft_snapshot_file_crc32c(file) != meta->crc32c)
+                       "%" G_GSIZE_FORMAT " bytes of %" G_GUINT64_FORMAT ". It was thrown away.",
+                       meta->index, size, meta->size_bytes);
+  if (log_crc32c(data, size) != meta->crc32c)
     return failure_new(FAILURE(CORRUPT_LOG),
                        "The checksum of the snapshot at entry %" G_GUINT64_FORMAT " that was received does not match. "
-                       "It was thrown away; it is asked for again.",
+                       "It was thrown away.",
                        meta->index);
   return NULL;
 }
 
-Failure *raft_log_store_install_file(RaftLogStore *store, const RaftHardState *state, const RaftSnapshotMeta *meta,
-                                     RaftSnapshotFile *file, const GPtrArray *entries) {
-  g_autoptr(RaftSnapshotFile) taken = file;
+static RaftSnapshotFile *write_received(RaftLogStore *store, const RaftInstall *install) {
+  RaftSnapshotFile *file = raft_snapshot_file_new(store);
+  raft_snapshot_file_append(file, g_bytes_get_data(install->bytes, NULL), g_bytes_get_size(install->bytes));
+  raft_snapshot_file_sync(file);
+  return file;
+}
+
+Failure *raft_log_store_install(RaftLogStore *store, const RaftHardState *state, const RaftInstall *install,
+                                const GPtrArray *entries) {
+  const RaftSnapshotMeta *meta = &install->meta;
   INVARIANT(meta->index > store->snapshot.index, "a snapshot that is installed goes beyond the one in force");
-  Failure *failure = check_received(meta, file);
+  Failure *failure = check_received(install);
   if (failure)
     return failure;
-  raft_snapshot_file_sync(file);
+  RaftSnapshotFile *file = write_received(store, install);
   note_before(store, state, store->first);
   guint64 anchor = raft_log_anchor_of(meta);
   rocksdb_writebatch_t *batch = rocksdb_writebatch_create();
@@ -224,14 +228,7 @@ Failure *raft_log_store_install_file(RaftLogStore *store, const RaftHardState *s
   store->anchor = anchor;
   put_entries(store, batch, entries);
   raft_db_commit(store->db, batch);
-  take_over(store, meta, g_steal_pointer(&taken));
+  take_over(store, meta, file);
   note_after(store);
   return NULL;
-}
-
-Failure *raft_log_store_install(RaftLogStore *store, const RaftHardState *state, const RaftInstall *install,
-                                const GPtrArray *entries) {
-  RaftSnapshotFile *file = raft_snapshot_file_new(store);
-  raft_snapshot_file_append(file, g_bytes_get_data(install->bytes, NULL), g_bytes_get_size(install->bytes));
-  return raft_log_store_install_file(store, state, &install->meta, file, entries);
 }

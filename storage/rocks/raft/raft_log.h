@@ -60,8 +60,6 @@ Failure *raft_log_store_set_cluster(RaftLogStore *store, const char *cluster_id)
 
 /* ---- The log ---- */
 
-/* No term, no entry, no snapshot: it waits for a bootstrap, or for being added to a cluster. */
-Failure *raft_log_store_is_empty(RaftLogStore *store, gboolean *ret_empty);
 /* Read everything back; it was verified when the folder was opened, and is once more. Before any write.
  *
  * @ret_start: entries are owned by the caller: raft_log_start_clear
@@ -88,7 +86,6 @@ void raft_snapshot_file_append(RaftSnapshotFile *file, gconstpointer data, gsize
 /* Make it durable, so that to put or install it is quick: those do it otherwise. Nothing is added after this. Any
  * thread. */
 void raft_snapshot_file_sync(RaftSnapshotFile *file);
-guint64 raft_snapshot_file_size_bytes(const RaftSnapshotFile *file);
 void raft_snapshot_file_free(RaftSnapshotFile *file); /* NULL is fine */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(RaftSnapshotFile, raft_snapshot_file_free)
 
@@ -97,19 +94,13 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(RaftSnapshotFile, raft_snapshot_file_free)
  * @meta: index lies in the log; size and checksum are filled in by this function
  * @file: taken */
 void raft_log_store_put_snapshot_file(RaftLogStore *store, const RaftSnapshotMeta *meta, RaftSnapshotFile *file);
-/* The same of bytes that are in memory. */
-void raft_log_store_put_snapshot(RaftLogStore *store, const RaftSnapshotMeta *meta, GBytes *snapshot);
 /* A leader's snapshot takes the place of snapshot and log, with the hard state and the entries that follow it: one
- * step.
+ * step. raft_log_store_write for a ready with an install.
  *
- * @meta: with size and checksum, as the leader sent it
- * @file: taken, on failure too
  * @entries: from the one after the snapshot's on; may be empty
  *
- * Returns NULL, or CORRUPT_LOG when the bytes are cut short or are not those that were sent; nothing changed then. */
-Failure *raft_log_store_install_file(RaftLogStore *store, const RaftHardState *state, const RaftSnapshotMeta *meta,
-                                     RaftSnapshotFile *file, const GPtrArray *entries);
-/* The same of bytes that are in memory: raft_log_store_write for a ready with an install. */
+ * Returns NULL, or CORRUPT_LOG when the bytes are cut short or are not those that were described; nothing changed then.
+ */
 Failure *raft_log_store_install(RaftLogStore *store, const RaftHardState *state, const RaftInstall *install,
                                 const GPtrArray *entries);
 

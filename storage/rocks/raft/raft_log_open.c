@@ -223,11 +223,6 @@ Failure *raft_log_store_set_cluster(RaftLogStore *store, const char *cluster_id)
   return NULL;
 }
 
-Failure *raft_log_store_is_empty(RaftLogStore *store, gboolean *ret_empty) {
-  *ret_empty = raft_note_file_get(store->note)->term == 0 && store->next == 1;
-  return NULL;
-}
-
 Failure *raft_log_store_load(RaftLogStore *store, RaftStart *ret_start, GBytes **ret_snapshot) {
   g_autoptr(GPtrArray) entries = raft_entries_new();
   RaftStart start;

@@ -9,6 +9,7 @@ G_BEGIN_DECLS
 /* A file for a new snapshot. @number: of no other in the folder. Ends the process when the disk refuses. */
 RaftSnapshotFile *raft_snapshot_file_begin(const char *folder, guint64 number);
 guint64 raft_snapshot_file_number(const RaftSnapshotFile *file);
+guint64 raft_snapshot_file_size_bytes(const RaftSnapshotFile *file);
 guint32 raft_snapshot_file_crc32c(const RaftSnapshotFile *file);
 /* It is named by the log now: it stays when it is freed. */
 void raft_snapshot_file_keep(RaftSnapshotFile *file);

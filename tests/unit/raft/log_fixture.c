@@ -21,9 +21,14 @@ RaftLogStore *log_open(const char *path, gboolean create) {
 
 RaftLogStore *log_begin(const char *path) {
   RaftLogStore *store = log_open(path, TRUE);
-  gboolean empty = FALSE;
-  EXPECT_NULL(raft_log_store_is_empty(store, &empty));
-  EXPECT_TRUE(empty);
+  GBytes *snapshot = NULL;
+  RaftStart start = {0};
+  g_autoptr(Failure) failure = raft_log_store_load(store, &start, &snapshot);
+  EXPECT_NULL(failure);
+  EXPECT_NULL(snapshot);
+  EXPECT_EQ_INT(0, start.hard_state.term);
+  EXPECT_EQ_INT(0, start.entries->len);
+  raft_log_start_clear(&start);
   return store;
 }
 
@@ -54,8 +59,9 @@ static RaftSnapshotMeta meta_of(guint64 index, guint64 term) {
 
 void log_snapshot(RaftLogStore *store, guint64 index, guint64 term, const char *text) {
   RaftSnapshotMeta meta = meta_of(index, term);
-  g_autoptr(GBytes) snapshot = g_bytes_new(text, strlen(text));
-  raft_log_store_put_snapshot(store, &meta, snapshot);
+  RaftSnapshotFile *file = raft_snapshot_file_new(store);
+  raft_snapshot_file_append(file, text, strlen(text));
+  raft_log_store_put_snapshot_file(store, &meta, file);
 }
 
 RaftSnapshotMeta log_received(guint64 index, guint64 term, const char *text) {
