@@ -5,7 +5,7 @@
 
 #include "services/controller/wire.h"
 
-#define PATIENCE_US (10 * G_USEC_PER_SEC)
+#define PATIENCE_US ((gint64)10 * G_USEC_PER_SEC)
 
 typedef struct {
   gint32 id;

@@ -15,7 +15,7 @@
 #define BACKOFF_MOST_MS 1000
 /* A peer that is sent something and says nothing for so long hangs, or the network ate the connection: a new one may
  * get through, where the old one waits for TCP's ever longer pauses. */
-#define SILENCE_US (2 * G_USEC_PER_SEC)
+#define SILENCE_US ((gint64)2 * G_USEC_PER_SEC)
 
 /* ---- Addresses ---- */
 

@@ -29,10 +29,13 @@ static void look_for_vote(Operation *operation) {
   const RaftMember *member =
       raft_configuration_find_exact(host_configuration(admin->host), operation->id, &operation->directory);
   Failure *failure = host_check_active(admin->host);
-  if (!failure && !member)
-    failure = failure_new(FAILURE(UNKNOWN_OUTCOME), "The controller was removed by somebody else meanwhile.");
   if (failure) {
     operation_end(operation, failure);
+    return;
+  }
+  if (!member) {
+    operation_end(operation,
+                  failure_new(FAILURE(UNKNOWN_OUTCOME), "The controller was removed by somebody else meanwhile."));
     return;
   }
   /* A vote counts once the entry that gives it is committed. */

@@ -12,7 +12,7 @@
 #include "services/controller/quorum_internal.h"
 
 #define LOOK_MS 10
-#define PATIENCE_US (30 * G_USEC_PER_SEC)
+#define PATIENCE_US ((gint64)30 * G_USEC_PER_SEC)
 #define PAGE_SIZE 100
 
 /* ---- Operations ---- */

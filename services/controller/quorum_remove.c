@@ -10,7 +10,7 @@
 #include "services/base/slog.h"
 #include "services/controller/quorum_internal.h"
 
-#define ASK_US (5 * G_USEC_PER_SEC)
+#define ASK_US ((gint64)5 * G_USEC_PER_SEC)
 
 static const Milena__V1__RemoveControllerRequest *request_of(const Operation *operation) {
   return rpc_message_body(operation->request);
@@ -153,6 +153,7 @@ void quorum_admin_remove(QuorumAdmin *admin, RpcCall *call, RpcMessage *message)
     reply_rest(admin, call, (guint64)request->id);
     return;
   }
+  INVARIANT(member, "what is not done was found");
   Operation *operation = operation_new(admin, call, message);
   operation->id = member->id;
   operation->directory = member->directory;

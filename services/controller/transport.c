@@ -11,7 +11,7 @@
 /* Controllers that said hello and are no members, at most: others are not remembered. */
 #define PEERS_MAX 64
 /* A link to one that is no member ends when nothing was sent for so long. */
-#define IDLE_LINK_US (10 * G_USEC_PER_SEC)
+#define IDLE_LINK_US ((gint64)10 * G_USEC_PER_SEC)
 
 /* ---- Peers ---- */
 

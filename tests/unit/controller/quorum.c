@@ -5,8 +5,8 @@
 #include "milena/v1/metadata_service.pb-c.h"
 #include "tests/shim/shim.h"
 
-#define CALL_US (20 * G_USEC_PER_SEC)
-#define PATIENCE_US (60 * G_USEC_PER_SEC)
+#define CALL_US ((gint64)20 * G_USEC_PER_SEC)
+#define PATIENCE_US ((gint64)60 * G_USEC_PER_SEC)
 #define SESSION_MS 20000
 
 /* ---- Members ---- */
@@ -28,7 +28,8 @@ void quorum_lose_disk(Quorum *quorum, guint id) {
 }
 
 static void move_to(Member *member, const char *listen, const char *peer_listen) {
-  g_autofree char *before = member->listen, *peer_before = member->peer_listen;
+  g_free(member->listen);
+  g_free(member->peer_listen);
   member->listen = g_strdup(listen);
   member->peer_listen = g_strdup(peer_listen);
 }

@@ -4,7 +4,7 @@
 #include "tests/shim/shim.h"
 #include "tests/unit/controller/quorum.h"
 
-#define PATIENCE_US (60 * G_USEC_PER_SEC)
+#define PATIENCE_US ((gint64)60 * G_USEC_PER_SEC)
 
 /* Wait until @asked says that @id is as wanted. */
 typedef gboolean (*Wanted)(const Milena__V1__ControllerState *state, gpointer data);
