@@ -256,14 +256,18 @@ static char *find_snapshot(const char *folder) {
   return NULL;
 }
 
+static gboolean has_logged(Cluster *cluster, const char *sentence) {
+  g_autofree char *path = fleet_log_path(cluster->fleet, 0), *log = NULL;
+  return g_file_get_contents(path, &log, NULL, NULL) && strstr(log, sentence);
+}
+
 /* Create topics until there is a snapshot; they need a broker, which takes a moment to come up. */
 static gboolean make_snapshot(Cluster *cluster) {
-  g_autofree char *data = fleet_data_path(cluster->fleet, 0);
   gint64 until_us = g_get_monotonic_time() + WAIT_S * G_USEC_PER_SEC;
   fleet_start_broker(cluster->fleet);
   for (guint i = 0; g_get_monotonic_time() < until_us; i++) {
-    g_autofree char *name = g_strdup_printf("topic-%u", i), *snapshot = find_snapshot(data);
-    if (snapshot)
+    g_autofree char *name = g_strdup_printf("topic-%u", i);
+    if (has_logged(cluster, "snapshot written"))
       return TRUE;
     Milena__V1__CreateTopicRequest request = MILENA__V1__CREATE_TOPIC_REQUEST__INIT;
     request.name = name;
