@@ -148,6 +148,7 @@ void raft_become_follower(RaftCore *core, guint64 term, guint64 leader) {
   core->role = RAFT_FOLLOWER;
   core->leader = leader;
   core->election_elapsed = 0;
+  core->is_needed = core->is_needed && leader == 0; /* a leader brings everybody what they lack */
   core->own_vote_write = 0;
   core->transfer_target = 0;
   raft_clear_peers(core);

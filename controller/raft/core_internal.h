@@ -60,6 +60,7 @@ struct RaftCore {
 
   /* Time, in ticks. */
   guint election_elapsed; /* since a leader was heard or a vote was given */
+  gboolean is_needed;     /* a learner whose log a candidate lacks: it was asked for its vote, and had to refuse */
   guint election_timeout; /* drawn anew for each term */
   guint heartbeat_elapsed;
   guint64 random;

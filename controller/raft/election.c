@@ -99,7 +99,10 @@ static gboolean is_free_to_vote(const RaftCore *core, const RaftMessage *message
 void raft_on_vote_request(RaftCore *core, const RaftMessage *message) {
   gboolean pre_vote = message->kind == RAFT_PRE_VOTE;
   gboolean free_to = pre_vote ? message->term > core->term : is_free_to_vote(core, message);
-  gboolean grant = free_to && raft_log_is_up_to_date(&core->log, message->index, message->log_term);
+  gboolean up_to_date = raft_log_is_up_to_date(&core->log, message->index, message->log_term);
+  gboolean grant = free_to && up_to_date;
+  if (!up_to_date)
+    core->is_needed = TRUE;
   if (grant && !pre_vote) {
     core->election_elapsed = 0;
     if (core->vote == 0) {

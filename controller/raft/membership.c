@@ -7,7 +7,8 @@
  *  3. A leader proposes none before it has committed an entry of its own term: else two leaders that each undo the
  * other's change could have quorums that do not meet (tests/data/raft/two-changes.txt).
  *  4. Who is not in the configuration in force, but votes in the last one committed, still stands for election: only it
- * may have what the others lack. It never counts itself.
+ * may have what the others lack. It never counts itself. So does a learner that had to refuse its vote to a candidate
+ * with less: to that one it is a voter, who may be needed. Elected, it hands over with its first commit.
  *  5. A change that would leave fewer living voters than a quorum is refused, as is the removal of the last one.
  *
  * State: `configurations` rises in index; the first stands for all up to the snapshot's end, the last is in force.
@@ -92,7 +93,8 @@ gboolean raft_self_votes(const RaftCore *core) {
 }
 
 gboolean raft_may_stand(const RaftCore *core) {
-  if (raft_self_votes(core))
+  const RaftMember *self = raft_self(core);
+  if (self && (!self->learner || core->is_needed))
     return TRUE;
   /* Thesis, 4.2.2: until its removal is committed, nobody else may have the entries that it has. It does not count
    * itself. */
@@ -135,7 +137,7 @@ gboolean raft_quorum_is_heard(const RaftCore *core) {
 }
 
 gboolean raft_is_leaving(const RaftCore *core) {
-  return core->role == RAFT_LEADER && !raft_self(core);
+  return core->role == RAFT_LEADER && !raft_self_votes(core);
 }
 
 /* ---- Changes ---- */

@@ -195,6 +195,6 @@ void raft_advance_commit(RaftCore *core) {
   /* Figure 8: an entry of an earlier term that a quorum holds may still be replaced. */
   if (raft_log_term_at(&core->log, index) != core->term || !raft_log_set_commit(&core->log, index))
     return;
-  if (!raft_self(core) && raft_in_force_index(core) <= index)
+  if (raft_is_leaving(core) && raft_in_force_index(core) <= index)
     raft_leave(core);
 }

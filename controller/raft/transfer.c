@@ -16,7 +16,7 @@ Failure *raft_check_stays(const RaftCore *core) {
                        core->transfer_target);
   if (raft_is_leaving(core))
     return failure_new(FAILURE(CONTROLLER_NOT_AVAILABLE),
-                       "The active controller is being removed from the cluster. Nothing was changed: try again.");
+                       "The active controller has no vote any more, and hands over. Nothing was changed: try again.");
   return NULL;
 }
 

@@ -255,7 +255,7 @@ void machine_restore(Machine *machine, const RaftInstall *install) {
   }
   set_image(&machine->image, image);
   lose_pending(machine);
-  machine->node->seen_applied = install->meta.index;
+  rules_snapshot_restored(machine->node, &install->meta);
   compare(machine);
 }
 

@@ -386,6 +386,11 @@ TEST(raft_named, snapshot_during_membership_change) {
   EXPECT_NO_VIOLATION(world);
 }
 
+static gboolean holds_appends_to_3(const World *world, const RaftMessage *message) {
+  (void)world;
+  return message->kind == RAFT_APPEND && message->to == 3;
+}
+
 /* A learner has everything, and its having it commits nothing. */
 TEST(raft_named, learner_does_not_count) {
   RaftSimResult result;
@@ -401,6 +406,41 @@ TEST(raft_named, learner_does_not_count) {
   script_settle(world);
   EXPECT_EQ_INT(index, script_state(world, 4).last);
   EXPECT_EQ_INT(index - 1, script_state(world, 1).commit);
+  EXPECT_NO_VIOLATION(world);
+}
+
+/* 2 leads, gives its first entry to the learner 4 alone, and is gone for ever. 1, which still thinks that it leads, has
+ * promoted 4, and nobody knows. Now 1 needs the vote of 4, which has more than 1; 3 needs that of 1, which has more
+ * than 3: only 4 can go on, though it knows itself for a learner. */
+TEST(raft_named, learner_that_has_what_others_lack_stands) {
+  RaftSimResult result;
+  World *world = script_new(3, &result);
+  script_elect(world, 1);
+  ASSERT_TRUE(script_change(world, 1, RAFT_CHANGE_ADD, 4));
+  script_tick_all(world, 4);
+  script_isolate(world, 1, TRUE);
+  script_tick(world, 3, SCRIPT_ELECTION_TICKS);
+  world->holds = holds_appends_to_3;
+  script_elect(world, 2);
+  ASSERT_EQ_INT(RAFT_LEADER, script_state(world, 2).role);
+  guint64 index = script_state(world, 2).last;
+  EXPECT_EQ_INT(index, script_state(world, 4).last);
+  EXPECT_EQ_INT(index - 1, script_state(world, 3).last);
+  script_crash(world, 2, SIM_POWER_CUT);
+  g_ptr_array_set_size(world->held, 0);
+  world->holds = NULL;
+  ASSERT_TRUE(script_change(world, 1, RAFT_CHANGE_PROMOTE, 4));
+  script_propose(world, 1);
+  script_settle(world);
+  EXPECT_TRUE(script_state(world, 1).last > index);
+  script_isolate(world, 1, FALSE);
+  script_tick_all(world, 12 * SCRIPT_ELECTION_TICKS);
+  /* It has handed over since, to one that votes. */
+  EXPECT_TRUE(script_state(world, 1).role == RAFT_LEADER || script_state(world, 3).role == RAFT_LEADER);
+  for (guint64 id = 1; id <= 4; id++)
+    if (id != 2)
+      EXPECT_TRUE(script_state(world, id).commit > index);
+  EXPECT_FALSE(script_state(world, 4).voter);
   EXPECT_NO_VIOLATION(world);
 }
 

@@ -126,6 +126,9 @@ void node_start(Node *node) {
       .seed = sim_random(world->sim),
       .append_bytes_max = shape->append_bytes_max,
       .inflight_max = shape->inflight_max,
+      .inflight_bytes_max = shape->inflight_bytes_max,
+      .uncommitted_max = shape->uncommitted_max,
+      .reads_max = shape->reads_max,
       .chunk_bytes_max = shape->chunk_bytes_max,
       .chunks_max = shape->chunks_max,
   };

@@ -307,6 +307,20 @@ void rules_entry_applied(Node *node, const RaftEntry *entry) {
                  (int)entry->index);
 }
 
+void rules_snapshot_restored(Node *node, const RaftSnapshotMeta *meta) {
+  World *world = node->world;
+  if (meta->index <= node->seen_applied)
+    sim_violated(world->sim, "controller %d restores a snapshot up to %d, and has applied entry %d", (int)node->id,
+                 (int)meta->index, (int)node->seen_applied);
+  node->seen_applied = meta->index;
+  if (committed_term(world->rules, meta->index) != meta->term)
+    sim_violated(world->sim, "controller %d restores a snapshot up to %d of term %d, which is not committed",
+                 (int)node->id, (int)meta->index, (int)meta->term);
+  else if (store_durable(node->store)->snapshot.index < meta->index)
+    sim_violated(world->sim, "controller %d restores a snapshot up to %d, which is not on its disk", (int)node->id,
+                 (int)meta->index);
+}
+
 void rules_image_at(Node *node, guint64 version, GBytes *bytes) {
   gsize size;
   const void *data = g_bytes_get_data(bytes, &size);

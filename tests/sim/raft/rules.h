@@ -14,6 +14,7 @@
  *  - the configuration in force is the last one in the log
  *  - nobody stands for election but one whom a majority would vote for, or whom its leader asked; and nobody gives up a
  *    leader that it hears
+ *  - what is on its way to one peer is bounded, in messages and in bytes
  *  - no leader without a quorum for more than three election timeouts of its own clock
  *
  * Reads and writes of clients are checked by history.h, and that all goes on once the faults end by world.c. */
@@ -38,6 +39,8 @@ void rules_message_leaves(Node *node, const RaftMessage *message);
 /* It gives this write to its disk. */
 void rules_entries_written(Node *node, const RaftReady *ready);
 void rules_entry_applied(Node *node, const RaftEntry *entry);
+/* It has put this snapshot in the place of all that it had applied. */
+void rules_snapshot_restored(Node *node, const RaftSnapshotMeta *meta);
 /* Its metadata are at this version now, and may be compared: @bytes is what they are as a snapshot. */
 void rules_image_at(Node *node, guint64 version, GBytes *bytes);
 void rules_node_stepped(Node *node);

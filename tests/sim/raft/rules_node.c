@@ -2,12 +2,30 @@
  * heard. No state but the node's. */
 #include "tests/sim/raft/rules.h"
 
+/* No change of the metadata or the members that the simulation makes is larger. */
+#define ENTRY_BYTES_MAX 4096
+
+/* The message that passes the bound in bytes may be on its way, and no other behind it. */
+static void check_window(Node *node) {
+  const Shape *shape = &node->world->shape;
+  RaftState state = raft_core_state(node->core);
+  for (guint i = 0; i < state.peer_count; i++) {
+    const RaftPeerState *peer = &state.peers[i];
+    gboolean many = peer->in_flight > shape->inflight_max;
+    gsize bound = shape->inflight_bytes_max + MAX(shape->append_bytes_max, ENTRY_BYTES_MAX);
+    if (many || (shape->inflight_bytes_max && peer->in_flight_bytes > bound))
+      sim_violated(node->world->sim, "controller %d has %u messages of %d bytes on their way to controller %d",
+                   (int)node->id, peer->in_flight, (int)peer->in_flight_bytes, (int)peer->id);
+  }
+}
+
 void rules_node_ticks(Node *node) {
   node->ticks++;
   if (raft_core_role(node->core) != RAFT_LEADER) {
     node->lonely_ticks = 0;
     return;
   }
+  check_window(node);
   const RaftConfiguration *configuration = raft_core_configuration(node->core);
   guint patience = node->world->shape.election_ticks, heard = 0;
   for (guint i = 0; i < configuration->member_count; i++) {

@@ -34,6 +34,8 @@ typedef struct {
   guint writes_max; /* under way in one node's disk */
   gsize append_bytes_max;
   guint inflight_max;
+  gsize inflight_bytes_max;
+  guint uncommitted_max, reads_max;
   guint chunk_bytes_max, chunks_max;
   guint snapshot_entries; /* a snapshot after so many */
   guint crash_at_write_per_mille;
