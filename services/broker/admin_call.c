@@ -84,8 +84,8 @@ static void finish(AdminCall *admin, Failure *failure) {
 /* What was tried may have been done: never say that it failed. */
 static void finish_unknown(AdminCall *admin, const char *why) {
   finish(admin, failure_new(FAILURE(UNKNOWN_OUTCOME),
-                            "It may or may not have been done: a controller was lost while it worked on it (%s). Look "
-                            "at how it is now, then try again.",
+                            "it may or may not have been done: a controller was lost while it worked on it (%s). Look "
+                            "at how it is now, then try again",
                             why));
 }
 
@@ -99,7 +99,7 @@ static void give_up(AdminCall *admin) {
     finish_unknown(admin, why);
   } else {
     Failure *failure = failure_new(FAILURE(CONTROLLER_NOT_AVAILABLE),
-                                   "This broker reaches no active controller now: nothing was changed, try again soon "
+                                   "this broker reaches no active controller now: nothing was changed, try again soon "
                                    "(%s)",
                                    why);
     finish(admin, failure_set_retry_delay(failure, 500));

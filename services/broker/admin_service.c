@@ -187,9 +187,9 @@ static void bootstrap_cluster(RpcCall *call, RpcMessage *request, gpointer user_
   const char *cluster_id = metadata_image_cluster_id(front_image(user_data));
   Failure *failure =
       *cluster_id
-          ? failure_new(FAILURE(ALREADY_BOOTSTRAPPED), "This broker belongs to the cluster %s already.", cluster_id)
+          ? failure_new(FAILURE(ALREADY_BOOTSTRAPPED), "this broker belongs to the cluster %s already", cluster_id)
           : failure_new(FAILURE(NOT_BOOTSTRAPPED),
-                        "A broker can't begin a cluster: ask one of the controllers that are to be its first.");
+                        "a broker can't begin a cluster: ask one of the controllers that are to be its first");
   rpc_call_finish(call, failure);
 }
 

@@ -19,6 +19,7 @@ static Milena__V1__OffsetResult *result_message(ReadMemory *memory, const Source
   result->route = fetched_hint_new(memory, &find->origin);
   if (find->failure != NULL) {
     result->status = fetched_status_new(memory, find->failure);
+    result->offset = -1;
     return result;
   }
   result->offset = find->offset;

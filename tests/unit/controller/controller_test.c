@@ -408,6 +408,33 @@ TEST(follow, gets_a_snapshot_then_changes_and_goes_on_from_its_version) {
   fixture_clear(&fixture);
 }
 
+TEST(follow, waits_for_a_controller_that_is_behind_the_follower) {
+  Fixture fixture;
+  Observer observer;
+  fixture_init(&fixture, LONG_SESSION_MS);
+  fixture_start(&fixture);
+  observer_init(&observer);
+  fixture_add_broker(&fixture, 1);
+  g_autoptr(Loop) loop = loop_new("observer", 100);
+  loop_start(loop);
+  Follow follow = {.fixture = &fixture, .loop = loop, .observer = &observer, .version = 1000000};
+  loop_call_and_wait(loop, follow_on_loop, &follow);
+  EXPECT_TRUE(observer_wait(&observer, NULL));
+  EXPECT_NULL(fixture_create_topic(&fixture, "late", 1));
+  pthread_mutex_lock(&observer.mutex);
+  observer.idles = 0;
+  pthread_mutex_unlock(&observer.mutex);
+  EXPECT_TRUE(observer_wait(&observer, NULL)); /* it is told that the stream lives, and nothing that it has */
+  EXPECT_EQ_INT(0, observer.snapshots);
+  EXPECT_EQ_INT(0, observer.deltas);
+  fixture_stop(&fixture);
+  observer_wait_closed(&observer);
+  rpc_client_call_unref(follow.call);
+  loop_stop(loop);
+  observer_clear(&observer);
+  fixture_clear(&fixture);
+}
+
 /* What a watcher was told, as text: "image(a b) change(+c) change(-1) ". */
 typedef struct {
   Observer base;

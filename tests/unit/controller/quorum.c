@@ -207,6 +207,11 @@ Failure *quorum_transfer(Quorum *quorum, guint id) {
 
 /* ---- Metadata ---- */
 
+Failure *quorum_ask_as_node(Quorum *quorum, const char *method, const ProtobufCMessage *request,
+                            RpcMessage **ret_response) {
+  return ask(quorum, &milena__internal__v1__controller_service__descriptor, method, request, ret_response);
+}
+
 void quorum_add_broker(Quorum *quorum) {
   const ProtobufCServiceDescriptor *service = &milena__internal__v1__controller_service__descriptor;
   Milena__Internal__V1__RegisterNodeRequest request = MILENA__INTERNAL__V1__REGISTER_NODE_REQUEST__INIT;

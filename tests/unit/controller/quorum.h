@@ -46,6 +46,9 @@ Failure *quorum_bootstrap(Quorum *quorum, guint asked, guint count, const char *
 Failure *quorum_add(Quorum *quorum, guint id, RpcMessage **ret_response);
 Failure *quorum_remove(Quorum *quorum, guint id);
 Failure *quorum_transfer(Quorum *quorum, guint id);
+/* The same with the active one's ControllerService. */
+Failure *quorum_ask_as_node(Quorum *quorum, const char *method, const ProtobufCMessage *request,
+                            RpcMessage **ret_response);
 /* Register a broker with the active one, so that topics can be created. */
 void quorum_add_broker(Quorum *quorum);
 Failure *quorum_create_topic(Quorum *quorum, const char *name);

@@ -276,7 +276,7 @@ static const struct {
     {"earliest", MILENA__V1__POSITION__KIND_END, MILENA__V1__LOG_END__LOG_END_EARLIEST, 2, 0, 0},
     {"last_stable", MILENA__V1__POSITION__KIND_END, MILENA__V1__LOG_END__LOG_END_LAST_STABLE, 10, 0, 0},
     {"offset", MILENA__V1__POSITION__KIND_OFFSET, 5, 5, 0, 0},
-    {"offset_beyond", MILENA__V1__POSITION__KIND_OFFSET, 50, 0, 0, FAILURE(OFFSET_OUT_OF_RANGE)},
+    {"offset_beyond", MILENA__V1__POSITION__KIND_OFFSET, 50, -1, 0, FAILURE(OFFSET_OUT_OF_RANGE)},
     {"time", MILENA__V1__POSITION__KIND_TIME, 1007, 7, 1007, 0},
     {"time_before_all", MILENA__V1__POSITION__KIND_TIME, -5000, 2, 1002, 0},
     {"time_after_all", MILENA__V1__POSITION__KIND_TIME, 99000, 10, 0, 0},
