@@ -1,4 +1,4 @@
-/* What the commands share: ids, refusals of fields, elections. No state. */
+/* What the commands share: ids, refusals of fields; the cluster and its controllers. No state. */
 #include "controller/metadata/commands.h"
 
 #include <stdarg.h>
@@ -35,24 +35,6 @@ Failure *metadata_invalid_field(const char *path, const char *rule, const char *
   g_autofree char *message = g_strdup_vprintf(sentence, args);
   va_end(args);
   return failure_add_violation(failure_new(FAILURE(INVALID_FIELD), "%s", message), path, rule);
-}
-
-void metadata_elect(const MetadataPartition *partition, gboolean (*may_lead)(gint32 broker_id, gpointer user_data),
-                    gpointer user_data, GPtrArray *records) {
-  /* The current leader stays while it can; else the first in-sync replica in the order of preference. */
-  gint32 leader_id = -1;
-  if (partition->leader_id >= 0 && may_lead(partition->leader_id, user_data))
-    leader_id = partition->leader_id;
-  for (guint i = 0; i < partition->isr_count && leader_id < 0; i++)
-    if (may_lead(partition->isr[i], user_data))
-      leader_id = partition->isr[i];
-  if (leader_id == partition->leader_id)
-    return;
-  MetadataRecord *record = metadata_record_partition(partition);
-  record->partition->leader_id = leader_id;
-  record->partition->leader_epoch++;
-  record->partition->partition_epoch++;
-  g_ptr_array_add(records, record);
 }
 
 /* ---- The cluster and its controllers ---- */

@@ -14,6 +14,9 @@ G_BEGIN_DECLS
 #define METADATA_TOPIC_NAME_BYTES_MAX 249
 #define METADATA_PARTITIONS_MAX 10000
 #define METADATA_REQUEST_ID_BYTES_MAX 128
+#define METADATA_REPLICATION_FACTOR_MAX 16
+/* Of a topic that does not say, if there are so many brokers. */
+#define METADATA_REPLICATION_FACTOR_DEFAULT 3
 /* Producer ids that a broker gets at once. */
 #define METADATA_PRODUCER_ID_BLOCK 1000
 
@@ -52,6 +55,40 @@ Failure *metadata_command_register_node(const MetadataImage *image, const Metada
  * FENCED when @epoch is not that of its registration. */
 Failure *metadata_command_fence_node(const MetadataImage *image, Milena__Internal__V1__NodeKind kind, gint32 id,
                                      guint64 epoch, gboolean fenced, GPtrArray *records);
+
+/* A broker is about to stop: its leaderships go to others that are in sync; it goes on following until it is fenced.
+ * FENCED when @epoch is not that of its registration. */
+Failure *metadata_command_stop_broker(const MetadataImage *image, gint32 id, guint64 epoch, GPtrArray *records);
+/* Drain a broker for maintenance, or take it back. UNKNOWN_BROKER. */
+Failure *metadata_command_drain_broker(const MetadataImage *image, gint32 id, gboolean drained, GPtrArray *records);
+
+/* ---- Partitions ---- */
+
+/* A leader's proposal of who is in sync (REPLICATION.md, rules 6 to 8), compared and set.
+ *
+ * Returns NULL; FENCED when the broker has registered anew since, another leads by now, or the partition has changed
+ * since: the metadata tells the leader; INELIGIBLE_REPLICA for a new member that is fenced, about to stop, or has
+ * registered anew since: the proposal had no effect and never will; UNKNOWN_TOPIC, UNKNOWN_PARTITION, INVALID_FIELD. */
+Failure *metadata_command_alter_in_sync(const MetadataImage *image, gint32 broker_id, guint64 broker_epoch,
+                                        const Milena__Internal__V1__InSyncProposal *proposal, GPtrArray *records);
+/* These replicas of the broker are damaged: they count for nothing until the leader calls them in sync again
+ * (rule 16). Unknown ones are passed over. FENCED when @broker_epoch is not that of its registration. */
+Failure *metadata_command_report_damage(const MetadataImage *image,
+                                        const Milena__Internal__V1__ReportDamageRequest *request, GPtrArray *records);
+/* Elect by hand. The records tell what was elected. UNKNOWN_TOPIC, UNKNOWN_PARTITION, INVALID_FIELD. */
+Failure *metadata_command_elect_leaders(const MetadataImage *image, const Milena__V1__ElectLeadersRequest *request,
+                                        GPtrArray *records);
+/* Give leaderships back to preferred replicas, at most @count_max of them: what the controller does by itself from time
+ * to time. */
+void metadata_command_balance_leaders(const MetadataImage *image, guint count_max, GPtrArray *records);
+/* Move partitions to other brokers. All or none: UNKNOWN_TOPIC, UNKNOWN_PARTITION, UNKNOWN_BROKER, INVALID_FIELD,
+ * NOT_ENOUGH_REPLICAS when no replica with the committed records would remain. */
+Failure *metadata_command_reassign_partitions(const MetadataImage *image,
+                                              const Milena__V1__ReassignPartitionsRequest *request, GPtrArray *records);
+/* Take reassignments back. @ret_count: how many. Errors as above. */
+Failure *metadata_command_cancel_reassignments(const MetadataImage *image,
+                                               const Milena__V1__CancelReassignmentsRequest *request,
+                                               GPtrArray *records, guint *ret_count);
 
 /* Give a broker METADATA_PRODUCER_ID_BLOCK producer ids that nobody had before. Each call gives others: what a lost
  * answer wastes is not missed. FENCED when @broker_epoch is not that of its registration.

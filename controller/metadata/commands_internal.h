@@ -2,15 +2,38 @@
 #pragma once
 
 #include "controller/metadata/commands.h"
+#include "controller/metadata/partition_rules.h"
 
 G_BEGIN_DECLS
 
 /* INVALID_FIELD with a violation of one field: @sentence is the message, @rule what the field must be. */
 Failure *metadata_invalid_field(const char *path, const char *rule, const char *sentence, ...) G_GNUC_PRINTF(3, 4);
 
-/* The partition with the leader that it should have, now that @unfenced says which brokers may lead: its record is
- * appended when that is another one. */
-void metadata_elect(const MetadataPartition *partition, gboolean (*may_lead)(gint32 broker_id, gpointer user_data),
-                    gpointer user_data, GPtrArray *records);
+/* The id's registration is not (any more) the one of @expected. */
+Failure *metadata_stale_epoch(const char *kind, gint32 id, guint64 expected, guint64 actual);
+
+/* UNKNOWN_BROKER, UNKNOWN_PARTITION. */
+Failure *metadata_unknown_broker(gint32 id);
+Failure *metadata_find_partition(const MetadataTopic *topic, gint32 number, const MetadataPartition **ret_partition);
+
+/* Rules of partitions by an image, with one broker's standing as it is about to be. */
+typedef struct {
+  const MetadataImage *image;
+  gint32 broker_id; /* -1: as the image says */
+  BrokerStanding broker_standing;
+} StandingView;
+/* @view: outlives the rules */
+PartitionRules metadata_rules(const StandingView *view, const MetadataTopic *topic);
+BrokerStanding metadata_broker_standing(const MetadataBroker *broker); /* NULL is fine */
+
+/* Append the partition's record when its state differs. */
+void metadata_put_partition(const PartitionState *state, const MetadataPartition *partition, GPtrArray *records);
+
+/* For each partition that has a replica on @broker_id: let @change change it, and append what differs. Looks at every
+ * partition of the cluster. */
+void metadata_change_partitions_of(const StandingView *view, gint32 broker_id,
+                                   void (*change)(PartitionState *state, const PartitionRules *rules,
+                                                  const MetadataTopic *topic, gpointer data),
+                                   gpointer data, GPtrArray *records);
 
 G_END_DECLS

@@ -6,6 +6,7 @@
 
 #include "controller/metadata/commands_internal.h"
 #include "controller/metadata/records.h"
+#include "controller/metadata/view.h"
 
 #define KIND(name) MILENA__INTERNAL__V1__NODE_KIND__NODE_KIND_##name
 
@@ -71,31 +72,34 @@ static Failure *duplicate(const char *kind, gint32 id, const char *address) {
   return failure_add(failure, "address", "%s", address);
 }
 
-/* ---- Elections ---- */
+/* ---- What a broker's fate means for its partitions ---- */
 
-typedef struct {
-  const MetadataImage *image;
-  gint32 broker_id; /* whose state is about to be `fenced`, whatever the image says */
-  gboolean fenced;
-} LeadRule;
-
-static gboolean may_lead(gint32 broker_id, gpointer user_data) {
-  const LeadRule *rule = user_data;
-  if (broker_id == rule->broker_id)
-    return !rule->fenced;
-  const MetadataBroker *broker = metadata_image_broker(rule->image, broker_id);
-  return broker && !broker->fenced;
+static void lose_broker(PartitionState *state, const PartitionRules *rules, const MetadataTopic *topic, gpointer data) {
+  (void)topic;
+  partition_lose_broker(state, rules, *(const gint32 *)data);
 }
 
-/* Elections that follow from a broker's new state. Looks at every partition of the cluster. */
-static void elect_for(const MetadataImage *image, gint32 broker_id, gboolean fenced, GPtrArray *records) {
-  LeadRule rule = {image, broker_id, fenced};
-  MetadataIter iter;
-  metadata_iter_topics(&iter, image, NULL);
-  for (const MetadataTopic *topic; (topic = metadata_iter_next_topic(&iter));)
-    for (guint i = 0; i < topic->partition_count; i++)
-      if (metadata_partition_has_replica(topic->partitions[i], broker_id))
-        metadata_elect(topic->partitions[i], may_lead, &rule, records);
+static void elect(PartitionState *state, const PartitionRules *rules, const MetadataTopic *topic, gpointer data) {
+  (void)topic;
+  (void)data;
+  partition_elect(state, rules);
+}
+
+/* A new registration, after an old one: what its replicas are worth (rules 8 to 10). */
+typedef struct {
+  gint32 broker_id;
+  gboolean same_folder, stopped_in_order;
+} Return;
+
+static void judge_replica(PartitionState *state, const PartitionRules *rules, const MetadataTopic *topic,
+                          gpointer data) {
+  const Return *back = data;
+  /* The old registration ends. Then: what this replica acknowledged is all there if its process stopped in order, or if
+   * it was synced before it was acknowledged: the broker has verified its log before it registers. */
+  gboolean kept = back->stopped_in_order || metadata_topic_flush(topic) == MILENA__V1__FLUSH__FLUSH_ALWAYS;
+  partition_lose_broker(state, rules, back->broker_id);
+  if (!back->same_folder || !kept)
+    partition_lose_replica(state, rules, back->broker_id, back->same_folder);
 }
 
 /* ---- Registration ---- */
@@ -112,8 +116,11 @@ static Failure *register_broker(const MetadataImage *image, const MetadataContex
   gboolean same_folder = holder && strcmp(holder->incarnation, request->incarnation) == 0;
   if (holder && session_alive && !same_folder)
     return duplicate("broker", request->id, holder->address);
-  if (holder && !holder->fenced)
-    elect_for(image, request->id, TRUE, records);
+  if (holder) {
+    Return back = {request->id, same_folder, request->stopped_in_order};
+    StandingView view = {image, request->id, BROKER_GONE};
+    metadata_change_partitions_of(&view, request->id, judge_replica, &back, records);
+  }
   MetadataBroker broker = {
       .id = request->id,
       .epoch = context->version,
@@ -123,6 +130,7 @@ static Failure *register_broker(const MetadataImage *image, const MetadataContex
       .address = request->address,
       .peer_address = request->peer_address,
       .fenced = TRUE,
+      .drained = holder && holder->drained,
   };
   g_ptr_array_add(records, metadata_record_register_broker(&broker));
   *ret_epoch = context->version;
@@ -164,32 +172,52 @@ Failure *metadata_command_register_node(const MetadataImage *image, const Metada
 
 /* ---- Fencing ---- */
 
-static Failure *stale_epoch(const char *kind, gint32 id, guint64 expected, guint64 actual) {
-  Failure *failure = failure_new(FAILURE(FENCED),
-                                 "The registration of %s %d has the epoch %" G_GUINT64_FORMAT ", not %" G_GUINT64_FORMAT
-                                 ": another process took the id over. Register again.",
-                                 kind, id, actual, expected);
-  failure_add(failure, "expected", "%" G_GUINT64_FORMAT, expected);
-  return failure_add(failure, "actual", "%" G_GUINT64_FORMAT, actual);
-}
-
 Failure *metadata_command_fence_node(const MetadataImage *image, Milena__Internal__V1__NodeKind kind, gint32 id,
                                      guint64 epoch, gboolean fenced, GPtrArray *records) {
   if (kind == KIND(COORDINATOR)) {
     const MetadataCoordinator *coordinator = metadata_image_coordinator(image, id);
     if (!coordinator || coordinator->epoch != epoch)
-      return stale_epoch("coordinator", id, epoch, coordinator ? coordinator->epoch : 0);
+      return metadata_stale_epoch("coordinator", id, epoch, coordinator ? coordinator->epoch : 0);
     if (coordinator->fenced != fenced)
       g_ptr_array_add(records, metadata_record_fence_coordinator(id, epoch, fenced));
     return NULL;
   }
   const MetadataBroker *broker = metadata_image_broker(image, id);
   if (!broker || broker->epoch != epoch)
-    return stale_epoch("broker", id, epoch, broker ? broker->epoch : 0);
+    return metadata_stale_epoch("broker", id, epoch, broker ? broker->epoch : 0);
   if (broker->fenced == fenced)
     return NULL;
   g_ptr_array_add(records, metadata_record_fence_broker(id, epoch, fenced));
-  elect_for(image, id, fenced, records);
+  MetadataBroker changed = *broker;
+  changed.fenced = fenced;
+  StandingView view = {image, id, metadata_broker_standing(&changed)};
+  metadata_change_partitions_of(&view, id, fenced ? lose_broker : elect, &id, records);
+  return NULL;
+}
+
+Failure *metadata_command_stop_broker(const MetadataImage *image, gint32 id, guint64 epoch, GPtrArray *records) {
+  const MetadataBroker *broker = metadata_image_broker(image, id);
+  if (!broker || broker->epoch != epoch)
+    return metadata_stale_epoch("broker", id, epoch, broker ? broker->epoch : 0);
+  if (broker->fenced || broker->stopping)
+    return NULL;
+  g_ptr_array_add(records, metadata_record_stop_broker(id, epoch));
+  StandingView view = {image, id, BROKER_YIELDS};
+  metadata_change_partitions_of(&view, id, elect, NULL, records);
+  return NULL;
+}
+
+Failure *metadata_command_drain_broker(const MetadataImage *image, gint32 id, gboolean drained, GPtrArray *records) {
+  const MetadataBroker *broker = metadata_image_broker(image, id);
+  if (!broker)
+    return metadata_unknown_broker(id);
+  if (broker->drained == drained)
+    return NULL;
+  g_ptr_array_add(records, metadata_record_drain_broker(id, drained));
+  MetadataBroker changed = *broker;
+  changed.drained = drained;
+  StandingView view = {image, id, metadata_broker_standing(&changed)};
+  metadata_change_partitions_of(&view, id, elect, NULL, records);
   return NULL;
 }
 
@@ -199,7 +227,7 @@ Failure *metadata_command_allocate_producer_ids(const MetadataImage *image, gint
                                                 GPtrArray *records, gint64 *ret_first) {
   const MetadataBroker *broker = metadata_image_broker(image, broker_id);
   if (!broker || broker->epoch != broker_epoch)
-    return stale_epoch("broker", broker_id, broker_epoch, broker ? broker->epoch : 0);
+    return metadata_stale_epoch("broker", broker_id, broker_epoch, broker ? broker->epoch : 0);
   gint64 first = metadata_image_next_producer_id(image);
   if (first > G_MAXINT64 - METADATA_PRODUCER_ID_BLOCK)
     return failure_new(FAILURE(LIMIT_EXCEEDED), "The cluster has given all of its producer ids.");

@@ -82,19 +82,18 @@ static gboolean same_config(const TopicConfig *a, const TopicConfig *b) {
 
 /* ---- Partitions ---- */
 
-/* Append records of the partitions from..to-1 of a topic; the first has its leader at place @turn of the circle. */
+/* Append records of the partitions from..to-1 of a topic. */
 static Failure *add_partitions(const MetadataImage *image, const char *topic_id, guint32 replication_factor,
-                               const MetadataPlacement *placement, guint64 turn, guint32 from, guint32 to,
-                               GPtrArray *records) {
-  if (placement->count < replication_factor)
+                               MetadataPlacement *placement, guint32 from, guint32 to, GPtrArray *records) {
+  if (metadata_placement_count(placement) < replication_factor)
     return failure_new(FAILURE(NOT_ENOUGH_BROKERS),
-                       "%u broker(s) are up, and each partition needs %u. Start more brokers, or wait until they have "
-                       "come up.",
-                       placement->count, replication_factor);
+                       "%u broker(s) can take new partitions, and each partition needs %u. Start more brokers, wait "
+                       "until they have come up, or undrain some.",
+                       metadata_placement_count(placement), replication_factor);
   guint64 log_id = metadata_image_next_log_id(image);
-  g_autofree gint32 *replicas = g_new(gint32, replication_factor);
+  gint32 replicas[METADATA_REPLICATION_FACTOR_MAX];
   for (guint32 i = from; i < to; i++) {
-    metadata_placement_choose(placement, turn++, replicas, replication_factor);
+    metadata_placement_choose(placement, replicas, replication_factor);
     MetadataPartition partition = {
         .partition = (gint32)i,
         .log_id = log_id++,
@@ -108,15 +107,6 @@ static Failure *add_partitions(const MetadataImage *image, const char *topic_id,
     g_ptr_array_add(records, metadata_record_partition(&partition));
   }
   return NULL;
-}
-
-/* Where the circle stands after the topic's last partition, so that new ones go on from there. */
-static guint64 turn_after(const MetadataTopic *topic, const MetadataPlacement *placement, guint64 otherwise) {
-  const MetadataPartition *last = topic->partitions[topic->partition_count - 1];
-  for (guint i = 0; i < placement->count; i++)
-    if (placement->ids[i] == last->replicas[0])
-      return i + 1;
-  return otherwise;
 }
 
 /* ---- Create ---- */
@@ -145,26 +135,17 @@ static Failure *check_create(const Milena__V1__CreateTopicRequest *request, guin
   if (!failure && strlen(request->request_id) > METADATA_REQUEST_ID_BYTES_MAX)
     failure = metadata_invalid_field("request_id", "at most 128 bytes", "A request_id has at most %d bytes.",
                                      METADATA_REQUEST_ID_BYTES_MAX);
-  if (!failure && replication_factor > 1)
-    failure = failure_new(FAILURE(UNSUPPORTED),
-                          "A replication_factor of %u was asked for: more than 1 comes with replication in a later "
-                          "version of Milena. Leave it out, or ask for 1.",
-                          replication_factor);
+  if (!failure && replication_factor > METADATA_REPLICATION_FACTOR_MAX)
+    failure = metadata_invalid_field("replication_factor", "1 to 16",
+                                     "A partition has at most %d replicas, and %u were asked for.",
+                                     METADATA_REPLICATION_FACTOR_MAX, replication_factor);
   return failure ? failure : check_config(config, replication_factor);
 }
 
-Failure *metadata_command_create_topic(const MetadataImage *image, const MetadataContext *context,
-                                       const Milena__V1__CreateTopicRequest *request, GPtrArray *records) {
-  TopicConfig defaults = MILENA__V1__TOPIC_CONFIG__INIT;
-  const TopicConfig *config = request->config ? request->config : &defaults;
-  guint32 partitions = request->partitions ? request->partitions : 1;
-  guint32 replication_factor = request->replication_factor ? request->replication_factor : 1;
-  Failure *failure = check_create(request, partitions, replication_factor, config);
-  if (failure)
-    return failure;
-  const MetadataTopic *existing = metadata_image_topic_by_name(image, request->name);
-  if (existing)
-    return check_retry(existing, request, partitions, replication_factor, config);
+/* A new topic with its partitions. */
+static Failure *make_topic(const MetadataImage *image, const MetadataContext *context,
+                           const Milena__V1__CreateTopicRequest *request, guint32 replication_factor,
+                           const TopicConfig *config, MetadataPlacement *placement, GPtrArray *records) {
   MetadataTopic topic = {
       .name = request->name,
       .request_id = request->request_id,
@@ -172,16 +153,33 @@ Failure *metadata_command_create_topic(const MetadataImage *image, const Metadat
       .config = config,
   };
   metadata_uuid(context->random, topic.id);
-  MetadataPlacement placement;
-  metadata_placement_init(&placement, image);
   g_autoptr(GPtrArray) made = metadata_records_new();
   g_ptr_array_add(made, metadata_record_topic(&topic));
-  /* Log ids count every partition ever made, so each topic begins where the last one ended. */
-  failure = add_partitions(image, topic.id, replication_factor, &placement, metadata_image_next_log_id(image) - 1, 0,
-                           partitions, made);
-  metadata_placement_clear(&placement);
+  Failure *failure = add_partitions(image, topic.id, replication_factor, placement, 0,
+                                    request->partitions ? request->partitions : 1, made);
   if (!failure)
     g_ptr_array_extend_and_steal(records, g_steal_pointer(&made));
+  return failure;
+}
+
+Failure *metadata_command_create_topic(const MetadataImage *image, const MetadataContext *context,
+                                       const Milena__V1__CreateTopicRequest *request, GPtrArray *records) {
+  TopicConfig defaults = MILENA__V1__TOPIC_CONFIG__INIT;
+  const TopicConfig *config = request->config ? request->config : &defaults;
+  guint32 partitions = request->partitions ? request->partitions : 1, replication_factor = request->replication_factor;
+  const MetadataTopic *existing = metadata_image_topic_by_name(image, request->name);
+  MetadataPlacement placement;
+  metadata_placement_init(&placement, image);
+  /* A retry without a factor means that of its first try, however many brokers there are by now. */
+  if (!replication_factor)
+    replication_factor = existing ? existing->replication_factor
+                                  : CLAMP(metadata_placement_count(&placement), 1, METADATA_REPLICATION_FACTOR_DEFAULT);
+  Failure *failure = check_create(request, partitions, replication_factor, config);
+  if (!failure && existing)
+    failure = check_retry(existing, request, partitions, replication_factor, config);
+  else if (!failure)
+    failure = make_topic(image, context, request, replication_factor, config, &placement, records);
+  metadata_placement_clear(&placement);
   return failure;
 }
 
@@ -206,6 +204,10 @@ static void take_min_insync_replicas(TopicConfig *config, const TopicConfig *fro
   config->min_insync_replicas = from->min_insync_replicas;
 }
 
+static void take_unclean_leader_election(TopicConfig *config, const TopicConfig *from) {
+  config->unclean_leader_election = from->unclean_leader_election;
+}
+
 static const struct {
   const char *path;
   void (*take)(TopicConfig *config, const TopicConfig *from);
@@ -214,8 +216,9 @@ static const struct {
     {"flush_interval", take_flush_interval},
     {"max_message_bytes", take_max_message_bytes},
     {"min_insync_replicas", take_min_insync_replicas},
+    {"unclean_leader_election", take_unclean_leader_election},
 };
-#define KNOWN_PATHS "flush, flush_interval, max_message_bytes, min_insync_replicas"
+#define KNOWN_PATHS "flush, flush_interval, max_message_bytes, min_insync_replicas, unclean_leader_election"
 
 static Failure *take_field(const char *path, TopicConfig *config, const TopicConfig *from) {
   for (guint i = 0; i < G_N_ELEMENTS(FIELDS); i++) {
@@ -226,6 +229,25 @@ static Failure *take_field(const char *path, TopicConfig *config, const TopicCon
   }
   return metadata_invalid_field("update_mask", "one of " KNOWN_PATHS,
                                 "A topic's configuration has no \"%s\": it has " KNOWN_PATHS ".", path);
+}
+
+/* What a new configuration means for who may lead: under another minimum, others; and where nobody may, but the topic
+ * now lets one lead that lacks records, that one. In the same transaction, so that no leader sees the one without the
+ * other. */
+static void apply_to_partitions(const MetadataImage *image, const MetadataTopic *topic, const TopicConfig *config,
+                                GPtrArray *records) {
+  MetadataTopic changed = *topic;
+  changed.config = config;
+  StandingView view = {image, -1, BROKER_GONE};
+  PartitionRules rules = metadata_rules(&view, &changed);
+  for (guint i = 0; i < topic->partition_count; i++) {
+    PartitionState state;
+    partition_state_load(&state, topic->partitions[i]);
+    partition_set_min_in_sync(&state, &rules);
+    if (state.leader_id < 0)
+      partition_elect(&state, &rules);
+    metadata_put_partition(&state, topic->partitions[i], records);
+  }
 }
 
 Failure *metadata_command_update_topic(const MetadataImage *image, const Milena__V1__UpdateTopicRequest *request,
@@ -247,8 +269,10 @@ Failure *metadata_command_update_topic(const MetadataImage *image, const Milena_
     failure = check_config(&config, topic->replication_factor);
   if (failure)
     return failure;
-  if (!same_config(&config, topic->config))
+  if (!same_config(&config, topic->config)) {
     g_ptr_array_add(records, metadata_record_topic_config(topic->id, &config));
+    apply_to_partitions(image, topic, &config, records);
+  }
   *ret_topic = topic;
   return NULL;
 }
@@ -282,8 +306,7 @@ Failure *metadata_command_add_partitions(const MetadataImage *image, const Milen
         topic->name, topic->partition_count, request->total_partitions);
   MetadataPlacement placement;
   metadata_placement_init(&placement, image);
-  guint64 turn = turn_after(topic, &placement, metadata_image_next_log_id(image) - 1);
-  failure = add_partitions(image, topic->id, topic->replication_factor, &placement, turn, topic->partition_count,
+  failure = add_partitions(image, topic->id, topic->replication_factor, &placement, topic->partition_count,
                            request->total_partitions, records);
   metadata_placement_clear(&placement);
   if (!failure)

@@ -29,9 +29,19 @@ static gpointer part_copy(gconstpointer part, gsize bytes) {
 
 /* ---- Partitions ---- */
 
+/* Copy ids to where the next ones go. */
+static const gint32 *put_ids(gint32 **tail, const gint32 *ids, gsize count) {
+  const gint32 *put = *tail;
+  if (count)
+    memcpy(*tail, ids, count * sizeof *ids);
+  *tail += count;
+  return put;
+}
+
 MetadataPartition *metadata_partition_new(const Milena__Internal__V1__PartitionRecord *record) {
-  /* Replicas and ISR live behind the struct, in one allocation: there may be 100,000 of these. */
-  gsize ids = record->n_replicas + record->n_in_sync_replicas;
+  /* The ids live behind the struct, in one allocation: there may be 100,000 of these. */
+  gsize ids = record->n_replicas + record->n_in_sync_replicas + record->n_eligible_replicas +
+              record->n_target_replicas + record->n_replicas_before;
   MetadataPartition *partition = g_malloc(sizeof *partition + ids * sizeof(gint32));
   gint32 *tail = (gint32 *)(partition + 1);
   *partition = (MetadataPartition){
@@ -43,14 +53,16 @@ MetadataPartition *metadata_partition_new(const Milena__Internal__V1__PartitionR
       .partition_epoch = record->partition_epoch,
       .replica_count = record->n_replicas,
       .isr_count = record->n_in_sync_replicas,
-      .replicas = tail,
-      .isr = tail + record->n_replicas,
+      .eligible_count = record->n_eligible_replicas,
+      .target_count = record->n_target_replicas,
+      .before_count = record->n_replicas_before,
+      .replicas = put_ids(&tail, record->replicas, record->n_replicas),
+      .isr = put_ids(&tail, record->in_sync_replicas, record->n_in_sync_replicas),
+      .eligible = put_ids(&tail, record->eligible_replicas, record->n_eligible_replicas),
+      .target = put_ids(&tail, record->target_replicas, record->n_target_replicas),
+      .before = put_ids(&tail, record->replicas_before, record->n_replicas_before),
   };
   g_strlcpy(partition->topic_id, record->topic_id, sizeof partition->topic_id);
-  for (gsize i = 0; i < record->n_replicas; i++)
-    tail[i] = record->replicas[i];
-  for (gsize i = 0; i < record->n_in_sync_replicas; i++)
-    tail[record->n_replicas + i] = record->in_sync_replicas[i];
   return partition;
 }
 

@@ -30,9 +30,12 @@ typedef struct {
   gint32 leader_id; /* -1: none now */
   gint32 leader_epoch;
   guint64 partition_epoch;
-  guint replica_count, isr_count;
+  guint replica_count, isr_count, eligible_count, target_count, before_count;
   const gint32 *replicas; /* the first is the preferred leader */
   const gint32 *isr;
+  const gint32 *eligible; /* may lead though out of sync (partition_rules.h) */
+  const gint32 *target;   /* of a reassignment under way */
+  const gint32 *before;   /* the replicas before it */
 } MetadataPartition;
 
 /* A topic. Immutable. */
@@ -58,6 +61,8 @@ typedef struct {
   char *address;      /* where clients reach it, host:port */
   char *peer_address; /* where brokers reach it, host:port */
   gboolean fenced;
+  gboolean drained;                  /* for maintenance: over registrations */
+  gboolean stopping;                 /* this registration said so */
   guint leader_count, replica_count; /* of partitions */
 } MetadataBroker;
 

@@ -167,6 +167,8 @@ static Failure *apply_register_broker(Apply *apply, const Milena__Internal__V1__
       .address = g_strdup(record->address),
       .peer_address = g_strdup(record->peer_address),
       .fenced = record->fenced,
+      .drained = record->drained,
+      .stopping = record->stopping,
       .leader_count = before ? before->leader_count : 0,
       .replica_count = before ? before->replica_count : 0,
   };
@@ -180,6 +182,28 @@ static Failure *apply_fence_broker(Apply *apply, const Milena__Internal__V1__Fen
     return NULL; /* about a registration that is gone */
   MetadataBroker *changed = metadata_broker_copy(broker);
   changed->fenced = record->fenced;
+  apply->image->brokers = metadata_tree_set(&METADATA_BROKERS, apply->image->brokers, changed);
+  return NULL;
+}
+
+static Failure *apply_drain_broker(Apply *apply, const Milena__Internal__V1__DrainBrokerRecord *record) {
+  const MetadataBroker *broker = metadata_image_broker(apply->image, record->id);
+  if (!broker) {
+    g_autofree char *id = g_strdup_printf("%d", record->id);
+    return corrupt("the drain of an unknown broker", id);
+  }
+  MetadataBroker *changed = metadata_broker_copy(broker);
+  changed->drained = record->drained;
+  apply->image->brokers = metadata_tree_set(&METADATA_BROKERS, apply->image->brokers, changed);
+  return NULL;
+}
+
+static Failure *apply_stop_broker(Apply *apply, const Milena__Internal__V1__StopBrokerRecord *record) {
+  const MetadataBroker *broker = metadata_image_broker(apply->image, record->id);
+  if (!broker || broker->epoch != record->epoch)
+    return NULL; /* about a registration that is gone */
+  MetadataBroker *changed = metadata_broker_copy(broker);
+  changed->stopping = TRUE;
   apply->image->brokers = metadata_tree_set(&METADATA_BROKERS, apply->image->brokers, changed);
   return NULL;
 }
@@ -244,6 +268,10 @@ static Failure *apply_record(Apply *apply, const MetadataRecord *record) {
     return apply_register_broker(apply, record->register_broker);
   case RECORD(FENCE_BROKER):
     return apply_fence_broker(apply, record->fence_broker);
+  case RECORD(DRAIN_BROKER):
+    return apply_drain_broker(apply, record->drain_broker);
+  case RECORD(STOP_BROKER):
+    return apply_stop_broker(apply, record->stop_broker);
   case RECORD(TOPIC):
     return apply_topic(apply, record->topic);
   case RECORD(PARTITION):

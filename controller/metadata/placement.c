@@ -1,17 +1,16 @@
-/* Round-robin over racks and brokers. No state.
- *
- * The brokers are put in one circle: the first of each rack, then the second of each, and so on. Successive partitions
- * begin at successive places of the circle, and a partition's replicas are successive places, so they stand in
- * different racks as far as there are racks. */
+/* The brokers in one circle: the first of each rack, then the second of each, and so on. Each choice goes once around
+ * and takes the best; of equals the first, and the circle is entered at another place each time. No state but the
+ * counts. */
 #include "controller/metadata/placement.h"
 
 #include <string.h>
 
+#include "controller/metadata/commands_internal.h"
 #include "services/base/invariant.h"
 
 typedef struct {
   const MetadataBroker *broker;
-  guint place_in_rack;
+  guint rack, place_in_rack;
 } Candidate;
 
 /* By place in the rack, then rack, then id. */
@@ -25,33 +24,99 @@ static gint compare_candidates(gconstpointer a, gconstpointer b) {
   return x->broker->id < y->broker->id ? -1 : x->broker->id > y->broker->id;
 }
 
+/* The number of the rack, and how many brokers it had before this one. */
+static void enter_rack(GHashTable *racks, GArray *counts, Candidate *candidate) {
+  gpointer number = g_hash_table_lookup(racks, candidate->broker->rack); /* from 1 */
+  if (!number) {
+    guint none = 0;
+    g_array_append_val(counts, none);
+    number = GUINT_TO_POINTER(counts->len);
+    g_hash_table_insert(racks, candidate->broker->rack, number);
+  }
+  candidate->rack = GPOINTER_TO_UINT(number) - 1;
+  candidate->place_in_rack = g_array_index(counts, guint, candidate->rack)++;
+}
+
 void metadata_placement_init(MetadataPlacement *placement, const MetadataImage *image) {
   g_autoptr(GArray) candidates = g_array_new(FALSE, FALSE, sizeof(Candidate));
   g_autoptr(GHashTable) racks = g_hash_table_new(g_str_hash, g_str_equal);
+  g_autoptr(GArray) rack_counts = g_array_new(FALSE, FALSE, sizeof(guint));
   MetadataIter iter;
   metadata_iter_brokers(&iter, image, G_MININT32);
   for (const MetadataBroker *broker; (broker = metadata_iter_next_broker(&iter));) {
-    if (broker->fenced)
+    if (metadata_broker_standing(broker) != BROKER_READY)
       continue;
-    guint place = GPOINTER_TO_UINT(g_hash_table_lookup(racks, broker->rack));
-    g_hash_table_insert(racks, broker->rack, GUINT_TO_POINTER(place + 1));
-    Candidate candidate = {broker, place};
+    Candidate candidate = {.broker = broker};
+    enter_rack(racks, rack_counts, &candidate);
     g_array_append_val(candidates, candidate);
   }
   g_array_sort(candidates, compare_candidates);
-  placement->count = candidates->len;
-  placement->ids = g_new(gint32, MAX(candidates->len, 1));
-  for (guint i = 0; i < candidates->len; i++)
-    placement->ids[i] = g_array_index(candidates, Candidate, i).broker->id;
+  placement->brokers = g_array_sized_new(FALSE, FALSE, sizeof(PlacementBroker), candidates->len);
+  placement->turn = 0;
+  for (guint i = 0; i < candidates->len; i++) {
+    const Candidate *candidate = &g_array_index(candidates, Candidate, i);
+    PlacementBroker broker = {candidate->broker->id, candidate->rack, candidate->broker->leader_count,
+                              candidate->broker->replica_count};
+    g_array_append_val(placement->brokers, broker);
+  }
 }
 
 void metadata_placement_clear(MetadataPlacement *placement) {
-  g_clear_pointer(&placement->ids, g_free);
+  g_clear_pointer(&placement->brokers, g_array_unref);
 }
 
-void metadata_placement_choose(const MetadataPlacement *placement, guint64 turn, gint32 *ret_replicas,
-                               guint replica_count) {
-  INVARIANT(replica_count <= placement->count, "a broker holds at most one replica of a partition");
-  for (guint i = 0; i < replica_count; i++)
-    ret_replicas[i] = placement->ids[(turn + i) % placement->count];
+guint metadata_placement_count(const MetadataPlacement *placement) {
+  return placement->brokers->len;
+}
+
+/* What was chosen for one partition so far. */
+typedef struct {
+  guint count;
+  const PlacementBroker *brokers[METADATA_REPLICATION_FACTOR_MAX];
+} Chosen;
+
+static gboolean is_chosen(const Chosen *chosen, const PlacementBroker *broker) {
+  for (guint i = 0; i < chosen->count; i++)
+    if (chosen->brokers[i] == broker)
+      return TRUE;
+  return FALSE;
+}
+
+static gboolean shares_rack(const Chosen *chosen, const PlacementBroker *broker) {
+  for (guint i = 0; i < chosen->count; i++)
+    if (chosen->brokers[i]->rack == broker->rack)
+      return TRUE;
+  return FALSE;
+}
+
+static gboolean is_better(const Chosen *chosen, const PlacementBroker *a, const PlacementBroker *b) {
+  if (chosen->count == 0) /* the leader */
+    return a->leader_count != b->leader_count ? a->leader_count < b->leader_count : a->replica_count < b->replica_count;
+  gboolean a_shares = shares_rack(chosen, a), b_shares = shares_rack(chosen, b);
+  return a_shares != b_shares ? b_shares : a->replica_count < b->replica_count;
+}
+
+static PlacementBroker *choose_next(MetadataPlacement *placement, const Chosen *chosen) {
+  PlacementBroker *best = NULL;
+  for (guint i = 0; i < placement->brokers->len; i++) {
+    guint place = (placement->turn + i) % placement->brokers->len;
+    PlacementBroker *broker = &g_array_index(placement->brokers, PlacementBroker, place);
+    if (!is_chosen(chosen, broker) && (!best || is_better(chosen, broker, best)))
+      best = broker;
+  }
+  return best;
+}
+
+void metadata_placement_choose(MetadataPlacement *placement, gint32 *ret_replicas, guint replica_count) {
+  INVARIANT(replica_count <= placement->brokers->len && replica_count <= METADATA_REPLICATION_FACTOR_MAX,
+            "a broker holds at most one replica of a partition");
+  Chosen chosen = {0};
+  for (guint i = 0; i < replica_count; i++) {
+    PlacementBroker *broker = choose_next(placement, &chosen);
+    chosen.brokers[chosen.count++] = broker;
+    broker->leader_count += i == 0;
+    broker->replica_count++;
+    ret_replicas[i] = broker->id;
+  }
+  placement->turn = (placement->turn + 1) % placement->brokers->len;
 }

@@ -1,23 +1,31 @@
-/* Which brokers hold a new partition. Pure. */
+/* Which brokers hold a new partition: few leaders and few replicas first, racks apart. Pure. */
 #pragma once
 
 #include "controller/metadata/image.h"
 
 G_BEGIN_DECLS
 
-/* The brokers that may hold new partitions, in an order in which neighbours stand in different racks. */
+/* A broker that may hold new partitions, with what it has, and what it was given since. */
 typedef struct {
-  gint32 *ids;
-  guint count;
+  gint32 id;
+  guint rack; /* a number for each rack */
+  guint leader_count, replica_count;
+} PlacementBroker;
+
+typedef struct {
+  GArray *brokers; /* of PlacementBroker: neighbours stand in different racks */
+  guint turn;      /* where to look first, so that equals take turns */
 } MetadataPlacement;
 
+/* Brokers that are neither gone nor drained nor about to stop. */
 void metadata_placement_init(MetadataPlacement *placement, const MetadataImage *image);
 void metadata_placement_clear(MetadataPlacement *placement);
-/* The replicas of one partition.
+guint metadata_placement_count(const MetadataPlacement *placement);
+/* The replicas of one partition, which count from now on.
  *
- * @turn: which broker comes first: counted up from partition to partition, it spreads leaders evenly
+ * The first, its preferred leader, is a broker that leads the fewest; each other one stands in a rack that the
+ * partition is not in yet, while there is one, and holds the fewest of those.
  * @ret_replicas: room for @replica_count ids, at most the placement's count */
-void metadata_placement_choose(const MetadataPlacement *placement, guint64 turn, gint32 *ret_replicas,
-                               guint replica_count);
+void metadata_placement_choose(MetadataPlacement *placement, gint32 *ret_replicas, guint replica_count);
 
 G_END_DECLS

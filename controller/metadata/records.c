@@ -66,7 +66,25 @@ MetadataRecord *metadata_record_register_broker(const MetadataBroker *broker) {
   body->peer_address = g_strdup(broker->peer_address);
   body->process_id = g_strdup(broker->process_id);
   body->fenced = broker->fenced;
+  body->drained = broker->drained;
+  body->stopping = broker->stopping;
   record->register_broker = body;
+  return record;
+}
+
+MetadataRecord *metadata_record_drain_broker(gint32 id, gboolean drained) {
+  MetadataRecord *record = record_new(RECORD(DRAIN_BROKER));
+  record->drain_broker = MESSAGE_NEW(DrainBrokerRecord, drain_broker_record);
+  record->drain_broker->id = id;
+  record->drain_broker->drained = drained;
+  return record;
+}
+
+MetadataRecord *metadata_record_stop_broker(gint32 id, guint64 epoch) {
+  MetadataRecord *record = record_new(RECORD(STOP_BROKER));
+  record->stop_broker = MESSAGE_NEW(StopBrokerRecord, stop_broker_record);
+  record->stop_broker->id = id;
+  record->stop_broker->epoch = epoch;
   return record;
 }
 
@@ -113,7 +131,7 @@ MetadataRecord *metadata_record_topic(const MetadataTopic *topic) {
 }
 
 static gint32 *copy_ids(const gint32 *ids, guint count) {
-  return g_memdup2(ids, count * sizeof *ids);
+  return count ? g_memdup2(ids, count * sizeof *ids) : NULL;
 }
 
 MetadataRecord *metadata_record_partition(const MetadataPartition *partition) {
@@ -126,6 +144,12 @@ MetadataRecord *metadata_record_partition(const MetadataPartition *partition) {
   body->replicas = copy_ids(partition->replicas, partition->replica_count);
   body->n_in_sync_replicas = partition->isr_count;
   body->in_sync_replicas = copy_ids(partition->isr, partition->isr_count);
+  body->n_eligible_replicas = partition->eligible_count;
+  body->eligible_replicas = copy_ids(partition->eligible, partition->eligible_count);
+  body->n_target_replicas = partition->target_count;
+  body->target_replicas = copy_ids(partition->target, partition->target_count);
+  body->n_replicas_before = partition->before_count;
+  body->replicas_before = copy_ids(partition->before, partition->before_count);
   body->leader_id = partition->leader_id;
   body->leader_epoch = partition->leader_epoch;
   body->partition_epoch = partition->partition_epoch;

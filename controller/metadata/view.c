@@ -1,7 +1,7 @@
 /* Images as the public API shows them; see view.h. No state.
  *
  * Messages are allocated piece by piece as protobuf-c would, so that their free_unpacked frees them. */
-#include "controller/metadata/view.h"
+#include "controller/metadata/view_internal.h"
 
 #include "services/base/times.h"
 
@@ -75,6 +75,7 @@ static Milena__V1__TopicConfig *config_copy(const Milena__V1__TopicConfig *confi
   copy->max_message_bytes = config->max_message_bytes;
   copy->min_insync_replicas_presence_case = config->min_insync_replicas_presence_case;
   copy->min_insync_replicas = config->min_insync_replicas;
+  copy->unclean_leader_election = config->unclean_leader_election;
   return copy;
 }
 
@@ -98,7 +99,7 @@ Milena__V1__TopicConfig *metadata_view_effective_config(const Milena__V1__TopicC
 /* ---- Topics and processes ---- */
 
 static gint32 *copy_ids(const gint32 *ids, guint count) {
-  return g_memdup2(ids, count * sizeof *ids);
+  return count ? g_memdup2(ids, count * sizeof *ids) : NULL;
 }
 
 static Milena__V1__Partition *view_partition(const MetadataPartition *partition, gboolean detailed) {
@@ -112,6 +113,10 @@ static Milena__V1__Partition *view_partition(const MetadataPartition *partition,
   message->replicas = copy_ids(partition->replicas, partition->replica_count);
   message->n_in_sync_replicas = partition->isr_count;
   message->in_sync_replicas = copy_ids(partition->isr, partition->isr_count);
+  message->n_eligible_replicas = partition->eligible_count;
+  message->eligible_replicas = copy_ids(partition->eligible, partition->eligible_count);
+  message->n_target_replicas = partition->target_count;
+  message->target_replicas = copy_ids(partition->target, partition->target_count);
   message->log_id = partition->log_id;
   return message;
 }
@@ -143,6 +148,8 @@ Milena__V1__Broker *metadata_view_broker(const MetadataBroker *broker) {
   message->fenced = broker->fenced;
   message->leader_count = broker->leader_count;
   message->replica_count = broker->replica_count;
+  message->drained = broker->drained;
+  message->stopping = broker->stopping;
   return message;
 }
 
@@ -299,7 +306,7 @@ Failure *metadata_view_get_topic(const MetadataImage *image, const Milena__V1__G
   return NULL;
 }
 
-static Failure *page_limit(guint32 page_size, guint *ret_limit) {
+Failure *metadata_view_page_limit(guint32 page_size, guint *ret_limit) {
   if (page_size > PAGE_MAX)
     return failure_add_violation(failure_new(FAILURE(INVALID_FIELD),
                                              "A page holds at most %d items, and %u were asked for: ask for less, and "
@@ -327,7 +334,7 @@ Failure *metadata_view_list_topics(const MetadataImage *image, const Milena__V1_
                                    Milena__V1__ListTopicsResponse **ret_response) {
   guint limit = 0, partitions = 0;
   const char *from = NULL;
-  Failure *failure = page_limit(request->page_size, &limit);
+  Failure *failure = metadata_view_page_limit(request->page_size, &limit);
   if (!failure)
     failure = topic_token(request->page_token, &from);
   if (failure)
@@ -427,7 +434,7 @@ Failure *metadata_view_list_brokers(const MetadataImage *image, const Milena__V1
                                     Milena__V1__ListBrokersResponse **ret_response) {
   guint limit = 0;
   gint32 from = 0;
-  Failure *failure = page_limit(request->page_size, &limit);
+  Failure *failure = metadata_view_page_limit(request->page_size, &limit);
   if (!failure)
     failure = broker_token(request->page_token, &from);
   if (failure)

@@ -59,4 +59,11 @@ Failure *metadata_view_get_broker(const MetadataImage *image, const Milena__V1__
 Failure *metadata_view_list_brokers(const MetadataImage *image, const Milena__V1__ListBrokersRequest *request,
                                     Milena__V1__ListBrokersResponse **ret_response);
 
+/* A reassignment under way; owned by the caller, who frees it with metadata_view_reassignment_free. */
+Milena__V1__Reassignment *metadata_view_reassignment(const MetadataTopic *topic, const MetadataPartition *partition);
+void metadata_view_reassignment_free(Milena__V1__Reassignment *reassignment);
+Failure *metadata_view_list_reassignments(const MetadataImage *image,
+                                          const Milena__V1__ListReassignmentsRequest *request,
+                                          Milena__V1__ListReassignmentsResponse **ret_response);
+
 G_END_DECLS

@@ -91,11 +91,17 @@ static inline void cluster_add_broker(Cluster *cluster, gint32 id, const char *r
   cluster_fence(cluster, id, FALSE);
 }
 
-static inline void cluster_create_topic(Cluster *cluster, const char *name, guint32 partitions) {
+static inline void cluster_create_replicated(Cluster *cluster, const char *name, guint32 partitions, guint32 factor) {
   GPtrArray *records = metadata_records_new();
   MetadataContext context = cluster_context(cluster);
   Milena__V1__CreateTopicRequest request = MILENA__V1__CREATE_TOPIC_REQUEST__INIT;
   request.name = (char *)name;
   request.partitions = partitions;
+  request.replication_factor = factor;
   cluster_apply(cluster, metadata_command_create_topic(cluster->image, &context, &request, records), records);
+}
+
+/* One replica of each partition. */
+static inline void cluster_create_topic(Cluster *cluster, const char *name, guint32 partitions) {
+  cluster_create_replicated(cluster, name, partitions, 1);
 }
