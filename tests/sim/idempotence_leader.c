@@ -256,6 +256,8 @@ static void leader_start(gpointer data) {
   const ReplicaAssignment assignment = {.broker_id = BROKER_ID,
                                         .leader_id = BROKER_ID,
                                         .leader_epoch = ++leader->epoch,
+                                        .replicas = ISR,
+                                        .replica_count = G_N_ELEMENTS(ISR),
                                         .isr = ISR,
                                         .isr_count = 1,
                                         .min_insync_replicas = 1,

@@ -10,45 +10,18 @@
  * Invariants, checked at run time:
  *   1. log start <= high watermark <= local end (while leading) <= log end
  *   2. the high watermark and the local end never go back
- *   3. appends in `local` are in the order of their offsets and adjoin: each begins where the one before ends
+ *   3. appends in `local` are in the order of their offsets; those of a leader adjoin, those that are followed may
+ * leave gaps, where the leader's log has some
  *   4. an append is answered at most once
  *   5. `commit` and `echoes` are in the order of end offsets, so answers are in the order of the log
  *
- * States: idle (no leadership), leading (epoch e). Only replica_assign and replica_retire move between them.
- * Thread: the owner's. Failure modes: all by Failure, to the asker; a broken invariant ends the process. */
-#include "services/broker/replica/replica.h"
-
+ * States: idle (no leader is known), following (a leader in epoch e; following.c), leading (epoch e). Only
+ * replica_assign and replica_retire move between them. Thread: the owner's. Failure modes: all by Failure, to the
+ * asker; a broken invariant ends the process. */
 #include "services/base/invariant.h"
+#include "services/broker/replica/replica_internal.h"
 
-/* How far another in-sync replica has come. */
-typedef struct {
-  gint32 broker_id;
-  gint64 written_end, synced_end;
-} Peer;
-
-struct Replica {
-  LogHot hot; /* log_end_offset is behind what was accepted */
-  Failure *damage;
-  gint64 local_end;
-  gint64 synced_end;  /* what is below survives a power cut */
-  gint64 epoch_start; /* log end when this leadership began */
-
-  gboolean leads;
-  gint32 leader_epoch;
-  guint isr_count, min_insync_replicas;
-  Milena__V1__Flush flush;
-  GArray *peers; /* of Peer: in sync, besides this broker; NULL while there are none */
-
-  GQueue local;  /* of ReplicaAppend: accepted, waiting for the storage */
-  GQueue commit; /* of ReplicaAppend: here (or duplicates), waiting for the high watermark */
-  GQueue echoes; /* of ReplicaAppend: duplicates that wait for the local end */
-
-  guint duplicates; /* of those in the two */
-
-  LogProducers *producers;
-};
-
-static void check(const Replica *replica) {
+void replica_check(const Replica *replica) {
   const LogHot *hot = &replica->hot;
   INVARIANT(hot->log_start_offset <= hot->high_watermark, "the high watermark is at or behind the log's start");
   INVARIANT(hot->high_watermark <= replica->local_end, "readers see only what this replica has");
@@ -73,7 +46,7 @@ Replica *replica_new(const LogHot *recovered, const Failure *damage) {
   g_queue_init(&replica->commit);
   g_queue_init(&replica->echoes);
   replica->producers = log_producers_new();
-  check(replica);
+  replica_check(replica);
   return replica;
 }
 
@@ -86,7 +59,7 @@ void replica_free(Replica *replica) {
   log_hot_clear(&replica->hot);
   log_producers_free(replica->producers);
   failure_free(replica->damage);
-  g_clear_pointer(&replica->peers, g_array_unref);
+  followers_clear(&replica->followers);
   g_free(replica);
 }
 
@@ -104,11 +77,7 @@ void replica_mark_damaged(Replica *replica, const Failure *damage) {
 static ReplicaCopies count_copies(const Replica *replica, const ReplicaAppend *append) {
   gboolean synced = append->synced || append->end_offset <= replica->synced_end;
   ReplicaCopies copies = {.replicas = 1, .synced_replicas = synced ? 1 : 0};
-  for (guint i = 0; replica->peers && i < replica->peers->len; i++) {
-    const Peer *peer = &g_array_index(replica->peers, Peer, i);
-    copies.replicas += peer->written_end >= append->end_offset;
-    copies.synced_replicas += peer->synced_end >= append->end_offset;
-  }
+  followers_count_copies(&replica->followers, append->end_offset, &copies.replicas, &copies.synced_replicas);
   return copies;
 }
 
@@ -168,7 +137,7 @@ static void answer_all_unknown(Replica *replica, ReplicaOut *out) {
   /* These stay queued: their writes are on the way to the disk, and count when they arrive. */
   for (GList *link = replica->local.head; link; link = link->next) {
     ReplicaAppend *append = link->data;
-    if (!append->answered)
+    if (!append->answered && !append->followed)
       answer(replica, append, failure_new(FAILURE(UNKNOWN_OUTCOME), SENTENCE), out);
   }
 }
@@ -184,14 +153,14 @@ static void answer_echoes(Replica *replica, ReplicaOut *out) {
 }
 
 /* REPLICATION.md, rules 4 and 11: what every in-sync replica has, and nothing new below the minimum. */
-static void advance_high_watermark(Replica *replica, ReplicaOut *out) {
-  if (!replica->leads || replica->isr_count < replica->min_insync_replicas)
-    return;
-  gint64 end = replica->local_end;
-  for (guint i = 0; replica->peers && i < replica->peers->len; i++) {
-    const Peer *peer = &g_array_index(replica->peers, Peer, i);
-    end = MIN(end, replica->flush == MILENA__V1__FLUSH__FLUSH_ALWAYS ? peer->synced_end : peer->written_end);
-  }
+static gint64 led_watermark(const Replica *replica) {
+  if (replica->isr_count < replica->min_insync_replicas)
+    return replica->hot.high_watermark;
+  return followers_min_end(&replica->followers, replica->flush == MILENA__V1__FLUSH__FLUSH_ALWAYS, replica->local_end);
+}
+
+void replica_advance_high_watermark(Replica *replica, ReplicaOut *out) {
+  gint64 end = replica->leads ? led_watermark(replica) : MIN(replica->leader_watermark, replica->local_end);
   if (end <= replica->hot.high_watermark)
     return;
   replica->hot.high_watermark = end;
@@ -200,29 +169,10 @@ static void advance_high_watermark(Replica *replica, ReplicaOut *out) {
     queue_remove(replica, &replica->commit, append);
     answer(replica, append, NULL, out);
   }
-  check(replica);
+  replica_check(replica);
 }
 
 /* ---- leadership ---- */
-
-/* Keep what is known of peers that stay in sync; new ones begin at nothing. */
-static void set_peers(Replica *replica, const ReplicaAssignment *assignment) {
-  GArray *before = g_steal_pointer(&replica->peers);
-  for (guint i = 0; i < assignment->isr_count; i++) {
-    Peer peer = {.broker_id = assignment->isr[i]};
-    if (peer.broker_id == assignment->broker_id)
-      continue;
-    for (guint j = 0; before && j < before->len; j++) {
-      if (g_array_index(before, Peer, j).broker_id == peer.broker_id)
-        peer = g_array_index(before, Peer, j);
-    }
-    if (!replica->peers)
-      replica->peers = g_array_new(FALSE, FALSE, sizeof(Peer));
-    g_array_append_val(replica->peers, peer);
-  }
-  if (before)
-    g_array_unref(before);
-}
 
 /* A log that has seen a later epoch than the metadata knows belongs to another history. */
 static void begin_epoch(Replica *replica, gint32 epoch) {
@@ -244,29 +194,38 @@ void replica_assign(Replica *replica, const ReplicaAssignment *assignment, Repli
   gboolean same = leads == replica->leads && assignment->leader_epoch == replica->leader_epoch;
   if (!same) {
     answer_all_unknown(replica, out);
-    g_clear_pointer(&replica->peers, g_array_unref);
+    followers_clear(&replica->followers);
+    replica->leader_watermark = 0;
     out->leadership_changed = TRUE;
   }
+  /* The next metadata of a partition settles the proposal that was made after the last. */
+  gboolean settled = !same || assignment->partition_epoch != replica->partition_epoch;
   replica->leads = leads;
+  replica->leader_id = assignment->leader_id;
   replica->leader_epoch = assignment->leader_epoch;
+  replica->partition_epoch = assignment->partition_epoch;
   replica->isr_count = assignment->isr_count;
   replica->min_insync_replicas = assignment->min_insync_replicas;
   replica->flush = assignment->flush;
   if (!leads)
     return;
-  set_peers(replica, assignment);
+  if (settled)
+    followers_assign(&replica->followers, assignment->broker_id, assignment->replicas, assignment->replica_count,
+                     assignment->isr, assignment->isr_count, replica->hot.log_end_offset, assignment->now_ms);
   if (!same) {
     replica->epoch_start = replica->hot.log_end_offset;
     begin_epoch(replica, assignment->leader_epoch);
   }
-  advance_high_watermark(replica, out);
+  replica_advance_high_watermark(replica, out);
 }
 
 void replica_retire(Replica *replica, ReplicaOut *out) {
   out->leadership_changed = replica->leads;
   answer_all_unknown(replica, out);
-  g_clear_pointer(&replica->peers, g_array_unref);
+  followers_clear(&replica->followers);
   replica->leads = FALSE;
+  replica->leader_id = -1;
+  replica->leader_watermark = 0;
 }
 
 /* ---- appending ---- */
@@ -375,7 +334,9 @@ void replica_encode_hot(const Replica *replica, guint64 log_id, const ReplicaApp
 }
 
 void replica_accept(Replica *replica, ReplicaAppend *append) {
-  INVARIANT(append->base_offset == replica->hot.log_end_offset, "nothing came between prepare and accept");
+  INVARIANT(append->base_offset == replica->hot.log_end_offset ||
+                (append->followed && append->base_offset > replica->hot.log_end_offset),
+            "nothing came between prepare and accept");
   replica->hot = hot_with(replica, append);
   if (append->producer.producer_id)
     log_producers_restore(replica->producers, &append->producer);
@@ -408,30 +369,20 @@ void replica_local_progress(Replica *replica, ReplicaAppend *append, ReplicaStag
   append->local = TRUE;
   /* Stages differ where the topic's flush mode was changed: an append may arrive before those in front of it. */
   for (ReplicaAppend *head; (head = queue_head(&replica->local)) && head->local;) {
-    INVARIANT(head->base_offset == replica->local_end, "appends adjoin");
+    INVARIANT(head->base_offset >= replica->local_end, "appends follow each other");
     replica->local_end = head->end_offset;
     queue_remove(replica, &replica->local, head);
-    if (head->answered)
+    if (head->answered || head->followed) {
+      head->answer_link.data = head;
       g_queue_push_tail_link(&out->released, &head->answer_link);
-    else if (head->acks == MILENA__V1__ACKS__ACKS_ALL)
+    } else if (head->acks == MILENA__V1__ACKS__ACKS_ALL)
       queue_insert(&replica->commit, head);
     else
       answer(replica, head, NULL, out);
     answer_echoes(replica, out);
   }
-  advance_high_watermark(replica, out);
-  check(replica);
-}
-
-void replica_peer_progress(Replica *replica, gint32 broker_id, gint64 written_end, gint64 synced_end, ReplicaOut *out) {
-  for (guint i = 0; replica->peers && i < replica->peers->len; i++) {
-    Peer *peer = &g_array_index(replica->peers, Peer, i);
-    if (peer->broker_id != broker_id)
-      continue;
-    peer->written_end = MAX(peer->written_end, written_end);
-    peer->synced_end = MAX(peer->synced_end, synced_end);
-  }
-  advance_high_watermark(replica, out);
+  replica_advance_high_watermark(replica, out);
+  replica_check(replica);
 }
 
 /* ---- state ---- */
@@ -450,6 +401,14 @@ gint64 replica_log_start(const Replica *replica) {
 
 gint64 replica_log_end(const Replica *replica) {
   return replica->hot.log_end_offset;
+}
+
+gint64 replica_local_end(const Replica *replica) {
+  return replica->local_end;
+}
+
+gint64 replica_synced_end(const Replica *replica) {
+  return replica->synced_end;
 }
 
 gint64 replica_high_watermark(const Replica *replica) {

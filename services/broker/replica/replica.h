@@ -16,6 +16,7 @@
 #include "milena/v1/admin_service.pb-c.h"
 #include "milena/v1/producer_service.pb-c.h"
 #include "services/base/failure.h"
+#include "services/broker/replica/followers.h"
 #include "storage/log/batch.h"
 #include "storage/log/hot.h"
 #include "storage/log/producers.h"
@@ -35,10 +36,13 @@ typedef struct {
   gint32 leader_id;    /* -1: none */
   gint32 leader_epoch; /* of that leader */
   guint64 partition_epoch;
+  const gint32 *replicas; /* all; borrowed */
+  guint replica_count;
   const gint32 *isr; /* committed in-sync replicas; borrowed */
   guint isr_count;
   guint min_insync_replicas;
   Milena__V1__Flush flush; /* effective: never FLUSH_UNSPECIFIED */
+  gint64 now_ms;           /* monotonic */
 } ReplicaAssignment;
 
 typedef enum {
@@ -63,6 +67,7 @@ struct ReplicaAppend {
   ReplicaStage stage;   /* which report of the storage counts: ask for it */
   gboolean duplicate;   /* written before, at base_offset: nothing is to be written, go on with replica_await */
   LogProducer producer; /* as it is to be stored with the batch; producer_id 0: the batch has no producer */
+  gboolean followed;    /* it comes from the leader: nobody asked, so it is released and not answered */
 
   /* Set when it is answered. */
   Failure *failure; /* owned by the host then; NULL: written as asked for */
@@ -132,20 +137,84 @@ void replica_encode_hot(const Replica *replica, guint64 log_id, const ReplicaApp
 
 /* The storage reports @append. Its own stage must come, exactly once. */
 void replica_local_progress(Replica *replica, ReplicaAppend *append, ReplicaStage stage, ReplicaOut *out);
-/* Another in-sync replica has the log up to these offsets. Ignored from brokers that are not in sync. */
-void replica_peer_progress(Replica *replica, gint32 broker_id, gint64 written_end, gint64 synced_end, ReplicaOut *out);
+/* ---- leading: what followers say, and who is in sync ---- */
+
+/* Where a replica stands: what a follower says when it begins. */
+typedef struct {
+  gint32 leader_epoch; /* that it follows */
+  gint64 end_offset;   /* of its log */
+  gint64 synced_end;   /* .. on disk */
+  gint32 last_epoch;   /* leader epoch of its last batch; LOG_EPOCH_NONE: it has none */
+} ReplicaPosition;
+
+typedef enum {
+  REPLICA_GOES_ON,  /* its log is a beginning of the leader's: batches from its end on */
+  REPLICA_DIVERGED, /* its log must be cut first (rules 1 to 3) */
+  REPLICA_TOO_OLD,  /* it ends before the leader's log begins: it must begin anew there */
+} ReplicaMatch;
+
+/* Compare a follower's log with this leader's.
+ *
+ * @ret_epoch, @ret_end: with DIVERGED, the largest epoch of the leader's at most the follower's last, and where it ends
+ * @ret_end: with TOO_OLD, where the leader's log begins
+ *
+ * Returns NULL, or NOT_LEADER, FENCED (one of the two is in another epoch), CORRUPT_LOG (the leader's log is damaged).
+ */
+Failure *replica_match(const Replica *replica, const ReplicaPosition *position, ReplicaMatch *ret_match,
+                       gint32 *ret_epoch, gint64 *ret_end);
+/* A follower of this registration begins at the position, which goes on. Returns FALSE for one that is no replica, or
+ * whose registration is out of date (rule 8). */
+gboolean replica_follower_begins(Replica *replica, gint32 broker_id, guint64 broker_epoch,
+                                 const ReplicaPosition *position, gint64 now_ms, ReplicaOut *out);
+/* It has the log up to these offsets. Ignored of whom has not begun. Returns TRUE for one that is not in sync, and may
+ * be by now: worth a replica_propose. */
+gboolean replica_follower_progress(Replica *replica, gint32 broker_id, guint64 broker_epoch, gint64 written_end,
+                                   gint64 synced_end, gint64 now_ms, ReplicaOut *out);
+/* Who shall be in sync, if that is to be proposed now (rules 6, 7); it is under way then, until the partition's
+ * metadata changes or the proposal is refused. To be asked from time to time, and when a follower has come on. */
+gboolean replica_propose(Replica *replica, gint64 lag_max_ms, gint64 now_ms, FollowersProposal *ret_proposal);
+/* It was refused for certain, without a change of the partition's metadata. */
+void replica_proposal_refused(Replica *replica, ReplicaOut *out);
+
+/* ---- following ---- */
+
+/* Where this replica stands, to be told to its leader. Returns FALSE when it follows nobody, is damaged, or writes are
+ * still on their way to the disk: ask again when they have come. */
+gboolean replica_position(const Replica *replica, ReplicaPosition *ret_position);
+/* The leader says that the logs part: its @epoch, the largest at most our last, ends at @end. Returns where to cut our
+ * log: the storage cuts it, then replica_truncated, then the position is told anew, until the leader goes on (rule 2).
+ */
+gint64 replica_diverged(const Replica *replica, gint32 epoch, gint64 end);
+/* The storage has cut the log to this end. What producers did behind it is forgotten. */
+void replica_truncated(Replica *replica, gint64 end_offset);
+/* A batch of the leader's, stamped, wants to be appended as it is.
+ *
+ * @append: zeroed; filled in; it comes back in ReplicaOut.released
+ *
+ * Returns NULL, NOT_LEADER when another epoch is followed, or CORRUPT_LOG when it does not follow our log's end: the
+ * leader must be asked anew. Then replica_accept, or nothing, before any other event. */
+Failure *replica_follow(Replica *replica, gint32 leader_epoch, const LogBatch *batch, ReplicaAppend *append);
+/* The leader's high watermark, in this epoch. */
+void replica_follow_watermark(Replica *replica, gint32 leader_epoch, gint64 high_watermark, ReplicaOut *out);
 
 /* ---- state ---- */
 
 gboolean replica_leads(const Replica *replica);
+/* Id of the broker that it follows, or -1. */
+gint32 replica_follows(const Replica *replica);
 gint32 replica_leader_epoch(const Replica *replica); /* of the latest assignment, or LOG_EPOCH_NONE */
 gint64 replica_log_start(const Replica *replica);
 gint64 replica_log_end(const Replica *replica);
+/* What is below is here as safely as its append asked; on disk up to the synced end. */
+gint64 replica_local_end(const Replica *replica);
+gint64 replica_synced_end(const Replica *replica);
 gint64 replica_high_watermark(const Replica *replica);
 /* A new leader does not know it until it has reached the start of its own epoch (REPLICATION.md, rule 5). */
 gboolean replica_knows_high_watermark(const Replica *replica);
 /* Why it can't be written; borrowed; NULL when it can. */
 const Failure *replica_damage(const Replica *replica);
+/* How far a follower has come, as far as is known in this leadership. Returns FALSE when it has not begun. */
+gboolean replica_follower_end(const Replica *replica, gint32 broker_id, gint64 *ret_written_end);
 gboolean replica_knows_producer(const Replica *replica, gint64 producer_id);
 
 G_END_DECLS

@@ -12,6 +12,7 @@
 typedef struct {
   Replica *replica;
   ReplicaOut out;
+  guint64 partition_epoch;
 } Case;
 
 /* As a host does: take what came back out of its queues. */
@@ -24,6 +25,7 @@ static void take_out(Case *c) {
 static void begin(Case *c) {
   c->replica = replica_new(NULL, NULL);
   c->out = (ReplicaOut)REPLICA_OUT_INIT;
+  c->partition_epoch = 0;
 }
 
 static void end(Case *c) {
@@ -36,6 +38,9 @@ static void assign(Case *c, gint32 leader, gint32 epoch, guint isr_count, guint 
   const ReplicaAssignment assignment = {.broker_id = 1,
                                         .leader_id = leader,
                                         .leader_epoch = epoch,
+                                        .partition_epoch = ++c->partition_epoch,
+                                        .replicas = ISR,
+                                        .replica_count = 3,
                                         .isr = ISR,
                                         .isr_count = isr_count,
                                         .min_insync_replicas = min_insync,
@@ -62,8 +67,11 @@ static void local(Case *c, ReplicaAppend *append, ReplicaStage stage) {
 }
 
 static void peer(Case *c, gint32 broker, gint64 written, gint64 synced) {
+  const ReplicaPosition position = {replica_leader_epoch(c->replica), 0, 0, LOG_EPOCH_NONE};
   take_out(c);
-  replica_peer_progress(c->replica, broker, written, synced, &c->out);
+  if (!replica_follower_end(c->replica, broker, NULL))
+    replica_follower_begins(c->replica, broker, 1, &position, 0, &c->out);
+  replica_follower_progress(c->replica, broker, 1, written, synced, 0, &c->out);
 }
 
 static void expect_refused(Failure *failure, FailureReason reason) {

@@ -1,0 +1,178 @@
+/* Leader and follower: where their logs part, and how the follower's becomes the leader's. See replica.h.
+ *
+ *   follower: position ──told──► leader: match ─┬─ goes on: batches from there on ──► follow, accept, local progress
+ *                  ▲                            ├─ diverged: cut ──► truncated ──┐
+ *                  └────────────────────────────┴─ too old: begin anew ──────────┘
+ *
+ * The logs are compared by leader epochs (KIP-101, KIP-279): one record of an epoch was written by one leader, so up to
+ * the smaller end of an epoch that both have, they are the same. Cutting by the high watermark would lose committed
+ * records when two elections follow each other quickly.
+ *
+ * Thread: the replica's owner. */
+#include "services/base/invariant.h"
+#include "services/broker/replica/replica_internal.h"
+
+gint32 replica_follows(const Replica *replica) {
+  return replica->leads ? -1 : replica->leader_id;
+}
+
+/* ---- the leader's side ---- */
+
+static Failure *other_epoch(const Replica *replica, gint32 leader_epoch) {
+  Failure *failure = failure_new(FAILURE(FENCED),
+                                 "the follower follows leader epoch %d, and this broker leads with %d: one of the two "
+                                 "has not heard of the latest election yet",
+                                 leader_epoch, replica->leader_epoch);
+  failure_add(failure, "expected", "%d", replica->leader_epoch);
+  return failure_add(failure, "actual", "%d", leader_epoch);
+}
+
+Failure *replica_match(const Replica *replica, const ReplicaPosition *position, ReplicaMatch *ret_match,
+                       gint32 *ret_epoch, gint64 *ret_end) {
+  if (!replica->leads)
+    return failure_new(FAILURE(NOT_LEADER), "this broker does not lead the partition");
+  if (position->leader_epoch != replica->leader_epoch)
+    return other_epoch(replica, position->leader_epoch);
+  if (replica->damage)
+    return failure_prefix(failure_copy(replica->damage), "the leader's log can't be followed");
+  const LogHot *hot = &replica->hot;
+  *ret_match = REPLICA_GOES_ON;
+  if (position->end_offset < hot->log_start_offset) {
+    *ret_match = REPLICA_TOO_OLD;
+    *ret_end = hot->log_start_offset;
+    return NULL;
+  }
+  gint32 epoch = LOG_EPOCH_NONE;
+  gint64 end = hot->log_start_offset;
+  if (position->last_epoch == LOG_EPOCH_NONE) /* nothing to compare: a log without batches */
+    end = position->end_offset <= hot->log_end_offset ? position->end_offset : hot->log_start_offset;
+  else if (!log_epochs_end_offset(hot->epochs, position->last_epoch, hot->log_end_offset, &epoch, &end))
+    return other_epoch(replica, position->last_epoch); /* it has seen a later leader than we know of */
+  if (epoch != position->last_epoch || position->end_offset > end) {
+    *ret_match = REPLICA_DIVERGED;
+    *ret_epoch = epoch;
+    *ret_end = end;
+  }
+  return NULL;
+}
+
+gboolean replica_follower_begins(Replica *replica, gint32 broker_id, guint64 broker_epoch,
+                                 const ReplicaPosition *position, gint64 now_ms, ReplicaOut *out) {
+  if (!replica->leads || !followers_position(&replica->followers, broker_id, broker_epoch, position->end_offset,
+                                             position->synced_end, replica->hot.log_end_offset, now_ms))
+    return FALSE;
+  replica_advance_high_watermark(replica, out);
+  return TRUE;
+}
+
+gboolean replica_follower_progress(Replica *replica, gint32 broker_id, guint64 broker_epoch, gint64 written_end,
+                                   gint64 synced_end, gint64 now_ms, ReplicaOut *out) {
+  if (!replica->leads || !followers_progress(&replica->followers, broker_id, broker_epoch, written_end, synced_end,
+                                             replica->hot.log_end_offset, now_ms))
+    return FALSE;
+  replica_advance_high_watermark(replica, out);
+  const Follower *follower = followers_find(&replica->followers, broker_id);
+  return !follower->in_sync && !follower->joining && follower->synced_end >= replica->hot.high_watermark;
+}
+
+gboolean replica_follower_end(const Replica *replica, gint32 broker_id, gint64 *ret_written_end) {
+  const Follower *follower = followers_find(&replica->followers, broker_id);
+  if (!follower || follower->written_end < 0)
+    return FALSE;
+  if (ret_written_end)
+    *ret_written_end = follower->written_end;
+  return TRUE;
+}
+
+gboolean replica_propose(Replica *replica, gint64 lag_max_ms, gint64 now_ms, FollowersProposal *ret_proposal) {
+  if (!replica->leads)
+    return FALSE;
+  /* Rules 5 and 6: nobody joins before the high watermark is known, which is at the start of the epoch at least. */
+  gint64 join_end = replica_knows_high_watermark(replica) || replica->isr_count < replica->min_insync_replicas
+                        ? MAX(replica->hot.high_watermark, replica->epoch_start)
+                        : G_MAXINT64;
+  return followers_propose(&replica->followers, join_end, replica->flush == MILENA__V1__FLUSH__FLUSH_ALWAYS, lag_max_ms,
+                           now_ms, ret_proposal);
+}
+
+void replica_proposal_refused(Replica *replica, ReplicaOut *out) {
+  followers_proposal_refused(&replica->followers);
+  replica_advance_high_watermark(replica, out);
+}
+
+/* ---- the follower's side ---- */
+
+gboolean replica_position(const Replica *replica, ReplicaPosition *ret_position) {
+  if (replica_follows(replica) < 0 || replica->damage || !g_queue_is_empty((GQueue *)&replica->local))
+    return FALSE;
+  const LogHot *hot = &replica->hot;
+  *ret_position = (ReplicaPosition){.leader_epoch = replica->leader_epoch,
+                                    .end_offset = hot->log_end_offset,
+                                    .synced_end = replica->synced_end,
+                                    .last_epoch = log_epochs_latest(hot->epochs)};
+  return TRUE;
+}
+
+gint64 replica_diverged(const Replica *replica, gint32 epoch, gint64 end) {
+  const LogHot *hot = &replica->hot;
+  gint32 own_epoch = LOG_EPOCH_NONE;
+  gint64 own_end = hot->log_start_offset;
+  if (epoch != LOG_EPOCH_NONE)
+    (void)log_epochs_end_offset(hot->epochs, epoch, hot->log_end_offset, &own_epoch, &own_end);
+  /* Same epoch: up to the smaller end the logs are equal. Ours is older: all of it may be, so ask again with it. */
+  gint64 cut = own_epoch == epoch ? MIN(own_end, end) : own_end;
+  return CLAMP(cut, hot->log_start_offset, hot->log_end_offset);
+}
+
+void replica_truncated(Replica *replica, gint64 end_offset) {
+  INVARIANT(g_queue_is_empty(&replica->local), "a log is cut when none of its writes is in flight");
+  LogHot *hot = &replica->hot;
+  INVARIANT(end_offset <= hot->log_end_offset, "a cut makes a log shorter");
+  hot->log_end_offset = end_offset;
+  hot->high_watermark = MIN(hot->high_watermark, end_offset);
+  log_epochs_truncate_end(hot->epochs, end_offset);
+  log_producers_truncate(replica->producers, end_offset, NULL);
+  replica->local_end = MIN(replica->local_end, end_offset);
+  replica->synced_end = MIN(replica->synced_end, end_offset);
+  replica_check(replica);
+}
+
+static Failure *does_not_follow(const Replica *replica, const LogBatch *batch) {
+  return failure_new(FAILURE(CORRUPT_LOG),
+                     "the leader sent a batch at offset %" G_GINT64_FORMAT
+                     " of leader epoch %d, which can't follow a log that ends at %" G_GINT64_FORMAT
+                     " in epoch %d: the logs are compared again",
+                     batch->base_offset, batch->leader_epoch, replica->hot.log_end_offset,
+                     log_epochs_latest(replica->hot.epochs));
+}
+
+Failure *replica_follow(Replica *replica, gint32 leader_epoch, const LogBatch *batch, ReplicaAppend *append) {
+  if (replica_follows(replica) < 0 || leader_epoch != replica->leader_epoch)
+    return failure_new(FAILURE(NOT_LEADER), "this broker does not follow the partition with leader epoch %d",
+                       leader_epoch);
+  if (replica->damage)
+    return failure_copy(replica->damage);
+  LogHot *hot = &replica->hot;
+  if (batch->base_offset < hot->log_end_offset || batch->leader_epoch > leader_epoch ||
+      batch->base_offset > G_MAXINT64 - batch->record_count ||
+      !log_epochs_accepts(hot->epochs, batch->leader_epoch, batch->base_offset))
+    return does_not_follow(replica, batch);
+  log_epochs_append(hot->epochs, batch->leader_epoch, batch->base_offset);
+  append->followed = TRUE;
+  append->base_offset = batch->base_offset;
+  append->end_offset = log_batch_next_offset(batch);
+  append->leader_epoch = batch->leader_epoch;
+  append->append_timestamp_ms = batch->append_timestamp_ms;
+  append->max_timestamp_ms = batch->max_timestamp_ms;
+  append->stage = replica->flush == MILENA__V1__FLUSH__FLUSH_ALWAYS ? REPLICA_SYNCED : REPLICA_WRITTEN;
+  if (batch->producer_id)
+    log_producers_preview(replica->producers, batch, &append->producer);
+  return NULL;
+}
+
+void replica_follow_watermark(Replica *replica, gint32 leader_epoch, gint64 high_watermark, ReplicaOut *out) {
+  if (replica_follows(replica) < 0 || leader_epoch != replica->leader_epoch)
+    return;
+  replica->leader_watermark = MAX(replica->leader_watermark, high_watermark);
+  replica_advance_high_watermark(replica, out);
+}

@@ -1,0 +1,39 @@
+/* The replica's parts, for replica.c and following.c alone. */
+#pragma once
+
+#include "services/broker/replica/followers.h"
+#include "services/broker/replica/replica.h"
+
+G_BEGIN_DECLS
+
+struct Replica {
+  LogHot hot; /* log_end_offset is behind what was accepted */
+  Failure *damage;
+  gint64 local_end;
+  gint64 synced_end;  /* what is below survives a power cut */
+  gint64 epoch_start; /* log end when this leadership began */
+
+  gboolean leads;
+  gint32 leader_id; /* -1: none that is known */
+  gint32 leader_epoch;
+  guint64 partition_epoch;
+  guint isr_count, min_insync_replicas;
+  Milena__V1__Flush flush;
+
+  Followers followers;     /* while leading */
+  gint64 leader_watermark; /* while following: what the leader said; ours is that as far as we have it */
+
+  GQueue local;  /* of ReplicaAppend: accepted, waiting for the storage */
+  GQueue commit; /* of ReplicaAppend: here (or duplicates), waiting for the high watermark */
+  GQueue echoes; /* of ReplicaAppend: duplicates that wait for the local end */
+
+  guint duplicates; /* of those in the two */
+
+  LogProducers *producers;
+};
+
+void replica_check(const Replica *replica);
+/* What every in-sync replica has, or, while following, what the leader says that they have. */
+void replica_advance_high_watermark(Replica *replica, ReplicaOut *out);
+
+G_END_DECLS
