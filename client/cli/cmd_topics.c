@@ -16,8 +16,8 @@
 static Failure *check_counts(gint partitions, gint replication_factor) {
   if (partitions != NOT_GIVEN && (partitions < 1 || partitions > 10000))
     return failure_new(FAILURE(INVALID_FIELD), "--partitions is %d, but must be from 1 to 10000.", partitions);
-  if (replication_factor != NOT_GIVEN && (replication_factor < 1 || replication_factor > 1000))
-    return failure_new(FAILURE(INVALID_FIELD), "--replication-factor is %d, but must be from 1 to 1000.",
+  if (replication_factor != NOT_GIVEN && (replication_factor < 1 || replication_factor > 16))
+    return failure_new(FAILURE(INVALID_FIELD), "--replication-factor is %d, but must be from 1 to 16.",
                        replication_factor);
   return NULL;
 }

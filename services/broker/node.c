@@ -171,6 +171,7 @@ Node *node_new(Broker *broker, Loop *loop, const NodeOptions *options, const Nod
                                         .peer_address = options->peer_address,
                                         .incarnation = identity->incarnation,
                                         .cluster_id = identity->cluster_id,
+                                        .stopped_in_order = log_store_was_clean(broker->store),
                                         .controllers = options->controllers};
   node->membership = membership_new(broker->client, loop, &membership, &EVENTS, node);
   return node;

@@ -27,12 +27,15 @@ Partition *partition_new(Shard *shard, guint64 log_id, const LogHot *recovered, 
   partition->replica = replica_new(recovered, damage);
   partition->exists = recovered != NULL;
   g_queue_init(&partition->waiting);
+  g_queue_init(&partition->followers);
+  partition->following = (Following)FOLLOWING_INIT;
   return partition;
 }
 
 void partition_free(gpointer data) {
   Partition *partition = data;
-  INVARIANT(g_queue_is_empty(&partition->waiting), "nobody waits for a partition that goes");
+  INVARIANT(g_queue_is_empty(&partition->waiting) && g_queue_is_empty(&partition->followers),
+            "nobody waits for a partition that goes");
   INVARIANT(partition->writes_in_flight == 0, "the storage is done with a partition that goes");
   timer_clear(partition->shard->timers, &partition->drop_timer);
   g_clear_pointer(&partition->forgotten, g_array_unref);
@@ -72,8 +75,17 @@ void partition_settle(Partition *partition, ReplicaOut *out) {
     partition_answer_append(link->data);
   for (GList *link; (link = g_queue_pop_head_link(&out->released));)
     partition_release_append(link->data);
-  if (out->high_watermark_moved || out->leadership_changed)
+  if (out->high_watermark_moved || out->leadership_changed) {
     partition_wake_reads(partition);
+    partition_wake_followers(partition);
+  }
+}
+
+gboolean partition_metadata(const Partition *partition, const MetadataPartition **ret_metadata) {
+  const MetadataTopic *topic =
+      *partition->topic_id ? metadata_image_topic_by_id(partition->shard->image, partition->topic_id) : NULL;
+  *ret_metadata = topic ? metadata_topic_partition(topic, partition->number) : NULL;
+  return *ret_metadata != NULL;
 }
 
 /* ---- the metadata ---- */
@@ -95,28 +107,35 @@ void partition_assign(Partition *partition, const MetadataTopic *topic, const Me
   g_free(partition->name);
   partition->name = g_strdup_printf("%s/%d", topic->name, metadata->partition);
   partition->sync_within_ms = sync_within_ms(topic);
+  g_strlcpy(partition->topic_id, topic->id, sizeof partition->topic_id);
+  partition->number = metadata->partition;
   gint32 self = partition->shard->broker->id;
   gboolean led_here = metadata->leader_id == self;
   const ReplicaAssignment assignment = {.broker_id = self,
                                         .leader_id = led_here && !may_lead ? -1 : metadata->leader_id,
                                         .leader_epoch = metadata->leader_epoch,
                                         .partition_epoch = metadata->partition_epoch,
+                                        .replicas = metadata->replicas,
+                                        .replica_count = metadata->replica_count,
                                         .isr = metadata->isr,
                                         .isr_count = metadata->isr_count,
                                         .min_insync_replicas = metadata_topic_min_insync_replicas(topic),
-                                        .flush = metadata_topic_flush(topic)};
+                                        .flush = metadata_topic_flush(topic),
+                                        .now_ms = g_get_monotonic_time() / 1000};
   ReplicaOut out = REPLICA_OUT_INIT;
   replica_assign(partition->replica, &assignment, &out);
   if (out.leadership_changed && replica_leads(partition->replica) && replica_damage(partition->replica))
     slog_error("a partition was found damaged: what is good of it is served, nothing is appended", "partition",
                partition->name, "error", failure_message(replica_damage(partition->replica)), NULL);
   partition_settle(partition, &out);
+  following_assigned(partition);
 }
 
 void partition_retire(Partition *partition) {
   ReplicaOut out = REPLICA_OUT_INIT;
   replica_retire(partition->replica, &out);
   partition_settle(partition, &out);
+  following_assigned(partition);
 }
 
 /* ---- dropping ---- */
@@ -179,6 +198,7 @@ void partition_doom(Partition *partition) {
     return;
   Shard *shard = partition->shard;
   partition->doomed = TRUE;
+  *partition->topic_id = '\0';
   partition_retire(partition);
   log_tail_cache_drop(shard->cache, partition->log_id);
   slog_info("log is in no topic any more", "partition", partition->name, "dropped_in_ms",

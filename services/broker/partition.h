@@ -8,6 +8,7 @@
 
 #include "milena/v1/common.pb-c.h"
 #include "milena/v1/producer_service.pb-c.h"
+#include "services/broker/replica/replica.h"
 #include "services/broker/shard.h"
 #include "services/broker/timers.h"
 #include "storage/log/batch.h"
@@ -32,6 +33,10 @@ struct PartitionRead {
   gsize max_bytes;      /* of records; the first batch comes whatever its size, if there is any */
   gsize min_bytes;      /* wait until so many bytes are there ... 0 and 1: anything */
   gint64 wait_until_us; /* ... or this monotonic time has come; 0: never wait */
+  /* For a follower: up to the log's end, not the high watermark. It waits until there is more, or until the high
+   * watermark is above told_watermark; then there may be no batch. */
+  gboolean for_follower;
+  gint64 told_watermark;
   void (*done)(PartitionRead *read, gpointer user_data);
   gpointer user_data;
 
@@ -53,6 +58,43 @@ void partition_read_start(PartitionRead *read, Shard *shard, Loop *asker);
 void partition_read_cancel(PartitionRead *read);
 /* Not between start and done. In `done` is fine. NULL is fine. */
 void partition_read_free(PartitionRead *read);
+
+/* ---- followers ---- */
+
+/* A follower says where its log ends, and hears how it compares. */
+typedef struct PartitionBegin PartitionBegin;
+struct PartitionBegin {
+  /* In. */
+  guint64 log_id;
+  gint32 broker_id; /* the follower */
+  guint64 broker_epoch;
+  ReplicaPosition position;
+  void (*done)(PartitionBegin *begin, gpointer user_data);
+  gpointer user_data;
+
+  /* Out. */
+  ReplicaMatch match;
+  gint32 epoch;      /* as replica_match says */
+  gint64 end_offset; /* .. */
+  Failure *failure;  /* owned by the operation: NOT_LEADER, FENCED, CORRUPT_LOG, OVERLOADED */
+
+  /* Private. */
+  struct PartitionBeginState *state;
+};
+
+PartitionBegin *partition_begin_new(void);
+void partition_begin_start(PartitionBegin *begin, Shard *shard, Loop *asker);
+/* Not between start and done. NULL is fine. */
+void partition_begin_free(PartitionBegin *begin);
+
+/* How far a follower has come. */
+typedef struct {
+  guint64 log_id;
+  gint32 leader_epoch;
+  gint64 written_end, synced_end;
+} PartitionProgress;
+/* Tell the shard. @progress: of PartitionProgress, all of this shard's logs; taken */
+void partition_tell_progress(Shard *shard, Loop *asker, gint32 broker_id, guint64 broker_epoch, GArray *progress);
 
 /* ---- finding an offset ---- */
 

@@ -89,7 +89,10 @@ void partition_answer_append(ReplicaAppend *replica) {
 }
 
 void partition_release_append(ReplicaAppend *replica) {
-  release((AppendState *)((char *)replica - G_STRUCT_OFFSET(AppendState, replica)));
+  if (replica->followed)
+    partition_release_followed(replica);
+  else
+    release((AppendState *)((char *)replica - G_STRUCT_OFFSET(AppendState, replica)));
 }
 
 /* ---- the write ---- */
@@ -102,6 +105,8 @@ static void on_stored(LogWrite *write, LogWriteStage stage) {
   replica_local_progress(partition->replica, &state->replica,
                          stage == LOG_WRITE_SYNCED ? REPLICA_SYNCED : REPLICA_WRITTEN, &out);
   partition_settle(partition, &out);
+  partition_wake_followers(partition);
+  following_written(partition);
 }
 
 typedef struct {
@@ -116,8 +121,7 @@ static void on_created(LogWrite *write, LogWriteStage stage) {
   g_free(create);
 }
 
-/* The log's first record in the store, in front of its first batch. Returns FALSE when the store is full. */
-static gboolean submit_create(Partition *partition) {
+gboolean partition_submit_create(Partition *partition) {
   Create *create = g_new0(Create, 1);
   create->hot = g_byte_array_new();
   replica_encode_hot(partition->replica, partition->log_id, NULL, create->hot);
@@ -140,7 +144,7 @@ static gboolean submit_create(Partition *partition) {
 static gboolean submit_append(AppendState *state) {
   Partition *partition = state->partition;
   LogStore *store = partition->shard->broker->store;
-  if (!partition->exists && !submit_create(partition))
+  if (!partition->exists && !partition_submit_create(partition))
     return FALSE;
   state->hot = g_byte_array_new();
   replica_encode_hot(partition->replica, partition->log_id, &state->replica, state->hot);
@@ -199,6 +203,8 @@ static void append_run(AppendState *state) {
   replica_accept(partition->replica, &state->replica);
   partition->writes_in_flight++;
   log_tail_cache_add(partition->shard->cache, partition->log_id, &append->batch);
+  if (partition->followers.head)
+    partition_wake_followers(partition);
 }
 
 static void run_append(LoopTask *task) {

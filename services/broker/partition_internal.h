@@ -3,16 +3,21 @@
 
 #include "services/broker/partition.h"
 #include "services/broker/replica/replica.h"
+#include "services/broker/replication/following.h"
 #include "services/broker/shard_internal.h"
 
 G_BEGIN_DECLS
 
-typedef struct {
+struct Partition {
   guint64 log_id;
   Shard *shard;
   char *name; /* "orders/3", or the log's id while it is in no topic: for sentences */
   Replica *replica;
-  GQueue waiting;        /* of PartitionReadState, by wait_link: until the high watermark moves */
+  GQueue waiting;   /* of PartitionReadState, by wait_link: until the high watermark moves */
+  GQueue followers; /* of PartitionReadState, for followers: until the log's end or the high watermark moves */
+  char topic_id[METADATA_ID_BYTES]; /* "" while it is in no topic */
+  gint32 number;
+  Following following;
   gboolean exists;       /* in the store */
   gint64 sync_within_ms; /* of writes that nobody waits to be synced: LogWrite */
   guint writes_in_flight;
@@ -20,7 +25,10 @@ typedef struct {
   gboolean dropping; /* the drop is on its way to the store */
   Timer drop_timer;
   GArray *forgotten; /* of gint64: producers whose records are still in the store; NULL: none */
-} Partition;
+};
+
+/* The partition's place in the metadata: what a proposal names. FALSE: it is in none. */
+gboolean partition_metadata(const Partition *partition, const MetadataPartition **ret_metadata);
 
 /* @recovered, @damage: as the storage found it; NULL: a log that is not in the store */
 Partition *partition_new(Shard *shard, guint64 log_id, const LogHot *recovered, const Failure *damage);
@@ -43,6 +51,17 @@ void partition_settle(Partition *partition, ReplicaOut *out);
 PartitionBounds partition_bounds(const Partition *partition);
 /* Try again (or give up on) all reads that wait. partition_read.c. */
 void partition_wake_reads(Partition *partition);
+/* The same for what waits for followers. */
+void partition_wake_followers(Partition *partition);
+/* The log's first record in the store, in front of its first batch. Returns FALSE when the store is full. */
+gboolean partition_submit_create(Partition *partition);
+/* The replica lets go of an append that came from the leader. */
+void partition_release_followed(ReplicaAppend *append);
+/* Append batches that the leader sent, in order; @batches: of LogBatch, borrowed. Returns FALSE at the first that does
+ * not follow, or when the store is full: ask the leader anew. */
+gboolean partition_follow(Partition *partition, gint32 leader_epoch, const GArray *batches);
+/* The leader has less of its epoch @epoch: cut what is behind. Returns FALSE when the store is full: ask anew. */
+gboolean partition_cut(Partition *partition, gint32 epoch, gint64 end_offset);
 /* Answer an append; @append is the ReplicaAppend inside. partition_append.c. */
 void partition_answer_append(ReplicaAppend *append);
 /* The replica lets go of an append that was answered before. */

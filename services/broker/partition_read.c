@@ -24,7 +24,12 @@ struct PartitionReadState {
   LogRead store_read;
   gboolean finished;
 };
+
 typedef struct PartitionReadState ReadState;
+
+static GQueue *waiting_in(const ReadState *state, Partition *partition) {
+  return state->read.for_follower ? &partition->followers : &partition->waiting;
+}
 
 PartitionRead *partition_read_new(void) {
   ReadState *state = g_new0(ReadState, 1);
@@ -58,7 +63,7 @@ static void run_done(LoopTask *task) {
 static void stop_waiting(ReadState *state) {
   if (!state->partition)
     return;
-  g_queue_unlink(&state->partition->waiting, &state->wait_link);
+  g_queue_unlink(waiting_in(state, state->partition), &state->wait_link);
   timer_clear(state->shard->timers, &state->timer);
   state->partition = NULL;
 }
@@ -86,7 +91,7 @@ static void wait_for_more(ReadState *state, Partition *partition) {
     return; /* waits already */
   state->partition = partition;
   state->wait_link.data = state;
-  g_queue_push_tail_link(&partition->waiting, &state->wait_link);
+  g_queue_push_tail_link(waiting_in(state, partition), &state->wait_link);
   timer_set(state->shard->timers, &state->timer, state->read.wait_until_us, on_wait_over, state);
 }
 
@@ -123,7 +128,8 @@ static void on_store_read(LogRead *store_read) {
 static void read_store(ReadState *state, const Partition *partition) {
   state->store_read = (LogRead){.log_id = state->read.log_id,
                                 .from_offset = state->read.from_offset,
-                                .end_offset = replica_high_watermark(partition->replica),
+                                .end_offset = state->read.for_follower ? replica_local_end(partition->replica)
+                                                                       : replica_high_watermark(partition->replica),
                                 .max_bytes = state->read.max_bytes,
                                 .loop = state->shard->loop,
                                 .done = on_store_read};
@@ -132,9 +138,31 @@ static void read_store(ReadState *state, const Partition *partition) {
     finish(state, failure_new(FAILURE(OVERLOADED), "too many reads wait for the disk: try again soon"));
 }
 
+/* What the tail cache does not have (any more) is at the disk, if it has come there. */
+static void read_for_follower(ReadState *state, Partition *partition) {
+  PartitionRead *read = &state->read;
+  read->bounds = partition_bounds(partition);
+  gint64 end = replica_log_end(partition->replica);
+  if (read->from_offset < read->bounds.log_start_offset || read->from_offset > end)
+    finish(state, out_of_range(state, partition));
+  else if (log_tail_cache_lookup(partition->shard->cache, read->log_id, read->from_offset, G_MAXINT64, read->max_bytes,
+                                 read->batches))
+    finish(state, NULL);
+  else if (read->from_offset < replica_local_end(partition->replica))
+    read_store(state, partition);
+  else if (read->bounds.high_watermark > read->told_watermark)
+    finish(state, NULL);
+  else
+    wait_for_more(state, partition);
+}
+
 /* @last: what is there must do */
 static void read_on(ReadState *state, Partition *partition, gboolean last) {
   PartitionRead *read = &state->read;
+  if (read->for_follower) {
+    read_for_follower(state, partition);
+    return;
+  }
   read->bounds = partition_bounds(partition);
   if (read->from_offset < read->bounds.log_start_offset || read->from_offset > replica_log_end(partition->replica)) {
     finish(state, out_of_range(state, partition));
@@ -169,11 +197,11 @@ static void on_wait_over(Timer *timer, gpointer data) {
   read_on(state, state->partition, TRUE);
 }
 
-void partition_wake_reads(Partition *partition) {
+static void wake(Partition *partition, GQueue *queue) {
   /* Those that go on waiting stay in the queue: look at each that is there now, once. */
-  guint count = g_queue_get_length(&partition->waiting);
+  guint count = g_queue_get_length(queue);
   GList *next;
-  for (GList *link = partition->waiting.head; link && count > 0; link = next, count--) {
+  for (GList *link = queue->head; link && count > 0; link = next, count--) {
     next = link->next;
     ReadState *state = link->data;
     if (!partition_find_led(partition->shard, partition->log_id, state->read.leader_epoch))
@@ -181,6 +209,14 @@ void partition_wake_reads(Partition *partition) {
     else
       read_on(state, partition, FALSE);
   }
+}
+
+void partition_wake_reads(Partition *partition) {
+  wake(partition, &partition->waiting);
+}
+
+void partition_wake_followers(Partition *partition) {
+  wake(partition, &partition->followers);
 }
 
 /* ---- starting ---- */

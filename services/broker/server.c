@@ -2,6 +2,7 @@
  * all shards' loops. Owner: the main thread. */
 #include "services/broker/server.h"
 
+#include "milena/internal/v1/replication_service.pb-c.h"
 #include "milena/v1/admin_service.pb-c.h"
 #include "milena/v1/consumer_service.pb-c.h"
 #include "milena/v1/metadata_service.pb-c.h"
@@ -11,6 +12,7 @@
 #include "services/broker/metadata_service.h"
 #include "services/broker/produce.h"
 #include "services/broker/read/read_service.h"
+#include "services/broker/replication/replication.h"
 
 struct BrokerServer {
   Broker *broker;
@@ -32,6 +34,8 @@ static void add_services(BrokerServer *server) {
     rpc_server_add_sharded_service(both[i], &milena__v1__metadata_service__descriptor, METADATA_SERVICE_HANDLERS,
                                    server->loops, server->fronts, count);
   }
+  rpc_server_add_sharded_service(server->peers, &milena__internal__v1__replication_service__descriptor,
+                                 REPLICATION_SERVICE_HANDLERS, server->loops, server->fronts, count);
   rpc_server_add_sharded_service(server->clients, &milena__v1__admin_service__descriptor, ADMIN_SERVICE_HANDLERS,
                                  server->loops, server->fronts, count);
 }

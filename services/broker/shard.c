@@ -30,6 +30,7 @@ Shard *shard_new(Broker *broker, guint index, guint mailbox_max, gsize cache_byt
   shard->partitions = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, partition_free);
   shard->cache = log_tail_cache_new(cache_bytes);
   shard->front = front_new(shard);
+  shard->replication = replication_new(shard);
   return shard;
 }
 
@@ -47,6 +48,7 @@ void shard_free(Shard *shard) {
   front_free(shard->front);
   timer_clear(shard->timers, &shard->producers_timer);
   g_hash_table_unref(shard->partitions);
+  replication_free(shard->replication);
   timers_free(shard->timers);
   log_tail_cache_free(shard->cache);
   metadata_image_unref(shard->image);
@@ -96,6 +98,7 @@ static void set_sweep(Shard *shard) {
 
 void shard_retire(Shard *shard) {
   LOOP_ASSERT_CURRENT(shard->loop);
+  replication_stop(shard->replication);
   timer_clear(shard->timers, &shard->producers_timer);
   GHashTableIter iter;
   gpointer value;
@@ -211,4 +214,5 @@ void shard_apply_image(Shard *shard, MetadataImage *image, guint64 broker_epoch)
   metadata_image_unref(shard->image);
   shard->image = image;
   shard->broker_epoch = broker_epoch;
+  replication_metadata_changed(shard->replication);
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "services/broker/broker.h"
+#include "services/broker/replication/replication.h"
 #include "services/broker/shard.h"
 #include "storage/log/producers.h"
 #include "storage/log/tail_cache.h"
@@ -20,6 +21,7 @@ struct Shard {
   MetadataImage *image; /* that the partitions follow: a reference; NULL before the first */
   guint64 broker_epoch; /* of this process's registration, that came with the image */
   Front *front;
+  Replication *replication;
   Timer producers_timer; /* the next sweep for idle producers */
 };
 

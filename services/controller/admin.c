@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "controller/metadata/view.h"
+#include "services/controller/partitions.h"
 #include "services/controller/services.h"
 
 #define WARNING_KEYS_MOVE                                                                                              \
@@ -298,6 +299,40 @@ static void transfer_leadership(RpcCall *call, RpcMessage *message, gpointer use
   quorum_admin_transfer(((const ControllerParts *)user_data)->quorum, call, message);
 }
 
+/* ---- Replicas ---- */
+
+static Host *host_of(gpointer user_data) {
+  return ((const ControllerParts *)user_data)->host;
+}
+
+static void elect_leaders(RpcCall *call, RpcMessage *message, gpointer user_data) {
+  partitions_elect(host_of(user_data), call, rpc_message_body(message));
+}
+
+static void reassign_partitions(RpcCall *call, RpcMessage *message, gpointer user_data) {
+  partitions_reassign(host_of(user_data), call, rpc_message_body(message));
+}
+
+static void cancel_reassignments(RpcCall *call, RpcMessage *message, gpointer user_data) {
+  partitions_cancel(host_of(user_data), call, rpc_message_body(message));
+}
+
+static Failure *answer_list_reassignments(MetadataImage *image, const void *request, ProtobufCMessage **ret_response) {
+  return metadata_view_list_reassignments(image, request, (Milena__V1__ListReassignmentsResponse **)ret_response);
+}
+
+static void list_reassignments(RpcCall *call, RpcMessage *message, gpointer user_data) {
+  start_read(call, message, user_data, answer_list_reassignments);
+}
+
+static void drain_broker(RpcCall *call, RpcMessage *message, gpointer user_data) {
+  partitions_drain(host_of(user_data), call, rpc_message_body(message));
+}
+
+static void undrain_broker(RpcCall *call, RpcMessage *message, gpointer user_data) {
+  partitions_undrain(host_of(user_data), call, rpc_message_body(message));
+}
+
 const RpcMethodHandler ADMIN_HANDLERS[] = {
     {.name = "CreateTopic", .unary = create_topic},
     {.name = "GetTopic", .unary = get_topic},
@@ -307,6 +342,12 @@ const RpcMethodHandler ADMIN_HANDLERS[] = {
     {.name = "AddPartitions", .unary = add_partitions},
     {.name = "ListBrokers", .unary = list_brokers},
     {.name = "GetBroker", .unary = get_broker},
+    {.name = "DrainBroker", .unary = drain_broker},
+    {.name = "UndrainBroker", .unary = undrain_broker},
+    {.name = "ElectLeaders", .unary = elect_leaders},
+    {.name = "ReassignPartitions", .unary = reassign_partitions},
+    {.name = "ListReassignments", .unary = list_reassignments},
+    {.name = "CancelReassignments", .unary = cancel_reassignments},
     {.name = "BootstrapCluster", .unary = bootstrap_cluster},
     {.name = "ListControllers", .unary = list_controllers},
     {.name = "AddController", .unary = add_controller},

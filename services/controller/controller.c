@@ -184,6 +184,7 @@ static void make_parts(Controller *controller) {
   parts->nodes =
       nodes_new(parts->host, controller->options.session_timeout_ms, controller->options.heartbeat_interval_ms);
   parts->feed = feed_new(parts->host);
+  parts->partitions = partitions_new(parts->host, controller->options.balance_interval_ms);
   parts->care = care_new(parts->host);
   parts->quorum = quorum_admin_new(parts->host, parts->care);
   host_listen(parts->host,
@@ -214,6 +215,7 @@ static void start_parts(gpointer data) {
   nodes_start(controller->parts.nodes);
   feed_start(controller->parts.feed);
   care_start(controller->parts.care);
+  partitions_start(controller->parts.partitions);
   if (host_is_empty(controller->parts.host))
     say_waiting(controller);
 }
@@ -223,6 +225,7 @@ static void stop_parts(gpointer data) {
   nodes_stop(controller->parts.nodes);
   feed_stop(controller->parts.feed);
   care_stop(controller->parts.care);
+  partitions_stop(controller->parts.partitions);
   quorum_admin_stop(controller->parts.quorum);
 }
 
@@ -236,6 +239,7 @@ static void close_all(Controller *controller) {
   care_free(controller->parts.care);
   feed_free(controller->parts.feed);
   nodes_free(controller->parts.nodes);
+  partitions_free(controller->parts.partitions);
   host_free(controller->parts.host);
   g_free(controller->address);
   g_free(controller->peer_address);

@@ -21,9 +21,10 @@ typedef struct {
   gboolean bootstrap;      /* begin a new cluster of this controller alone when the folder is empty */
   const char *cluster_id;  /* "" for any */
   gint64 session_timeout_ms, heartbeat_interval_ms;
-  guint election_timeout_ms; /* see HostOptions; 0: the default */
-  guint snapshot_entries;    /* a snapshot after so many entries of the log */
-  guint drain_grace_ms;      /* for calls in progress, at the stop */
+  gint64 balance_interval_ms; /* how often leaderships go back to preferred replicas; 0: never by themselves */
+  guint election_timeout_ms;  /* see HostOptions; 0: the default */
+  guint snapshot_entries;     /* a snapshot after so many entries of the log */
+  guint drain_grace_ms;       /* for calls in progress, at the stop */
   /* It waits for its cluster, or it takes part and there is an active one (itself, when it is the only one). Once, on
    * the controller's loop. */
   void (*ready)(Controller *controller, gpointer data);

@@ -21,7 +21,7 @@
 
 typedef struct {
   ProcessSettings process;
-  gint64 id, session_timeout_ms, heartbeat_interval_ms, election_timeout_ms, snapshot_entries;
+  gint64 id, session_timeout_ms, heartbeat_interval_ms, balance_interval_ms, election_timeout_ms, snapshot_entries;
   char *listen, *peer_listen, *advertise, *peer_advertise, *data_dir, *cluster_id, *controllers;
   gboolean new_cluster;
 } Settings;
@@ -83,6 +83,7 @@ static ControllerOptions controller_options(Settings *settings) {
       .bootstrap = settings->new_cluster,
       .cluster_id = settings->cluster_id,
       .session_timeout_ms = settings->session_timeout_ms,
+      .balance_interval_ms = settings->balance_interval_ms,
       .heartbeat_interval_ms = settings->heartbeat_interval_ms,
       .election_timeout_ms = (guint)settings->election_timeout_ms,
       .snapshot_entries = (guint)settings->snapshot_entries,
@@ -134,6 +135,8 @@ int main(int argc, char **argv) {
        "a broker without a heartbeat for so long is fenced"},
       {"heartbeat-interval", SETTING_DURATION_MS, &settings->heartbeat_interval_ms, "1s", 10, 60000,
        "how often brokers are told to send heartbeats"},
+      {"leader-balance-interval", SETTING_DURATION_MS, &settings->balance_interval_ms, "30s", 0, 86400000,
+       "how often leaderships go back to the first of their replicas, where that is in sync; 0: only when asked"},
       {"snapshot-entries", SETTING_INT, &settings->snapshot_entries, "10000", 10, 10000000,
        "a snapshot is written, and the log cut, after so many entries"},
       PROCESS_SETTINGS(&settings->process),

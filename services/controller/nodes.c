@@ -118,10 +118,26 @@ static void heartbeat_done(const Failure *failure, MetadataImage *image, gpointe
 }
 
 /* What the heartbeat changes: it takes the node's leaderships, or brings it back. */
-static gboolean wanted_fence(Nodes *nodes, const Milena__Internal__V1__HeartbeatRequest *request, gboolean fenced) {
-  if (request->shutting_down || liveness_has_left(nodes->liveness, request->kind, request->id, request->epoch))
+static gboolean wanted_fence(Nodes *nodes, const Milena__Internal__V1__HeartbeatRequest *request, gboolean leaves,
+                             gboolean fenced) {
+  if (leaves || liveness_has_left(nodes->liveness, request->kind, request->id, request->epoch))
     return TRUE;
   return fenced && request->metadata_version < request->epoch;
+}
+
+/* A broker that stops hands its leaderships over first, while it still follows; with its next heartbeat it leaves. One
+ * that has none to hand over leaves at once. @records: gets those of the handing over */
+static gboolean hand_over(const MetadataImage *tip, const Milena__Internal__V1__HeartbeatRequest *request,
+                          GPtrArray *records) {
+  const MetadataBroker *broker = request->kind == NODE_KIND(BROKER) ? metadata_image_broker(tip, request->id) : NULL;
+  if (!request->shutting_down || !broker || broker->epoch != request->epoch || broker->fenced || broker->stopping)
+    return FALSE;
+  g_autoptr(GPtrArray) made = metadata_records_new();
+  g_autoptr(Failure) failure = metadata_command_stop_broker(tip, request->id, request->epoch, made);
+  if (failure || made->len <= 1)
+    return FALSE;
+  g_ptr_array_extend_and_steal(records, g_steal_pointer(&made));
+  return TRUE;
 }
 
 void nodes_heartbeat(Nodes *nodes, RpcCall *call, const Milena__Internal__V1__HeartbeatRequest *request) {
@@ -132,19 +148,23 @@ void nodes_heartbeat(Nodes *nodes, RpcCall *call, const Milena__Internal__V1__He
   gboolean fenced = TRUE;
   if (!failure)
     find_node(tip, request->kind, request->id, &epoch, &fenced);
-  gboolean fence = wanted_fence(nodes, request, fenced);
-  if (!failure)
+  gboolean hands_over = !failure && hand_over(tip, request, records);
+  gboolean leaves = request->shutting_down && !hands_over;
+  gboolean fence = wanted_fence(nodes, request, leaves, fenced);
+  if (!failure && !hands_over)
     failure = metadata_command_fence_node(tip, request->kind, request->id, request->epoch, fence, records);
   if (failure) {
     rpc_call_finish(call, failure);
     return;
   }
   liveness_heard(nodes->liveness, request->kind, request->id, epoch, g_get_monotonic_time());
-  if (request->shutting_down)
+  if (leaves)
     liveness_left(nodes->liveness, request->kind, request->id, epoch);
   if (records->len > 0)
-    slog_info(fence ? "fenced: it stops" : "unfenced", "kind", kind_name(request->kind), "id", SLOG_INT(request->id),
-              NULL);
+    slog_info(hands_over ? "hands its leaderships over: it stops"
+              : fence    ? "fenced: it stops"
+                         : "unfenced",
+              "kind", kind_name(request->kind), "id", SLOG_INT(request->id), NULL);
   NodeCall *node = g_new(NodeCall, 1);
   *node = (NodeCall){nodes, call, request->kind, request->id, epoch, fence};
   host_propose(nodes->host, g_steal_pointer(&records), heartbeat_done, node);

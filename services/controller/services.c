@@ -4,6 +4,7 @@
 #include "controller/metadata/view.h"
 #include "services/controller/admin.h"
 #include "services/controller/identify.h"
+#include "services/controller/partitions.h"
 
 /* ---- MetadataService ---- */
 
@@ -48,6 +49,14 @@ static void allocate_producer_ids(RpcCall *call, RpcMessage *message, gpointer u
   nodes_allocate_producer_ids(parts->nodes, call, rpc_message_body(message));
 }
 
+static void alter_in_sync(RpcCall *call, RpcMessage *message, gpointer user_data) {
+  partitions_alter_in_sync(((const ControllerParts *)user_data)->host, call, rpc_message_body(message));
+}
+
+static void report_damage(RpcCall *call, RpcMessage *message, gpointer user_data) {
+  partitions_report_damage(((const ControllerParts *)user_data)->host, call, rpc_message_body(message));
+}
+
 static void follow_metadata(RpcCall *call, RpcMessage *message, gpointer user_data) {
   const ControllerParts *parts = user_data;
   feed_follow(parts->feed, call, rpc_message_body(message));
@@ -57,6 +66,8 @@ static const RpcMethodHandler CONTROLLER_HANDLERS[] = {
     {.name = "RegisterNode", .unary = register_node},
     {.name = "Heartbeat", .unary = heartbeat},
     {.name = "AllocateProducerIds", .unary = allocate_producer_ids},
+    {.name = "AlterInSync", .unary = alter_in_sync},
+    {.name = "ReportDamage", .unary = report_damage},
     {.name = "FollowMetadata", .unary = follow_metadata},
     {.name = NULL},
 };

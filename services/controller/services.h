@@ -4,6 +4,7 @@
 #include "services/controller/feed.h"
 #include "services/controller/host.h"
 #include "services/controller/nodes.h"
+#include "services/controller/partitions.h"
 #include "services/controller/quorum_admin.h"
 #include "services/rpc/server.h"
 
@@ -16,6 +17,7 @@ typedef struct {
   Feed *feed;
   Care *care;
   QuorumAdmin *quorum;
+  Partitions *partitions;
 } ControllerParts;
 
 /* Services of the clients' listener: AdminService, MetadataService. */

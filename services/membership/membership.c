@@ -35,6 +35,7 @@ struct Membership {
   Milena__Internal__V1__NodeKind kind;
   int id;
   char *rack, *address, *peer_address, *incarnation, *cluster_id, *process_id;
+  gboolean stopped_in_order;
 
   Controllers *controllers; /* to ask; the follower has its own */
   Follower *follower;
@@ -270,6 +271,7 @@ static void register_node(Membership *membership) {
   request.id = membership->id;
   request.cluster_id = membership->cluster_id;
   request.incarnation = membership->incarnation;
+  request.stopped_in_order = membership->stopped_in_order;
   request.process_id = membership->process_id;
   request.rack = membership->rack;
   request.address = membership->address;
@@ -394,6 +396,7 @@ Membership *membership_new(RpcClient *client, Loop *loop, const MembershipOption
   membership->address = g_strdup(options->address);
   membership->peer_address = g_strdup(options->peer_address);
   membership->incarnation = g_strdup(options->incarnation);
+  membership->stopped_in_order = options->stopped_in_order;
   membership->cluster_id = g_strdup(options->cluster_id);
   membership->process_id = g_uuid_string_random();
   membership->fenced = TRUE;

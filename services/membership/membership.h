@@ -30,6 +30,7 @@ typedef struct {
   const char *peer_address;       /* where brokers reach it; "" for a coordinator */
   const char *incarnation;        /* UUID of its data folder; "" for a coordinator */
   const char *cluster_id;         /* of its data folder; "" for a new one */
+  gboolean stopped_in_order;      /* the process before lost nothing of what it had written */
   const char *const *controllers; /* peer addresses to try, NULL-terminated */
 } MembershipOptions;
 

@@ -1,0 +1,145 @@
+/* A partition as a follower writes it: batches as the leader stamped them, and cuts. See replica/following.c for the
+ * rules, replication/ for who talks to the leader.
+ *
+ * A write of the leader's batch has one holder: the replica, from accept until it lets go of it, which is when the
+ * storage has reported it.
+ *
+ * A cut counts at once for the replica: the store carries out the writes of one log in order, so what is appended after
+ * it lands behind it. A crash in between leaves the old end, which the leader is asked about again.
+ *
+ * Thread: the shard's. Failure modes: a full store, or a batch that does not follow: the leader is asked anew. */
+#include "services/base/slog.h"
+#include "services/broker/partition_internal.h"
+
+/* A batch of the leader's on its way to the disk. */
+typedef struct {
+  LogWrite write; /* first */
+  Partition *partition;
+  ReplicaAppend append;
+  LogBatch batch;
+  GByteArray *hot;
+  guint8 producer[LOG_PRODUCER_VALUE_BYTES_MAX];
+} Followed;
+
+static void followed_free(Followed *followed) {
+  log_batch_clear(&followed->batch);
+  g_byte_array_unref(followed->hot);
+  g_free(followed);
+}
+
+void partition_release_followed(ReplicaAppend *append) {
+  followed_free((Followed *)((char *)append - G_STRUCT_OFFSET(Followed, append)));
+}
+
+static void on_stored(LogWrite *write, LogWriteStage stage) {
+  Followed *followed = (Followed *)write;
+  Partition *partition = followed->partition;
+  partition->writes_in_flight--;
+  ReplicaOut out = REPLICA_OUT_INIT;
+  replica_local_progress(partition->replica, &followed->append,
+                         stage == LOG_WRITE_SYNCED ? REPLICA_SYNCED : REPLICA_WRITTEN, &out);
+  partition_settle(partition, &out);
+  partition_wake_followers(partition); /* it may lead by now */
+  following_written(partition);
+}
+
+static void fill_write(Followed *followed) {
+  Partition *partition = followed->partition;
+  followed->write = (LogWrite){.kind = LOG_WRITE_APPEND,
+                               .log_id = partition->log_id,
+                               .batch = &followed->batch,
+                               .hot = followed->hot->data,
+                               .hot_len = followed->hot->len,
+                               .wants = followed->append.stage == REPLICA_SYNCED ? LOG_WRITE_SYNCED : LOG_WRITE_WRITTEN,
+                               .sync_within_ms = partition->sync_within_ms,
+                               .loop = partition->shard->loop,
+                               .done = on_stored};
+  if (followed->append.producer.producer_id) {
+    followed->write.producer = followed->producer;
+    followed->write.producer_len =
+        log_producer_encode(&followed->append.producer, partition->log_id, followed->producer);
+  }
+}
+
+static gboolean follow_batch(Partition *partition, gint32 leader_epoch, const LogBatch *batch) {
+  Followed *followed = g_new0(Followed, 1);
+  followed->partition = partition;
+  followed->hot = g_byte_array_new();
+  log_batch_share(batch, &followed->batch);
+  g_autoptr(Failure) failure = replica_follow(partition->replica, leader_epoch, batch, &followed->append);
+  if (failure) {
+    slog_warning("a batch of the leader's was not taken", "partition", partition->name, "error",
+                 failure_message(failure), NULL);
+    followed_free(followed);
+    return FALSE;
+  }
+  replica_encode_hot(partition->replica, partition->log_id, &followed->append, followed->hot);
+  fill_write(followed);
+  if ((!partition->exists && !partition_submit_create(partition)) ||
+      !log_store_submit(partition->shard->broker->store, &followed->write)) {
+    followed_free(followed);
+    return FALSE;
+  }
+  replica_accept(partition->replica, &followed->append);
+  partition->writes_in_flight++;
+  log_tail_cache_add(partition->shard->cache, partition->log_id, batch);
+  return TRUE;
+}
+
+gboolean partition_follow(Partition *partition, gint32 leader_epoch, const GArray *batches) {
+  for (guint i = 0; i < batches->len; i++)
+    if (!follow_batch(partition, leader_epoch, LOG_BATCH_AT(batches, i)))
+      return FALSE;
+  return TRUE;
+}
+
+/* ---- cutting ---- */
+
+typedef struct {
+  LogWrite write; /* first */
+  Partition *partition;
+  GByteArray *hot;
+} Cut;
+
+static void cut_free(Cut *cut) {
+  g_byte_array_unref(cut->hot);
+  g_free(cut);
+}
+
+static void on_cut(LogWrite *write, LogWriteStage stage) {
+  (void)stage;
+  Cut *cut = (Cut *)write;
+  INVARIANT(write->ret_end_offset == write->truncate_offset, "logs part between batches");
+  cut->partition->writes_in_flight--;
+  following_written(cut->partition);
+  cut_free(cut);
+}
+
+gboolean partition_cut(Partition *partition, gint32 epoch, gint64 end_offset) {
+  gint64 end = replica_diverged(partition->replica, epoch, end_offset);
+  slog_info("the log parts from the leader's, and is cut", "partition", partition->name, "from",
+            SLOG_INT(replica_log_end(partition->replica)), "to", SLOG_INT(end), NULL);
+  if (partition->exists) {
+    Cut *cut = g_new0(Cut, 1);
+    cut->partition = partition;
+    cut->hot = g_byte_array_new();
+    replica_encode_hot(partition->replica, partition->log_id, NULL, cut->hot);
+    cut->write = (LogWrite){.kind = LOG_WRITE_TRUNCATE,
+                            .log_id = partition->log_id,
+                            .hot = cut->hot->data,
+                            .hot_len = cut->hot->len,
+                            .truncate_offset = end,
+                            .wants = LOG_WRITE_SYNCED,
+                            .sync_within_ms = LOG_SYNC_NEVER,
+                            .loop = partition->shard->loop,
+                            .done = on_cut};
+    if (!log_store_submit(partition->shard->broker->store, &cut->write)) {
+      cut_free(cut);
+      return FALSE;
+    }
+    partition->writes_in_flight++;
+  }
+  replica_truncated(partition->replica, end);
+  log_tail_cache_truncate(partition->shard->cache, partition->log_id, end);
+  return TRUE;
+}
