@@ -169,7 +169,7 @@ Failure *metadata_command_create_topic(const MetadataImage *image, const Metadat
   guint32 partitions = request->partitions ? request->partitions : 1, replication_factor = request->replication_factor;
   const MetadataTopic *existing = metadata_image_topic_by_name(image, request->name);
   MetadataPlacement placement;
-  metadata_placement_init(&placement, image);
+  metadata_placement_init(&placement, image, NULL);
   /* A retry without a factor means that of its first try, however many brokers there are by now. */
   if (!replication_factor)
     replication_factor = existing ? existing->replication_factor
@@ -305,7 +305,7 @@ Failure *metadata_command_add_partitions(const MetadataImage *image, const Milen
         "never removed.",
         topic->name, topic->partition_count, request->total_partitions);
   MetadataPlacement placement;
-  metadata_placement_init(&placement, image);
+  metadata_placement_init(&placement, image, topic);
   failure = add_partitions(image, topic->id, topic->replication_factor, &placement, topic->partition_count,
                            request->total_partitions, records);
   metadata_placement_clear(&placement);

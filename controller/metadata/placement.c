@@ -37,7 +37,18 @@ static void enter_rack(GHashTable *racks, GArray *counts, Candidate *candidate) 
   candidate->place_in_rack = g_array_index(counts, guint, candidate->rack)++;
 }
 
-void metadata_placement_init(MetadataPlacement *placement, const MetadataImage *image) {
+static void count_topic(MetadataPlacement *placement, const MetadataTopic *topic) {
+  for (guint i = 0; i < placement->brokers->len; i++) {
+    PlacementBroker *broker = &g_array_index(placement->brokers, PlacementBroker, i);
+    for (guint j = 0; j < topic->partition_count; j++) {
+      const MetadataPartition *partition = topic->partitions[j];
+      broker->topic_leaders += partition->replicas[0] == broker->id;
+      broker->topic_replicas += metadata_partition_has_replica(partition, broker->id) ? 1 : 0;
+    }
+  }
+}
+
+void metadata_placement_init(MetadataPlacement *placement, const MetadataImage *image, const MetadataTopic *topic) {
   g_autoptr(GArray) candidates = g_array_new(FALSE, FALSE, sizeof(Candidate));
   g_autoptr(GHashTable) racks = g_hash_table_new(g_str_hash, g_str_equal);
   g_autoptr(GArray) rack_counts = g_array_new(FALSE, FALSE, sizeof(guint));
@@ -55,10 +66,14 @@ void metadata_placement_init(MetadataPlacement *placement, const MetadataImage *
   placement->turn = 0;
   for (guint i = 0; i < candidates->len; i++) {
     const Candidate *candidate = &g_array_index(candidates, Candidate, i);
-    PlacementBroker broker = {candidate->broker->id, candidate->rack, candidate->broker->leader_count,
-                              candidate->broker->replica_count};
+    PlacementBroker broker = {.id = candidate->broker->id,
+                              .rack = candidate->rack,
+                              .leader_count = candidate->broker->leader_count,
+                              .replica_count = candidate->broker->replica_count};
     g_array_append_val(placement->brokers, broker);
   }
+  if (topic)
+    count_topic(placement, topic);
 }
 
 void metadata_placement_clear(MetadataPlacement *placement) {
@@ -90,10 +105,17 @@ static gboolean shares_rack(const Chosen *chosen, const PlacementBroker *broker)
 }
 
 static gboolean is_better(const Chosen *chosen, const PlacementBroker *a, const PlacementBroker *b) {
-  if (chosen->count == 0) /* the leader */
-    return a->leader_count != b->leader_count ? a->leader_count < b->leader_count : a->replica_count < b->replica_count;
+  if (chosen->count == 0) { /* the leader */
+    if (a->topic_leaders != b->topic_leaders)
+      return a->topic_leaders < b->topic_leaders;
+    return a->leader_count < b->leader_count;
+  }
   gboolean a_shares = shares_rack(chosen, a), b_shares = shares_rack(chosen, b);
-  return a_shares != b_shares ? b_shares : a->replica_count < b->replica_count;
+  if (a_shares != b_shares)
+    return b_shares;
+  if (a->topic_replicas != b->topic_replicas)
+    return a->topic_replicas < b->topic_replicas;
+  return a->replica_count < b->replica_count;
 }
 
 static PlacementBroker *choose_next(MetadataPlacement *placement, const Chosen *chosen) {
@@ -114,7 +136,9 @@ void metadata_placement_choose(MetadataPlacement *placement, gint32 *ret_replica
   for (guint i = 0; i < replica_count; i++) {
     PlacementBroker *broker = choose_next(placement, &chosen);
     chosen.brokers[chosen.count++] = broker;
+    broker->topic_leaders += i == 0;
     broker->leader_count += i == 0;
+    broker->topic_replicas++;
     broker->replica_count++;
     ret_replicas[i] = broker->id;
   }

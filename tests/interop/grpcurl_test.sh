@@ -64,8 +64,8 @@ check "a topic of the same name is refused" refuses TOPIC_EXISTS call -d '{"name
   milena.v1.AdminService/CreateTopic
 check "an illegal name is refused" refuses INVALID_FIELD call -d '{"name":"no spaces"}' $BROKER \
   milena.v1.AdminService/CreateTopic
-check "a factor of 2 is refused by name until replication lands" refuses UNSUPPORTED \
-  call -d '{"name":"copies","replication_factor":2}' $BROKER milena.v1.AdminService/CreateTopic
+check "more replicas than brokers are refused" refuses NOT_ENOUGH_BROKERS \
+  call -d '{"name":"copies","replication_factor":4}' $BROKER milena.v1.AdminService/CreateTopic
 check "the configuration is updated by mask" says 'FLUSH_OS' \
   call -d '{"name":"orders","config":{"flush":"FLUSH_OS"},"update_mask":{"paths":["flush"]}}' $BROKER milena.v1.AdminService/UpdateTopic
 check "partitions are added, with a warning" says warning call -d '{"name":"orders","total_partitions":7}' $BROKER \

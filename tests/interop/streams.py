@@ -90,7 +90,7 @@ def produce_stream_answers_each_item_by_its_correlation_id():
         offsets = [r.results[0].base_offset for r in results if r.results[0].partition == partition]
         assert offsets == sorted(offsets) and len(offsets) == 100, offsets
     receipt = results[0].results[0]
-    assert receipt.replicas == 1 and receipt.synced_replicas == 1, receipt
+    assert 2 <= receipt.synced_replicas <= receipt.replicas <= 3, receipt
 
 
 @check
