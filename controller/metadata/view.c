@@ -363,7 +363,7 @@ static Failure *page_names(const MetadataImage *image, const Milena__V1__GetMeta
                            char **ret_token) {
   guint limit = 0;
   const char *from = NULL;
-  Failure *failure = page_limit(request->page_size, &limit);
+  Failure *failure = metadata_view_page_limit(request->page_size, &limit);
   if (!failure)
     failure = topic_token(request->page_token, &from);
   if (failure)
