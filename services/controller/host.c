@@ -24,6 +24,8 @@
  * hears it refuses the pre-vote, so nothing is disrupted by mistake. */
 #define HURRY_MS 5
 #define HURRY_TICKS 24
+/* Who is not heard for so many election timeouts is not known to be active any more. */
+#define SILENT_TIMEOUTS 4
 
 void host_end_corrupt(const Failure *failure) {
   slog_error("the log can't be used; this controller ends", "error", failure_message(failure), NULL);
@@ -139,6 +141,8 @@ static void on_message(const RaftMessage *message, gpointer data) {
   Failure *failure = raft_core_step(host->core, message);
   if (failure)
     host_end_corrupt(failure);
+  if (message->from == raft_core_leader(host->core))
+    host->leader_heard_us = g_get_monotonic_time();
   host_pump_soon(host);
 }
 
@@ -250,9 +254,12 @@ gboolean host_is_serving(const Host *host) {
   return host->serving;
 }
 
+/* A voter that hears nothing stands for election. One without a vote, or that was removed, never learns that way. */
 gint32 host_active_id(const Host *host) {
   guint64 leader = raft_core_leader(host->core);
-  return leader ? (gint32)leader : -1;
+  gint64 silence_us = g_get_monotonic_time() - host->leader_heard_us;
+  gboolean silent = silence_us > (gint64)SILENT_TIMEOUTS * host->options.election_timeout_ms * 1000;
+  return leader == 0 || (silent && leader != (guint64)host->options.id) ? -1 : (gint32)leader;
 }
 
 RaftState host_state(const Host *host) {

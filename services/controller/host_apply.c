@@ -241,7 +241,7 @@ static void tell_active(Host *host, gboolean active) {
 static gboolean serves(const Host *host) {
   if (host->stopped)
     return FALSE;
-  gboolean follows = raft_core_leader(host->core) != 0 && raft_core_role(host->core) == RAFT_FOLLOWER;
+  gboolean follows = host_active_id(host) > 0 && raft_core_role(host->core) == RAFT_FOLLOWER;
   return host->active || (follows && *metadata_image_cluster_id(host->image));
 }
 

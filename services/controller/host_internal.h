@@ -44,6 +44,7 @@ struct Host {
   GSource *ticker, *hurrier;
   guint64 hurry_for;      /* the active controller whose stream broke; 0: none */
   guint hurry_ticks;      /* how many more ticks to hurry */
+  gint64 leader_heard_us; /* when the leader was heard last */
   guint64 known_leader;   /* as was logged */
   guint64 members_index;  /* of the membership that the transport knows */
   gboolean members_known; /* the transport was told at all */

@@ -19,8 +19,8 @@ typedef struct {
 /* @failure: NULL, or a sentence that names the controller; borrowed. @identity: NULL on failure. */
 typedef void (*IdentifyDone)(const Failure *failure, const Identity *identity, gpointer data);
 
-/* Ask the controller @id at @peer_address, until @until_us (monotonic) and for some seconds at most. @done: once, on the
- * host's loop. It is refused when it is another one, or advertises another peer address. */
+/* Ask the controller @id at @peer_address, until @until_us (monotonic) and for some seconds at most. @done: once, on
+ * the host's loop. It is refused when it is another one, or advertises another peer address. */
 void identify(Host *host, gint32 id, const char *peer_address, gint64 until_us, IdentifyDone done, gpointer data);
 /* Handler: takes over the call. */
 void identify_answer(Host *host, RpcCall *call);

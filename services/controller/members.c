@@ -50,7 +50,7 @@ static void fill_member(const Host *host, const Care *care, const RaftState *sta
   body->directory_id = list->directories[i];
   body->role = member->learner ? MILENA__V1__CONTROLLER_ROLE__CONTROLLER_ROLE_LEARNER
                                : MILENA__V1__CONTROLLER_ROLE__CONTROLLER_ROLE_VOTER;
-  body->active = state->leader == member->id;
+  body->active = (guint64)host_active_id(host) == member->id;
   fill_addresses(host, member, &peer, body);
   fill_progress(state, member, body);
   if (peer.heard_us) {
@@ -63,11 +63,12 @@ static void fill_member(const Host *host, const Care *care, const RaftState *sta
 
 void members_fill(const Host *host, const Care *care, MemberList *ret_list) {
   RaftState state = host_state(host);
-  RaftConfiguration configuration = *host_configuration(host);
-  qsort(configuration.members, configuration.member_count, sizeof *configuration.members, compare_ids);
+  RaftConfiguration *configuration = &ret_list->configuration;
+  *configuration = *host_configuration(host);
+  qsort(configuration->members, configuration->member_count, sizeof *configuration->members, compare_ids);
   ret_list->count = 0;
-  for (guint i = 0; i < configuration.member_count; i++)
-    fill_member(host, care, &state, &configuration.members[i], ret_list);
+  for (guint i = 0; i < configuration->member_count; i++)
+    fill_member(host, care, &state, &configuration->members[i], ret_list);
 }
 
 Milena__V1__ControllerState *members_find(MemberList *list, guint64 id) {

@@ -13,6 +13,7 @@ typedef struct {
   Milena__V1__ControllerState bodies[RAFT_MEMBERS_MAX];
   Google__Protobuf__Duration heard[RAFT_MEMBERS_MAX];
   char directories[RAFT_MEMBERS_MAX][DIRECTORY_TEXT_BYTES];
+  RaftConfiguration configuration; /* in the order of ids; addresses lie in it */
 } MemberList;
 
 /* All members that this controller knows, in the order of their ids. */
@@ -22,7 +23,7 @@ Milena__V1__ControllerState *members_find(MemberList *list, guint64 id);
 
 /* Would the cluster go on without the member? NULL, or QUORUM_AT_RISK with the reason.
  *
- * @force: only what can't work is refused: the last voter, and a rest without a majority */
+ * @force: also one that answers while another one does not */
 Failure *members_check_removal(const Host *host, guint64 id, gboolean force);
 
 G_END_DECLS

@@ -175,6 +175,14 @@ TEST(quorum, hands_over_and_removes_the_active_one) {
   while (quorum_count_controllers(&quorum, active) != 2 && g_get_monotonic_time() < until_us)
     g_usleep(5000);
   EXPECT_EQ_INT(2, quorum_count_controllers(&quorum, active));
+  /* The one that was removed knows no active one after a while. */
+  do {
+    g_clear_pointer(&message, rpc_message_unref);
+    message = quorum_list(&quorum, 3, 3, &state);
+    g_usleep(5000);
+  } while (((const Milena__V1__ListControllersResponse *)rpc_message_body(message))->active_id != -1 &&
+           g_get_monotonic_time() < until_us);
+  EXPECT_EQ_INT(-1, ((const Milena__V1__ListControllersResponse *)rpc_message_body(message))->active_id);
   quorum_clear(&quorum);
 }
 

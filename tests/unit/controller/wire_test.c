@@ -23,7 +23,7 @@ static Failure *through(RaftMessage *message, RaftMessage **ret_message) {
 }
 
 static RaftEntry *entry(guint64 index, RaftEntryKind kind, gsize size) {
-  guint8 *data = g_malloc(size);
+  guint8 *data = g_malloc(size + 1);
   memset(data, 'x', size);
   return raft_entry_new(index, 3, kind, g_bytes_new_take(data, size));
 }
