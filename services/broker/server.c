@@ -78,9 +78,9 @@ Failure *broker_server_open(Broker *broker, const char *listen, const char *peer
 
 void broker_server_start(BrokerServer *server) {
   server->started = TRUE;
+  broker_server_set_health(server, FALSE); /* before anybody can ask */
   rpc_server_start(server->clients);
   rpc_server_start(server->peers);
-  broker_server_set_health(server, FALSE);
 }
 
 void broker_server_set_health(BrokerServer *server, gboolean serving) {

@@ -263,9 +263,9 @@ Failure *controller_start(const ControllerOptions *options, Controller **ret_con
   controller_add_public_services(controller->public, &controller->parts);
   controller_add_peer_services(controller->peer, &controller->parts);
   loop_start(controller->loop);
+  set_health(controller, FALSE); /* before anybody can ask, and until it takes part */
   rpc_server_start(controller->public);
   rpc_server_start(controller->peer);
-  set_health(controller, FALSE); /* until it takes part */
   loop_call_and_wait(controller->loop, start_parts, controller);
   host_start(controller->parts.host);
   return NULL;
