@@ -28,11 +28,11 @@ gboolean operator_may_lose(const World *world, const Node *node) {
   for (guint i = 0; i < rules_configurations(world->rules); i++)
     if (!survives(world, rules_configuration(world->rules, i), node))
       return FALSE;
-  /* One that a leader has just proposed is in no log yet. */
+  /* One that was proposed a moment ago may be in no log yet. */
   for (guint id = 1; id <= NODES_MAX; id++) {
-    const Node *leader = world->nodes[id];
-    if (leader->up && raft_core_role(leader->core) == RAFT_LEADER &&
-        !survives(world, raft_core_configuration(leader->core), node))
+    const Node *other = world->nodes[id];
+    if (other->up && raft_core_configuration_index(other->core) > rules_committed(world->rules) &&
+        !survives(world, raft_core_configuration(other->core), node))
       return FALSE;
   }
   return TRUE;
