@@ -11,6 +11,22 @@
 #include "services/base/slog.h"
 #include "services/controller/transport_internal.h"
 
+/* A second process that speaks as a controller is told from one that has moved by the first one's silence. */
+#define TWIN_SILENCE_US ((gint64)1 * G_USEC_PER_SEC)
+
+/* A stream of this controller is open. */
+static gboolean has_stream(const Transport *transport, const WireEnds *ends) {
+  GHashTableIter iter;
+  gpointer value;
+  g_hash_table_iter_init(&iter, transport->inbounds);
+  while (g_hash_table_iter_next(&iter, &value, NULL)) {
+    const Inbound *inbound = value;
+    if (inbound->ends.from == ends->from && raft_directory_equal(&inbound->ends.from_directory, &ends->from_directory))
+      return TRUE;
+  }
+  return FALSE;
+}
+
 /* ---- Hello ---- */
 
 /* What the sender claims, checked against what this controller is. */
@@ -46,6 +62,21 @@ static Failure *check_cluster(const Transport *transport, const Milena__Internal
   return NULL;
 }
 
+/* A folder that was copied makes two processes with one identity, which breaks every promise. One that has moved has
+ * closed its streams, or is silent. */
+static Failure *check_twin(const Transport *transport, const WireEnds *ends,
+                           const Milena__Internal__V1__ExchangeHello *hello) {
+  const Peer *peer = transport_find_peer(transport, ends->from, &ends->from_directory);
+  gboolean speaks = peer && has_stream(transport, ends) && g_get_monotonic_time() - peer->heard_us < TWIN_SILENCE_US;
+  if (!speaks || !peer->peer_address || strcmp(peer->peer_address, hello->from_peer_address) == 0)
+    return NULL;
+  return failure_new(
+      FAILURE(DUPLICATE_ID),
+      "Two processes run as controller %d on the folder %s: the one at %s and the one at %s. A folder was "
+      "copied: stop one of them, and delete its folder.",
+      hello->from_id, hello->from_directory_id, peer->peer_address, hello->from_peer_address);
+}
+
 static Failure *check_hello(Transport *transport, const Milena__Internal__V1__ExchangeHello *hello,
                             WireEnds *ret_ends) {
   WireEnds ends = {.from = (guint64)hello->from_id,
@@ -61,6 +92,8 @@ static Failure *check_hello(Transport *transport, const Milena__Internal__V1__Ex
   Failure *failure = check_cluster(transport, hello);
   if (!failure)
     failure = check_address(transport, hello);
+  if (!failure)
+    failure = check_twin(transport, &ends, hello);
   if (!failure)
     failure =
         transport->events.check(ends.from, &ends.from_directory, hello->configuration_index, transport->events.data);
@@ -176,27 +209,13 @@ static void on_draining(RpcCall *call, gpointer state) {
   rpc_call_finish(call, failure_new(FAILURE(DRAINING), "This controller is stopping."));
 }
 
-/* No other stream of the same controller is open. */
-static gboolean was_last(const Inbound *gone) {
-  GHashTableIter iter;
-  gpointer value;
-  g_hash_table_iter_init(&iter, gone->transport->inbounds);
-  while (g_hash_table_iter_next(&iter, &value, NULL)) {
-    const Inbound *inbound = value;
-    if (inbound->ends.from == gone->ends.from &&
-        raft_directory_equal(&inbound->ends.from_directory, &gone->ends.from_directory))
-      return FALSE;
-  }
-  return TRUE;
-}
-
 static void on_closed(RpcCall *call, gboolean cancelled, gpointer state) {
   (void)call;
   (void)cancelled;
   Inbound *inbound = state;
   Transport *transport = inbound->transport;
   g_hash_table_remove(transport->inbounds, inbound);
-  if (inbound->ends.from != 0 && !transport->stopped && was_last(inbound))
+  if (inbound->ends.from != 0 && !transport->stopped && !has_stream(transport, &inbound->ends))
     transport->events.lost(inbound->ends.from, transport->events.data);
   g_free(inbound);
 }

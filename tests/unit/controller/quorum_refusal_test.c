@@ -156,6 +156,7 @@ typedef struct {
   pthread_mutex_t mutex;
   pthread_cond_t cond;
   gboolean closed, welcomed;
+  gboolean stays; /* it keeps its stream after the welcome, until hang_up */
   Failure *failure;
 } Caller;
 
@@ -165,8 +166,10 @@ static void on_message(RpcClientCall *call, RpcMessage *message, gpointer state)
     return;
   pthread_mutex_lock(&caller->mutex);
   caller->welcomed = TRUE;
+  pthread_cond_signal(&caller->cond);
   pthread_mutex_unlock(&caller->mutex);
-  rpc_client_call_half_close(call);
+  if (!caller->stays)
+    rpc_client_call_half_close(call);
   rpc_client_call_read(call);
 }
 
@@ -194,6 +197,25 @@ static void start_call(gpointer data) {
   rpc_client_call_read(caller->call);
 }
 
+static void end_call(Caller *caller) {
+  loop_stop(caller->loop);
+  rpc_client_call_unref(caller->call);
+  loop_free(caller->loop);
+  pthread_mutex_destroy(&caller->mutex);
+  pthread_cond_destroy(&caller->cond);
+}
+
+/* End the stream of one that stays. */
+static void hang_up(Caller *caller) {
+  rpc_client_call_cancel(caller->call);
+  pthread_mutex_lock(&caller->mutex);
+  while (!caller->closed)
+    pthread_cond_wait(&caller->cond, &caller->mutex);
+  pthread_mutex_unlock(&caller->mutex);
+  failure_free(caller->failure);
+  end_call(caller);
+}
+
 /* Say it to controller 1; returns why it was refused, or NULL when it was welcomed. */
 static Failure *say(Caller *caller) {
   caller->loop = loop_new("caller", 100);
@@ -204,15 +226,12 @@ static Failure *say(Caller *caller) {
   caller->failure = NULL;
   loop_call(caller->loop, start_call, caller);
   pthread_mutex_lock(&caller->mutex);
-  while (!caller->closed)
+  while (!caller->closed && !(caller->stays && caller->welcomed))
     pthread_cond_wait(&caller->cond, &caller->mutex);
   pthread_mutex_unlock(&caller->mutex);
   EXPECT_TRUE(caller->welcomed == !caller->failure);
-  loop_stop(caller->loop);
-  rpc_client_call_unref(caller->call);
-  loop_free(caller->loop);
-  pthread_mutex_destroy(&caller->mutex);
-  pthread_cond_destroy(&caller->cond);
+  if (!caller->stays)
+    end_call(caller);
   return caller->failure;
 }
 
@@ -263,6 +282,29 @@ TEST(hello, refuses_what_does_not_belong_here_by_name) {
   caller_init(&quorum, &caller);
   caller.hello.from_directory_id = (char *)"not a directory";
   expect_refused(say(&caller), FAILURE(MALFORMED_MESSAGE), "does not say who it is");
+  quorum_clear(&quorum);
+}
+
+/* A folder that was copied: while the first process speaks, the second is refused. */
+TEST(hello, refuses_a_second_process_on_a_copy_of_a_folder) {
+  Quorum quorum;
+  Caller first, twin;
+  quorum_init(&quorum);
+  quorum_begin(&quorum, 1);
+  quorum_active(&quorum, 0);
+  caller_init(&quorum, &first);
+  first.stays = TRUE;
+  EXPECT_NULL(say(&first));
+  /* Where this machine stands still for a second the first one counts as silent: the next address is refused then. */
+  Failure *refused = NULL;
+  for (guint port = 2; port < 100 && !refused; port++) {
+    g_autofree char *address = g_strdup_printf("127.0.0.1:%u", port);
+    caller_init(&quorum, &twin);
+    twin.hello.from_peer_address = address;
+    refused = say(&twin);
+  }
+  expect_refused(refused, FAILURE(DUPLICATE_ID), "A folder was copied");
+  hang_up(&first);
   quorum_clear(&quorum);
 }
 
