@@ -47,6 +47,12 @@ static void list_brokers_here(RpcCall *call, RpcMessage *request, Front *front) 
   answer(call, failure, (ProtobufCMessage *)response);
 }
 
+static void list_reassignments_here(RpcCall *call, RpcMessage *request, Front *front) {
+  Milena__V1__ListReassignmentsResponse *response = NULL;
+  Failure *failure = metadata_view_list_reassignments(front_image(front), rpc_message_body(request), &response);
+  answer(call, failure, (ProtobufCMessage *)response);
+}
+
 /* Names and addresses alone: what the controllers agree on is known to them. There are so few that they are one page.
  */
 static void list_controllers_here(RpcCall *call, RpcMessage *request, Front *front) {
@@ -116,11 +122,46 @@ static RpcMessage *prepare_add_partitions(Front *front, RpcMessage *request, Rpc
   return rpc_message_ref(request);
 }
 
-/* Not repeated: a second try would undo what somebody else set in between. */
+/* These are not repeated: a second try would undo what somebody else set in between. */
 static RpcMessage *prepare_update_topic(Front *front, RpcMessage *request, RpcMessage **ret_repeat, gboolean *ret_dry) {
   (void)front;
   (void)ret_repeat;
   *ret_dry = ((const Milena__V1__UpdateTopicRequest *)rpc_message_body(request))->validate_only;
+  return rpc_message_ref(request);
+}
+
+static RpcMessage *prepare_drain(Front *front, RpcMessage *request, RpcMessage **ret_repeat, gboolean *ret_dry) {
+  (void)front;
+  (void)ret_repeat;
+  *ret_dry = ((const Milena__V1__DrainBrokerRequest *)rpc_message_body(request))->validate_only;
+  return rpc_message_ref(request);
+}
+
+static RpcMessage *prepare_undrain(Front *front, RpcMessage *request, RpcMessage **ret_repeat, gboolean *ret_dry) {
+  (void)front;
+  (void)ret_repeat;
+  *ret_dry = ((const Milena__V1__UndrainBrokerRequest *)rpc_message_body(request))->validate_only;
+  return rpc_message_ref(request);
+}
+
+static RpcMessage *prepare_elect(Front *front, RpcMessage *request, RpcMessage **ret_repeat, gboolean *ret_dry) {
+  (void)front;
+  (void)ret_repeat;
+  *ret_dry = ((const Milena__V1__ElectLeadersRequest *)rpc_message_body(request))->validate_only;
+  return rpc_message_ref(request);
+}
+
+static RpcMessage *prepare_reassign(Front *front, RpcMessage *request, RpcMessage **ret_repeat, gboolean *ret_dry) {
+  (void)front;
+  (void)ret_repeat;
+  *ret_dry = ((const Milena__V1__ReassignPartitionsRequest *)rpc_message_body(request))->validate_only;
+  return rpc_message_ref(request);
+}
+
+static RpcMessage *prepare_cancel(Front *front, RpcMessage *request, RpcMessage **ret_repeat, gboolean *ret_dry) {
+  (void)front;
+  (void)ret_repeat;
+  *ret_dry = ((const Milena__V1__CancelReassignmentsRequest *)rpc_message_body(request))->validate_only;
   return rpc_message_ref(request);
 }
 
@@ -171,6 +212,12 @@ static const AdminMethod METHODS[] = {
     {"AddController", ADMIN_WRITE, .prepare = prepare_add_controller},
     {"RemoveController", ADMIN_WRITE, .prepare = prepare_remove_controller},
     {"TransferLeadership", ADMIN_WRITE, .prepare = prepare_transfer},
+    {"DrainBroker", ADMIN_WRITE, .prepare = prepare_drain},
+    {"UndrainBroker", ADMIN_WRITE, .prepare = prepare_undrain},
+    {"ElectLeaders", ADMIN_WRITE, .prepare = prepare_elect},
+    {"ReassignPartitions", ADMIN_WRITE, .prepare = prepare_reassign},
+    {"ListReassignments", ADMIN_READ, .here = list_reassignments_here},
+    {"CancelReassignments", ADMIN_WRITE, .prepare = prepare_cancel},
 };
 
 static void pass_on(RpcCall *call, RpcMessage *request, gpointer user_data) {
@@ -207,5 +254,11 @@ const RpcMethodHandler ADMIN_SERVICE_HANDLERS[] = {
     {.name = "AddController", .unary = pass_on},
     {.name = "RemoveController", .unary = pass_on},
     {.name = "TransferLeadership", .unary = pass_on},
+    {.name = "DrainBroker", .unary = pass_on},
+    {.name = "UndrainBroker", .unary = pass_on},
+    {.name = "ElectLeaders", .unary = pass_on},
+    {.name = "ReassignPartitions", .unary = pass_on},
+    {.name = "ListReassignments", .unary = pass_on},
+    {.name = "CancelReassignments", .unary = pass_on},
     {NULL},
 };
