@@ -76,6 +76,7 @@ struct PartitionBegin {
   ReplicaMatch match;
   gint32 epoch;      /* as replica_match says */
   gint64 end_offset; /* .. */
+  guint64 visit;     /* when it goes on: to be ended by partition_tell_left; else 0 */
   Failure *failure;  /* owned by the operation: NOT_LEADER, FENCED, CORRUPT_LOG, OVERLOADED */
 
   /* Private. */
@@ -95,6 +96,9 @@ typedef struct {
 } PartitionProgress;
 /* Tell the shard. @progress: of PartitionProgress, all of this shard's logs; taken */
 void partition_tell_progress(Shard *shard, Loop *asker, gint32 broker_id, guint64 broker_epoch, GArray *progress);
+
+/* Tell the shard that a visit is over: its stream was closed. */
+void partition_tell_left(Shard *shard, Loop *asker, guint64 log_id, gint32 broker_id, guint64 visit);
 
 /* ---- finding an offset ---- */
 

@@ -63,8 +63,9 @@ static void begin_run(BeginState *state) {
     return;
   }
   ReplicaOut out = REPLICA_OUT_INIT;
-  if (!replica_follower_begins(partition->replica, begin->broker_id, begin->broker_epoch, &begin->position,
-                               g_get_monotonic_time() / 1000, &out))
+  begin->visit = replica_follower_begins(partition->replica, begin->broker_id, begin->broker_epoch, &begin->position,
+                                         g_get_monotonic_time() / 1000, &out);
+  if (begin->visit == 0)
     failure = stale_registration(begin);
   partition_settle(partition, &out);
   replication_look_soon(state->shard->replication);
@@ -121,4 +122,30 @@ void partition_tell_progress(Shard *shard, Loop *asker, gint32 broker_id, guint6
     told_run(&told->task);
   else
     loop_post_completion(shard->loop, &told->task);
+}
+
+/* ---- leaving ---- */
+
+typedef struct {
+  LoopTask task; /* first */
+  Shard *shard;
+  guint64 log_id;
+  gint32 broker_id;
+  guint64 visit;
+} Left;
+
+static void left_run(LoopTask *task) {
+  g_autofree Left *left = (Left *)task;
+  Partition *partition = partition_lookup(left->shard, left->log_id);
+  if (partition)
+    replica_follower_left(partition->replica, left->broker_id, left->visit);
+}
+
+void partition_tell_left(Shard *shard, Loop *asker, guint64 log_id, gint32 broker_id, guint64 visit) {
+  Left *left = g_new(Left, 1);
+  *left = (Left){{NULL, left_run}, shard, log_id, broker_id, visit};
+  if (asker == shard->loop)
+    left_run(&left->task);
+  else
+    loop_post_completion(shard->loop, &left->task);
 }

@@ -82,18 +82,25 @@ static void note_caught_up(Follower *follower, gint64 leader_end, gint64 now_ms)
   follower->mark_ms = now_ms;
 }
 
-gboolean followers_position(Followers *followers, gint32 broker_id, guint64 broker_epoch, gint64 written_end,
-                            gint64 synced_end, gint64 leader_end, gint64 now_ms) {
+guint64 followers_position(Followers *followers, gint32 broker_id, guint64 broker_epoch, gint64 written_end,
+                           gint64 synced_end, gint64 leader_end, gint64 now_ms) {
   Follower *follower = find(followers, broker_id);
   if (!follower || broker_epoch < follower->broker_epoch)
-    return FALSE;
+    return 0;
   follower->broker_epoch = broker_epoch;
+  follower->visit = ++followers->visits;
   follower->written_end = written_end;
   follower->synced_end = MIN(synced_end, written_end);
   follower->mark_end = leader_end;
   follower->mark_ms = now_ms;
   note_caught_up(follower, leader_end, now_ms);
-  return TRUE;
+  return follower->visit;
+}
+
+void followers_left(Followers *followers, gint32 broker_id, guint64 visit) {
+  Follower *follower = find(followers, broker_id);
+  if (follower && follower->visit == visit)
+    follower->visit = 0;
 }
 
 gboolean followers_progress(Followers *followers, gint32 broker_id, guint64 broker_epoch, gint64 written_end,
@@ -128,23 +135,26 @@ void followers_count_copies(const Followers *followers, gint64 end, guint32 *rep
 
 /* ---- proposals ---- */
 
-static gboolean shall_be_in_sync(const Follower *follower, gint64 join_end, gboolean synced, gint64 lag_max_ms,
-                                 gint64 now_ms) {
-  gboolean fresh = now_ms - follower->caught_up_ms <= lag_max_ms;
+static gboolean shall_be_in_sync(const Follower *follower, const FollowersTerms *terms) {
+  gboolean fresh = terms->now_ms - follower->caught_up_ms <= terms->lag_max_ms;
   if (follower->in_sync)
     return fresh;
-  return follower->broker_epoch > 0 && fresh && (synced ? follower->synced_end : follower->written_end) >= join_end;
+  return follower->visit > 0 && fresh &&
+         (terms->synced ? follower->synced_end : follower->written_end) >= terms->join_end &&
+         terms->may_join(follower->broker_id, follower->broker_epoch, terms->data);
 }
 
-gboolean followers_propose(Followers *followers, gint64 join_end, gboolean synced, gint64 lag_max_ms, gint64 now_ms,
-                           FollowersProposal *ret_proposal) {
+gboolean followers_propose(Followers *followers, const FollowersTerms *terms, FollowersProposal *ret_proposal) {
   if (followers->proposing)
     return FALSE;
   gboolean differs = FALSE;
   ret_proposal->count = 0;
   for (guint i = 0; i < count(followers); i++) {
-    const Follower *follower = get(followers, i);
-    gboolean in = shall_be_in_sync(follower, join_end, synced, lag_max_ms, now_ms);
+    Follower *follower = get(followers, i);
+    /* In a log that nobody writes to there is no progress to be heard of. */
+    if (follower->written_end >= terms->leader_end)
+      note_caught_up(follower, terms->leader_end, terms->now_ms);
+    gboolean in = shall_be_in_sync(follower, terms);
     differs |= in != follower->in_sync;
     if (!in)
       continue;

@@ -24,6 +24,7 @@ typedef struct {
   gint64 caught_up_ms;  /* it had everything then */
   gint64 mark_end;      /* when it has come to here ... */
   gint64 mark_ms;       /* ... it had everything at this time */
+  guint64 visit;        /* its stream that is open; 0: none */
   gboolean in_sync;     /* committed */
   gboolean joining;     /* proposed */
 } Follower;
@@ -31,6 +32,7 @@ typedef struct {
 typedef struct {
   GArray *followers; /* of Follower; NULL while there are none */
   gboolean proposing;
+  guint64 visits; /* that ever began: the number of the latest */
 } Followers;
 
 /* A proposal: everybody that shall be in sync besides the leader. */
@@ -51,23 +53,34 @@ void followers_clear(Followers *followers);
  * @leader_end: who is new has until lag_max from now to catch up */
 void followers_assign(Followers *followers, gint32 self, const gint32 *replicas, guint replica_count,
                       const gint32 *in_sync, guint in_sync_count, gint64 leader_end, gint64 now_ms);
-/* A follower of this registration begins (again) at this place of our log. Returns FALSE for one that is no replica, or
- * of a registration that is older than one that was heard. */
-gboolean followers_position(Followers *followers, gint32 broker_id, guint64 broker_epoch, gint64 written_end,
-                            gint64 synced_end, gint64 leader_end, gint64 now_ms);
+/* A follower of this registration begins (again) at this place of our log. Returns the number of its visit, or 0 for
+ * one that is no replica, or of a registration that is older than one that was heard. */
+guint64 followers_position(Followers *followers, gint32 broker_id, guint64 broker_epoch, gint64 written_end,
+                           gint64 synced_end, gint64 leader_end, gint64 now_ms);
 /* It has come so far. Returns FALSE when nobody of this registration has begun. */
 gboolean followers_progress(Followers *followers, gint32 broker_id, guint64 broker_epoch, gint64 written_end,
                             gint64 synced_end, gint64 leader_end, gint64 now_ms);
+/* The visit is over: its stream was closed. Nothing when it has begun again since. */
+void followers_left(Followers *followers, gint32 broker_id, guint64 visit);
 /* The lowest end over the maximal in-sync set, @own_end among them. */
 gint64 followers_min_end(const Followers *followers, gboolean synced, gint64 own_end);
+/* What a proposal depends on. */
+typedef struct {
+  /* Who has come to here, as durable as `synced` asks, and no earlier than a leadership's start, may join while its
+   * visit lasts (rule 6); G_MAXINT64: nobody may. */
+  gint64 join_end;
+  gboolean synced;
+  gint64 leader_end; /* who has the log to here lags by nothing, however long ago that was written */
+  gint64 lag_max_ms; /* who has not had everything for so long must go */
+  gint64 now_ms;
+  /* Would the controller take this registration? It refuses those that are fenced, or about to stop. */
+  gboolean (*may_join)(gint32 broker_id, guint64 broker_epoch, gpointer data);
+  gpointer data;
+} FollowersTerms;
 /* Whom to propose now, if that is another set than the committed one. The proposal is under way then.
  *
- * @join_end: who has come to here, as durable as @synced asks, and no earlier than a leadership's start, may join
- *            (rule 6); G_MAXINT64: nobody may
- * @lag_max_ms: who has not had everything for so long must go
  * Returns FALSE when nothing is to be proposed. */
-gboolean followers_propose(Followers *followers, gint64 join_end, gboolean synced, gint64 lag_max_ms, gint64 now_ms,
-                           FollowersProposal *ret_proposal);
+gboolean followers_propose(Followers *followers, const FollowersTerms *terms, FollowersProposal *ret_proposal);
 /* The proposal was refused for certain, or never left: nobody joins by it. */
 void followers_proposal_refused(Followers *followers);
 /* Add those in sync that have the log up to @end, and those that have it on disk. */

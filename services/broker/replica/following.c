@@ -56,13 +56,24 @@ Failure *replica_match(const Replica *replica, const ReplicaPosition *position, 
   return NULL;
 }
 
-gboolean replica_follower_begins(Replica *replica, gint32 broker_id, guint64 broker_epoch,
-                                 const ReplicaPosition *position, gint64 now_ms, ReplicaOut *out) {
-  if (!replica->leads || !followers_position(&replica->followers, broker_id, broker_epoch, position->end_offset,
-                                             position->synced_end, replica->hot.log_end_offset, now_ms))
-    return FALSE;
-  replica_advance_high_watermark(replica, out);
-  return TRUE;
+guint64 replica_follower_begins(Replica *replica, gint32 broker_id, guint64 broker_epoch,
+                                const ReplicaPosition *position, gint64 now_ms, ReplicaOut *out) {
+  if (!replica->leads)
+    return 0;
+  guint64 visit = followers_position(&replica->followers, broker_id, broker_epoch, position->end_offset,
+                                     position->synced_end, replica->hot.log_end_offset, now_ms);
+  if (visit > 0)
+    replica_advance_high_watermark(replica, out);
+  return visit;
+}
+
+void replica_follower_left(Replica *replica, gint32 broker_id, guint64 visit) {
+  followers_left(&replica->followers, broker_id, visit);
+}
+
+/* What a follower has counts once it is on its disk. */
+static gboolean counts_synced(const Replica *replica) {
+  return replica->flush == MILENA__V1__FLUSH__FLUSH_ALWAYS;
 }
 
 gboolean replica_follower_progress(Replica *replica, gint32 broker_id, guint64 broker_epoch, gint64 written_end,
@@ -72,7 +83,8 @@ gboolean replica_follower_progress(Replica *replica, gint32 broker_id, guint64 b
     return FALSE;
   replica_advance_high_watermark(replica, out);
   const Follower *follower = followers_find(&replica->followers, broker_id);
-  return !follower->in_sync && !follower->joining && follower->synced_end >= replica->hot.high_watermark;
+  gint64 end = counts_synced(replica) ? follower->synced_end : follower->written_end;
+  return !follower->in_sync && !follower->joining && end >= replica->hot.high_watermark;
 }
 
 gboolean replica_follower_end(const Replica *replica, gint32 broker_id, gint64 *ret_written_end) {
@@ -84,15 +96,21 @@ gboolean replica_follower_end(const Replica *replica, gint32 broker_id, gint64 *
   return TRUE;
 }
 
-gboolean replica_propose(Replica *replica, gint64 lag_max_ms, gint64 now_ms, FollowersProposal *ret_proposal) {
+gboolean replica_propose(Replica *replica, const ReplicaTerms *terms, FollowersProposal *ret_proposal) {
   if (!replica->leads)
     return FALSE;
   /* Rules 5 and 6: nobody joins before the high watermark is known, which is at the start of the epoch at least. */
   gint64 join_end = replica_knows_high_watermark(replica) || replica->isr_count < replica->min_insync_replicas
                         ? MAX(replica->hot.high_watermark, replica->epoch_start)
                         : G_MAXINT64;
-  return followers_propose(&replica->followers, join_end, replica->flush == MILENA__V1__FLUSH__FLUSH_ALWAYS, lag_max_ms,
-                           now_ms, ret_proposal);
+  const FollowersTerms all = {.join_end = join_end,
+                              .synced = counts_synced(replica),
+                              .leader_end = replica->hot.log_end_offset,
+                              .lag_max_ms = terms->lag_max_ms,
+                              .now_ms = terms->now_ms,
+                              .may_join = terms->may_join,
+                              .data = terms->data};
+  return followers_propose(&replica->followers, &all, ret_proposal);
 }
 
 void replica_proposal_refused(Replica *replica, ReplicaOut *out) {

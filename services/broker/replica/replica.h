@@ -162,17 +162,25 @@ typedef enum {
  */
 Failure *replica_match(const Replica *replica, const ReplicaPosition *position, ReplicaMatch *ret_match,
                        gint32 *ret_epoch, gint64 *ret_end);
-/* A follower of this registration begins at the position, which goes on. Returns FALSE for one that is no replica, or
- * whose registration is out of date (rule 8). */
-gboolean replica_follower_begins(Replica *replica, gint32 broker_id, guint64 broker_epoch,
-                                 const ReplicaPosition *position, gint64 now_ms, ReplicaOut *out);
+/* A follower of this registration begins at the position, which goes on. Returns the number of its visit, or 0 for one
+ * that is no replica, or whose registration is out of date (rule 8). */
+guint64 replica_follower_begins(Replica *replica, gint32 broker_id, guint64 broker_epoch,
+                                const ReplicaPosition *position, gint64 now_ms, ReplicaOut *out);
+/* Its stream was closed: until it begins again it joins nothing. */
+void replica_follower_left(Replica *replica, gint32 broker_id, guint64 visit);
 /* It has the log up to these offsets. Ignored of whom has not begun. Returns TRUE for one that is not in sync, and may
  * be by now: worth a replica_propose. */
 gboolean replica_follower_progress(Replica *replica, gint32 broker_id, guint64 broker_epoch, gint64 written_end,
                                    gint64 synced_end, gint64 now_ms, ReplicaOut *out);
+/* What a proposal depends on beside the replica: see FollowersTerms. */
+typedef struct {
+  gint64 lag_max_ms, now_ms;
+  gboolean (*may_join)(gint32 broker_id, guint64 broker_epoch, gpointer data);
+  gpointer data;
+} ReplicaTerms;
 /* Who shall be in sync, if that is to be proposed now (rules 6, 7); it is under way then, until the partition's
  * metadata changes or the proposal is refused. To be asked from time to time, and when a follower has come on. */
-gboolean replica_propose(Replica *replica, gint64 lag_max_ms, gint64 now_ms, FollowersProposal *ret_proposal);
+gboolean replica_propose(Replica *replica, const ReplicaTerms *terms, FollowersProposal *ret_proposal);
 /* It was refused for certain, without a change of the partition's metadata. */
 void replica_proposal_refused(Replica *replica, ReplicaOut *out);
 

@@ -42,6 +42,7 @@ typedef struct {
   gboolean forgotten;
   guint under_way; /* begins and reads */
   gint32 leader_epoch;
+  guint64 visit; /* what the shard knows it by, from its begin on */
   gint64 next_offset, told_watermark;
   PartitionRead *read;    /* under way, or NULL */
   GArray *batches;        /* to be sent; NULL: none */
@@ -96,19 +97,26 @@ static void feed_free_if_over(Feed *feed) {
   stream_release(stream);
 }
 
+static Shard *feed_shard(const Feed *feed) {
+  return broker_owner(feed->stream->front->shard->broker, feed->log_id);
+}
+
+static void end_visit(const Feed *feed, guint64 visit) {
+  if (visit > 0)
+    partition_tell_left(feed_shard(feed), front_loop(feed->stream->front), feed->log_id, feed->stream->broker_id,
+                        visit);
+}
+
 /* The stream drops it; what is under way comes back to nobody. */
 static void feed_forget(gpointer data) {
   Feed *feed = data;
+  end_visit(feed, feed->visit);
   feed->forgotten = TRUE;
   feed_place(feed, FEED_QUIET);
   timer_clear(front_timers(feed->stream->front), &feed->retry);
   if (feed->read)
     partition_read_cancel(feed->read);
   feed_free_if_over(feed);
-}
-
-static Shard *feed_shard(const Feed *feed) {
-  return broker_owner(feed->stream->front->shard->broker, feed->log_id);
 }
 
 static void send_match(Stream *stream, guint64 log_id, gint32 leader_epoch, Milena__Internal__V1__FollowVerdict verdict,
@@ -266,6 +274,7 @@ static void take_answer(Feed *feed, const PartitionBegin *begin) {
     return;
   }
   send_match(feed->stream, feed->log_id, feed->leader_epoch, VERDICTS[begin->match], begin, NULL);
+  feed->visit = begin->visit;
   if (begin->match == REPLICA_GOES_ON)
     feed_read(feed);
   else
@@ -274,7 +283,9 @@ static void take_answer(Feed *feed, const PartitionBegin *begin) {
 
 static void on_begun(PartitionBegin *begin, gpointer user_data) {
   Feed *feed = user_data;
-  if (!feed->forgotten)
+  if (feed->forgotten)
+    end_visit(feed, begin->visit);
+  else
     take_answer(feed, begin);
   feed->under_way--;
   feed_free_if_over(feed);

@@ -49,11 +49,18 @@ static void look_in(InSync *in_sync, gint64 delay_ms) {
 
 /* ---- collecting ---- */
 
+/* What the controller would say too, as far as this broker has heard: it is not asked in vain again and again. */
+static gboolean may_join(gint32 broker_id, guint64 broker_epoch, gpointer data) {
+  const MetadataBroker *broker = metadata_image_broker(data, broker_id);
+  return broker && broker->epoch == broker_epoch && !broker->fenced && !broker->stopping;
+}
+
 static void collect_from(InSync *in_sync, Partition *partition, gint64 now_ms) {
   const MetadataPartition *metadata;
   Proposal proposal;
+  const ReplicaTerms terms = {REPLICATION_LAG_MAX_MS, now_ms, may_join, in_sync->shard->image};
   if (!partition_metadata(partition, &metadata) || metadata->replica_count < 2 ||
-      !replica_propose(partition->replica, REPLICATION_LAG_MAX_MS, now_ms, &proposal.members))
+      !replica_propose(partition->replica, &terms, &proposal.members))
     return;
   proposal.log_id = partition->log_id;
   proposal.leader_epoch = metadata->leader_epoch;

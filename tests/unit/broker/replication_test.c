@@ -354,10 +354,18 @@ static void acknowledge(World *world, Node *node) {
   take(world, leader, &out);
 }
 
+static gboolean anybody(gint32 broker_id, guint64 broker_epoch, gpointer data) {
+  (void)broker_id;
+  (void)broker_epoch;
+  (void)data;
+  return TRUE;
+}
+
 /* The leader proposes; the controller compares and sets. */
 static void propose(World *world, Node *node) {
   FollowersProposal proposal;
-  if (!replica_propose(node->replica, LAG_MAX_MS, world->now_ms, &proposal))
+  const ReplicaTerms terms = {LAG_MAX_MS, world->now_ms, anybody, NULL};
+  if (!replica_propose(node->replica, &terms, &proposal))
     return;
   const PartitionState *seen = &g_array_index(world->history, PartitionState, node->seen);
   gboolean current = world->state.leader_id == node->id && world->state.leader_epoch == seen->leader_epoch &&
