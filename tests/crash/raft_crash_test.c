@@ -162,14 +162,15 @@ TEST(raft_crash, a_disk_that_lies_is_found_out) {
   printf("found out after %u kills: %s\n", kills, wrong ? wrong : "");
 }
 
-/* Whichever sync it is: of RocksDB's write-ahead log, of CONTROLLER, of a snapshot's file, of the folder. */
+/* Whichever sync it is: of RocksDB's write-ahead log, of CONTROLLER, of a snapshot's file, of the folder; also while
+ * the folder is opened, which must not be called damage. */
 TEST(raft_crash, a_failed_sync_ends_the_process) {
   guint of_controller = 0, of_others = 0;
   g_auto(Crash) crash;
   crash_init(&crash);
   run_and_kill(&crash, FALSE, FALSE, FALSE, FALSE); /* so that the folder is there */
-  for (guint n = 0; n < 24 && !shim_test_has_failed(); n++) {
-    g_autofree char *after = g_strdup_printf("%u", 8 + n);
+  for (guint n = 0; n < 32 && !shim_test_has_failed(); n++) {
+    g_autofree char *after = g_strdup_printf("%u", n);
     int fd = -1, status = 0;
     pid_t pid = start(&crash, TRUE, FALSE, after, &fd);
     while (read_events(&crash, fd, -1))

@@ -10,7 +10,8 @@
 
 void raft_disk_die(const char *path, const char *error) {
   fprintf(stderr,
-          "The controller's log in %s could not be written: %s. What is on the disk is unknown now, so this process "
+          "The controller's log in %s could not be written or read: %s. What is on the disk is unknown now, so this "
+          "process "
           "ends; it will read its log anew when it is started again. Check the disk first.\n",
           path, error);
   _exit(RAFT_LOG_EXIT_STATUS); /* no destructors: they would write */
