@@ -23,7 +23,7 @@ typedef enum {
 typedef struct {
   pthread_mutex_t mutex;
   GHashTable *topics;
-  guint made, deleted, updated;
+  atomic_int made, deleted, updated;
 } State;
 
 typedef struct {
@@ -86,7 +86,7 @@ static void create(RpcCall *call, RpcMessage *request, gpointer data) {
   gboolean again = before && !strcmp(before, body->request_id), taken = before && !again;
   if (!before)
     g_hash_table_insert(state->topics, g_strdup(body->name), g_strdup(body->request_id));
-  state->made += !before;
+  atomic_fetch_add(&state->made, before == NULL);
   pthread_mutex_unlock(&state->mutex);
   if (taken) {
     rpc_call_finish(call, failure_new(FAILURE(TOPIC_EXISTS), "it exists"));
@@ -105,7 +105,7 @@ static void delete_topic(RpcCall *call, RpcMessage *request, gpointer data) {
   State *state = controller->state;
   pthread_mutex_lock(&state->mutex);
   gboolean removed = g_hash_table_remove(state->topics, body->name);
-  state->deleted += removed;
+  atomic_fetch_add(&state->deleted, removed);
   pthread_mutex_unlock(&state->mutex);
   if (!removed) {
     rpc_call_finish(call, failure_new(FAILURE(UNKNOWN_TOPIC), "it is not there"));
@@ -121,9 +121,7 @@ static void update(RpcCall *call, RpcMessage *request, gpointer data) {
   Controller *controller = data;
   if (turned_away(controller, call))
     return;
-  pthread_mutex_lock(&controller->state->mutex);
-  controller->state->updated++;
-  pthread_mutex_unlock(&controller->state->mutex);
+  atomic_fetch_add(&controller->state->updated, 1);
   Milena__V1__UpdateTopicResponse response = MILENA__V1__UPDATE_TOPIC_RESPONSE__INIT;
   if (!died(controller, call))
     rpc_call_reply(call, &response.base, NULL, 0);
