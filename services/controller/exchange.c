@@ -161,8 +161,11 @@ static void on_hello(Inbound *inbound, const Milena__Internal__V1__ExchangeHello
 
 static void hear(Transport *transport, const WireEnds *ends) {
   Peer *peer = transport_find_peer(transport, ends->from, &ends->from_directory);
-  if (peer)
+  if (peer) {
     peer->heard_us = g_get_monotonic_time();
+    /* It may have been refused by another name at the same time: when it meant a folder that this one had before. */
+    g_clear_pointer(&peer->refusal, g_free);
+  }
   for (guint i = 0; i < transport->links->len; i++) {
     Link *link = transport->links->pdata[i];
     if (link->id == ends->from && raft_directory_equal(&link->directory, &ends->from_directory))
