@@ -164,9 +164,10 @@ typedef struct {
   guint host;
 } Place;
 
-/* In the child: it dies with the thread that started it, and lives on its host. */
+/* In the child: it dies with the thread that started it, lives on its host, and a Ctrl-C is not meant for it. */
 static void settle(gpointer data) {
   const Place *place = data;
+  setsid();
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (place->host != NET_OUTSIDE)
     net_go_to_host(place->net, place->host);
