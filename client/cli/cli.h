@@ -18,6 +18,10 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(MilenaError, milena_error_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(MilenaTopic, milena_topic_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(MilenaTopicList, milena_topic_list_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(MilenaCluster, milena_cluster_free)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(MilenaBroker, milena_broker_free)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(MilenaBrokerList, milena_broker_list_free)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(MilenaElectedList, milena_elected_list_free)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(MilenaReassignmentList, milena_reassignment_list_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(MilenaConsumer, milena_consumer_free)
 
 enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2 };
@@ -49,6 +53,10 @@ struct Cli {
 extern const Command CMD_BENCH_CONSUME;
 extern const Command CMD_BENCH_LATENCY;
 extern const Command CMD_BENCH_PRODUCE;
+extern const Command CMD_BROKERS_DESCRIBE;
+extern const Command CMD_BROKERS_DRAIN;
+extern const Command CMD_BROKERS_LIST;
+extern const Command CMD_BROKERS_UNDRAIN;
 extern const Command CMD_CLUSTER_DESCRIBE;
 extern const Command CMD_COMPLETION;
 extern const Command CMD_CONSUME;
@@ -62,6 +70,10 @@ extern const Command CMD_LOCAL_START;
 extern const Command CMD_LOCAL_STATUS;
 extern const Command CMD_LOCAL_STOP;
 extern const Command CMD_LOCAL_UP;
+extern const Command CMD_PARTITIONS_CANCEL;
+extern const Command CMD_PARTITIONS_ELECT;
+extern const Command CMD_PARTITIONS_REASSIGN;
+extern const Command CMD_PARTITIONS_STATUS;
 extern const Command CMD_PRODUCE;
 extern const Command CMD_TOPICS_ALTER;
 extern const Command CMD_TOPICS_CREATE;

@@ -1,4 +1,5 @@
 /* `milena cluster describe`: the processes of the cluster as one broker knows them. */
+#include "client/cli/broker_view.h"
 #include "client/cli/cli.h"
 #include "client/cli/text.h"
 
@@ -16,18 +17,8 @@ static void json_nodes(Json *json, const char *key, const MilenaNode *nodes, gsi
 
 static void json_brokers(Json *json, const MilenaBrokerList *list) {
   json_open(json, "brokers", '[');
-  for (gsize i = 0; i < list->count; i++) {
-    const MilenaBroker *broker = &list->brokers[i];
-    json_open(json, NULL, '{');
-    json_int(json, "id", broker->id);
-    json_string(json, "address", broker->address);
-    json_string(json, "rack", broker->rack);
-    json_uint(json, "epoch", broker->epoch);
-    json_bool(json, "fenced", broker->fenced);
-    json_uint(json, "leaders", broker->leader_count);
-    json_uint(json, "replicas", broker->replica_count);
-    json_close(json);
-  }
+  for (gsize i = 0; i < list->count; i++)
+    broker_view_to_json(&list->brokers[i], json);
   json_close(json);
 }
 
@@ -67,7 +58,7 @@ static Table *make_table(const MilenaCluster *cluster) {
     table_add(table, "broker");
     table_add(table, "%d", broker->id);
     table_add(table, "%s", broker->address);
-    table_add(table, "%s", broker->fenced ? "fenced" : "up");
+    table_add(table, "%s", broker_view_state(broker));
     table_add(table, "%s", broker->rack);
     table_add(table, "%u", broker->leader_count);
     table_add(table, "%u", broker->replica_count);

@@ -39,15 +39,18 @@ _milena_options() {
   milena $command --help 2>/dev/null | sed -nE 's/^ .*(--[a-z][a-z-]*).*/\1/p' | sort -u
 }
 
-_milena_topics() {
+_milena_ask() {
   local i bootstrap=()
   for ((i = 1; i < COMP_CWORD; i++)); do
     case ${COMP_WORDS[i]} in
     -b | --bootstrap) bootstrap=(--bootstrap "${COMP_WORDS[i + 1]}") ;;
     esac
   done
-  milena topics list --names --timeout 1 "${bootstrap[@]}" 2>/dev/null
+  milena "$@" --timeout 1 "${bootstrap[@]}" 2>/dev/null
 }
+
+_milena_topics() { _milena_ask topics list --names; }
+_milena_brokers() { _milena_ask brokers list --ids; }
 
 _milena() {
   local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command count plain candidates=''
@@ -65,6 +68,7 @@ _milena() {
   --idempotent) candidates='true false' ;;
   --from) candidates='beginning end' ;;
   --topic | -t) candidates=$(_milena_topics) ;;
+  --away-from) candidates=$(_milena_brokers) ;;
   --file | -f | --data | -d)
     if [[ $command != consume ]]; then
       mapfile -t COMPREPLY < <(compgen -f -- "$word")
@@ -81,6 +85,8 @@ _milena() {
   elif ((${#plain[@]} == count)); then
     case $command in
     produce | consume | 'topics describe' | 'topics alter' | 'topics delete') candidates=$(_milena_topics) ;;
+    'partitions '*) candidates=$(_milena_topics) ;;
+    'brokers describe' | 'brokers drain' | 'brokers undrain') candidates=$(_milena_brokers) ;;
     completion) candidates='bash zsh' ;;
     esac
   fi

@@ -2,15 +2,19 @@
 # zsh completion for milena. Now: source <(milena completion zsh), after compinit. For good:
 #   milena completion zsh > ~/.zfunc/_milena, with ~/.zfunc in fpath before compinit
 
-_milena_topics() {
+# What a command of milena prints, a candidate each line.
+_milena_ask() {
   local -a bootstrap names
   local i
   for ((i = 2; i < CURRENT; i++)); do
     [[ $words[i] == (-b|--bootstrap) ]] && bootstrap=(--bootstrap "$words[i+1]")
   done
-  names=(${(f)"$(milena topics list --names --timeout 1 $bootstrap 2>/dev/null)"})
+  names=(${(f)"$(milena "$@" --timeout 1 $bootstrap 2>/dev/null)"})
   compadd -a names
 }
+
+_milena_topics() { _milena_ask topics list --names }
+_milena_brokers() { _milena_ask brokers list --ids }
 
 _milena() {
   local -a commands plain options next
@@ -38,6 +42,7 @@ _milena() {
   --idempotent) compadd true false; return ;;
   --from) compadd beginning end; return ;;
   --topic | -t) _milena_topics; return ;;
+  --away-from) _milena_brokers; return ;;
   --file | -f | --data | -d) [[ $command == consume ]] || { _files; return; } ;;
   esac
   if [[ $words[CURRENT] == -* ]]; then
@@ -53,7 +58,8 @@ _milena() {
     compadd -a next
   elif (($#plain == count)); then
     case $command in
-    produce | consume | 'topics describe' | 'topics alter' | 'topics delete') _milena_topics ;;
+    produce | consume | 'topics describe' | 'topics alter' | 'topics delete' | 'partitions '*) _milena_topics ;;
+    'brokers describe' | 'brokers drain' | 'brokers undrain') _milena_brokers ;;
     completion) compadd bash zsh ;;
     esac
   fi

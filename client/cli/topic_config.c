@@ -7,6 +7,7 @@
 /* One key: its field in the API, and how it is read and shown. 0 stands for the default everywhere. */
 typedef struct {
   const char *key, *field, *help;
+  const char *zero; /* what 0 means where all defaults are filled in; NULL: there it is never 0 */
   Failure *(*set)(MilenaTopicConfig *config, const char *value);
   char *(*get)(const MilenaTopicConfig *config);
 } ConfigKey;
@@ -71,16 +72,31 @@ static char *get_min_insync(const MilenaTopicConfig *config) {
   return number_or_null(config->min_insync_replicas);
 }
 
+static Failure *set_unclean(MilenaTopicConfig *config, const char *value) {
+  if (strcmp(value, "true") != 0 && strcmp(value, "false") != 0)
+    return failure_new(FAILURE(INVALID_FIELD), "unclean.leader.election is '%s', but must be true or false.", value);
+  config->unclean_leader_election = *value == 't';
+  return NULL;
+}
+
+static char *get_unclean(const MilenaTopicConfig *config) {
+  return config->unclean_leader_election ? g_strdup("true") : NULL;
+}
+
 static const ConfigKey KEYS[] = {
     {"flush", "flush", "always, interval or os: when a write goes to the disk (default always, before the answer)",
-     set_flush, get_flush},
-    {"flush.interval.ms", "flush_interval", "for flush=interval (default 1000)", set_flush_interval,
+     NULL, set_flush, get_flush},
+    {"flush.interval.ms", "flush_interval", "for flush=interval (default 1000)", NULL, set_flush_interval,
      get_flush_interval},
-    {"max.message.bytes", "max_message_bytes", "bound of a batch of records, 1024 to 67108864 (default 1048576)",
+    {"max.message.bytes", "max_message_bytes", "bound of a batch of records, 1024 to 67108864 (default 1048576)", NULL,
      set_max_message_bytes, get_max_message_bytes},
     {"min.insync.replicas", "min_insync_replicas",
-     "in-sync replicas that acks=all needs (default half the replication factor, rounded up)", set_min_insync,
+     "in-sync replicas that acks=all needs (default half the replication factor, rounded up)", NULL, set_min_insync,
      get_min_insync},
+    {"unclean.leader.election", "unclean_leader_election",
+     "true or false: whether a replica may lead that lacks acknowledged records, when no other can; they are lost then "
+     "(default false)",
+     "false", set_unclean, get_unclean},
 };
 
 static Failure *unknown_key(const char *key) {
@@ -133,9 +149,14 @@ char *topic_config_value(const MilenaTopicConfig *config, guint index) {
   return KEYS[index].get(config);
 }
 
+char *topic_config_effective_value(const MilenaTopicConfig *effective, guint index) {
+  char *value = topic_config_value(effective, index);
+  return value ? value : g_strdup(KEYS[index].zero);
+}
+
 char *topic_config_help(void) {
   GString *out = g_string_new("Configuration keys:\n");
   for (guint i = 0; i < G_N_ELEMENTS(KEYS); i++)
-    g_string_append_printf(out, "  %-20s %s\n", KEYS[i].key, KEYS[i].help);
+    g_string_append_printf(out, "  %-23s %s\n", KEYS[i].key, KEYS[i].help);
   return g_string_free(out, FALSE);
 }

@@ -27,6 +27,8 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(TopicConfigChange, topic_config_change_clear)
 guint topic_config_count(void);
 const char *topic_config_key(guint index);
 char *topic_config_value(const MilenaTopicConfig *config, guint index);
+/* The same of a configuration with all defaults filled in. */
+char *topic_config_effective_value(const MilenaTopicConfig *effective, guint index);
 /* Lines for --help; owned by the caller. */
 char *topic_config_help(void);
 

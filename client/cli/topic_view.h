@@ -14,4 +14,10 @@ gint64 *topic_view_offsets(MilenaClient *client, const MilenaTopic *topic, gint3
  * @offsets: of topic_view_offsets, or NULL to leave them out */
 int topic_view_print(Cli *cli, const MilenaTopic *topic, const gint64 *offsets);
 
+/* Cells of a table of partitions: the leader's id, or "none"; ids with commas. */
+void topic_view_add_leader(Table *table, const MilenaPartition *partition);
+void topic_view_add_ids(Table *table, const int32_t *ids, gsize count);
+/* An array of ids. */
+void topic_view_json_ids(Json *json, const char *key, const int32_t *ids, gsize count);
+
 G_END_DECLS

@@ -48,6 +48,7 @@ void convert_to_config(const MilenaTopicConfig *config, TopicConfigProto *ret_pr
         MILENA__V1__TOPIC_CONFIG__MIN_INSYNC_REPLICAS_PRESENCE_MIN_INSYNC_REPLICAS;
     proto->min_insync_replicas = config->min_insync_replicas;
   }
+  proto->unclean_leader_election = config->unclean_leader_election;
 }
 
 static MilenaTopicConfig convert_config(const Milena__V1__TopicConfig *proto) {
@@ -61,6 +62,7 @@ static MilenaTopicConfig convert_config(const Milena__V1__TopicConfig *proto) {
   if (proto->min_insync_replicas_presence_case ==
       MILENA__V1__TOPIC_CONFIG__MIN_INSYNC_REPLICAS_PRESENCE_MIN_INSYNC_REPLICAS)
     config.min_insync_replicas = proto->min_insync_replicas;
+  config.unclean_leader_election = proto->unclean_leader_election;
   return config;
 }
 
@@ -76,6 +78,10 @@ static void convert_partition_into(const Milena__V1__Partition *proto, MilenaPar
       .in_sync_replicas = g_memdup2(proto->in_sync_replicas, proto->n_in_sync_replicas * sizeof(gint32)),
       .in_sync_replica_count = proto->n_in_sync_replicas,
       .log_id = proto->log_id,
+      .eligible_replicas = g_memdup2(proto->eligible_replicas, proto->n_eligible_replicas * sizeof(gint32)),
+      .eligible_replica_count = proto->n_eligible_replicas,
+      .target_replicas = g_memdup2(proto->target_replicas, proto->n_target_replicas * sizeof(gint32)),
+      .target_replica_count = proto->n_target_replicas,
   };
 }
 
@@ -103,6 +109,8 @@ static void topic_clear(MilenaTopic *topic) {
   for (size_t i = 0; i < topic->partition_count; i++) {
     g_free(topic->partitions[i].replicas);
     g_free(topic->partitions[i].in_sync_replicas);
+    g_free(topic->partitions[i].eligible_replicas);
+    g_free(topic->partitions[i].target_replicas);
   }
   g_free(topic->partitions);
   g_free(topic->name);
@@ -140,6 +148,8 @@ void convert_broker_into(const Milena__V1__Broker *proto, MilenaBroker *ret_brok
       .fenced = proto->fenced,
       .leader_count = proto->leader_count,
       .replica_count = proto->replica_count,
+      .drained = proto->drained,
+      .stopping = proto->stopping,
   };
 }
 

@@ -146,6 +146,17 @@ static const struct {
     {"bad_member_id", {"controllers", "add", "x=10.0.0.1:7750"}, 2, NULL, "controller's id"},
     {"bad_id", {"controllers", "remove", "0"}, 2, NULL, "controller's id"},
     {"nobody_to_begin_with", {"controllers", "bootstrap"}, 2, NULL, "ID=ADDRESS"},
+    {"bad_broker", {"brokers", "drain", "one"}, 2, NULL, "broker's id"},
+    {"no_broker", {"brokers", "describe"}, 2, NULL, "ID is missing"},
+    {"no_moves", {"partitions", "reassign", "t"}, 2, NULL, "0=1,2,3"},
+    {"bad_move", {"partitions", "reassign", "t", "0:1"}, 2, NULL, "0=1,2,3"},
+    {"moves_and_plan", {"partitions", "reassign", "t", "0=1", "--away-from=2"}, 2, NULL, "not both"},
+    {"bad_factor", {"partitions", "reassign", "t", "-r", "99"}, 2, NULL, "from 1 to 16"},
+    {"cancel_what", {"partitions", "cancel"}, 2, NULL, "--all"},
+    {"cancel_both", {"partitions", "cancel", "t", "--all"}, 2, NULL, "--all"},
+    {"two_filters", {"partitions", "status", "--all", "--moving"}, 2, NULL, "exclude"},
+    {"unclean_of_all", {"partitions", "elect", "--unclean", "--yes"}, 2, NULL, "needs a topic"},
+    {"unclean_unconfirmed", {"partitions", "elect", "t", "--unclean"}, 2, NULL, "--yes"},
     {"nobody_there", {"topics", "list", "--timeout", "1"}, 1, NULL, "127.0.0.1:1"},
 };
 
@@ -200,6 +211,113 @@ TEST(controllers, begin_a_cluster) {
   g_auto(Ran) again = RUN(cluster, "controllers", "bootstrap", "1=127.0.0.1:1");
   EXPECT_EXIT(1, again);
   EXPECT_CONTAINS(again.err, "ALREADY_BOOTSTRAPPED");
+}
+
+/* ---- brokers, partitions ---- */
+
+TEST(brokers, are_drained_and_taken_back) {
+  g_autoptr(FakeCluster) cluster = fake_cluster_new(2);
+  fake_cluster_add_topic(cluster, "t", 2);
+  g_auto(Ran) list = RUN(cluster, "brokers", "list");
+  EXPECT_EXIT(0, list);
+  const char *out = list.out;
+  EXPECT_CONTAINS(out, "  up ");
+  g_auto(Ran) checked = RUN(cluster, "brokers", "drain", "2", "--dry-run");
+  EXPECT_EXIT(0, checked);
+  EXPECT_CONTAINS(checked.err, "nothing was changed");
+  g_auto(Ran) drained = RUN(cluster, "brokers", "drain", "2");
+  EXPECT_EXIT(0, drained);
+  out = drained.out;
+  EXPECT_CONTAINS(out, "drained");
+  EXPECT_CONTAINS(drained.err, "still leads 1 partition that nobody else can lead");
+  g_auto(Ran) json = RUN(cluster, "brokers", "list", "-O", "json");
+  out = json.out;
+  EXPECT_CONTAINS(out, "\"drained\": true");
+  g_auto(Ran) described = RUN(cluster, "brokers", "describe", "2");
+  EXPECT_EXIT(0, described);
+  out = described.out;
+  EXPECT_CONTAINS(out, "drained");
+  EXPECT_CONTAINS(out, "\nt ");
+  g_auto(Ran) undrained = RUN(cluster, "brokers", "undrain", "2");
+  EXPECT_EXIT(0, undrained);
+  out = undrained.out;
+  EXPECT_CONTAINS(out, "  up ");
+  g_auto(Ran) unknown = RUN(cluster, "brokers", "drain", "9");
+  EXPECT_EXIT(1, unknown);
+  EXPECT_CONTAINS(unknown.err, "[UNKNOWN_BROKER]");
+}
+
+TEST(partitions, are_moved_and_waited_for) {
+  g_autoptr(FakeCluster) cluster = fake_cluster_new(3);
+  fake_cluster_add_topic(cluster, "t", 2);
+  g_auto(Ran) checked = RUN(cluster, "partitions", "reassign", "t", "0=3,1", "--dry-run");
+  EXPECT_EXIT(0, checked);
+  const char *out = checked.out;
+  EXPECT_CONTAINS(out, "3,1");
+  g_auto(Ran) quiet = RUN(cluster, "partitions", "status");
+  EXPECT_OUT("2 partitions: 0 under-replicated, 0 below the minimum, 0 without a leader, 0 moving\n", quiet);
+  g_auto(Ran) moved = RUN(cluster, "partitions", "reassign", "t", "0=3,1");
+  EXPECT_EXIT(0, moved);
+  out = moved.out;
+  EXPECT_CONTAINS(out, "moving");
+  g_auto(Ran) json = RUN(cluster, "partitions", "status", "--moving", "-O", "json");
+  out = json.out;
+  EXPECT_CONTAINS(out, "\"moving\": 1");
+  EXPECT_CONTAINS(out, "\"state\": \"moving\"");
+  EXPECT_CONTAINS(out, "\"target_in_sync\": 1");
+  g_auto(Ran) late = RUN(cluster, "partitions", "status", "--wait", "--timeout", "0");
+  EXPECT_EXIT(2, late);
+  g_auto(Ran) waited = RUN(cluster, "partitions", "status", "t", "--wait", "--all");
+  EXPECT_EXIT(0, waited);
+  out = waited.out;
+  EXPECT_CONTAINS(out, "0 moving");
+  EXPECT_CONTAINS(out, "ok");
+}
+
+TEST(partitions, are_planned_for_a_whole_topic) {
+  g_autoptr(FakeCluster) cluster = fake_cluster_new(3);
+  fake_cluster_add_topic(cluster, "t", 2);
+  g_auto(Ran) planned = RUN(cluster, "partitions", "reassign", "t", "-r", "2", "--dry-run", "-O", "json");
+  EXPECT_EXIT(0, planned);
+  const char *out = planned.out;
+  EXPECT_CONTAINS(out, "\"partition\": 1");
+  g_auto(Ran) none = RUN(cluster, "partitions", "reassign", "t", "--away-from", "3");
+  EXPECT_EXIT(0, none);
+  EXPECT_CONTAINS(none.err, "nothing to move");
+  g_auto(Ran) few = RUN(cluster, "partitions", "reassign", "t", "-r", "4");
+  EXPECT_EXIT(1, few);
+  EXPECT_CONTAINS(few.err, "one more broker");
+  g_auto(Ran) begun = RUN(cluster, "partitions", "reassign", "t", "--away-from", "1");
+  EXPECT_EXIT(0, begun);
+  g_auto(Ran) cancelled = RUN(cluster, "partitions", "cancel", "t");
+  EXPECT_OUT("Took back 1 reassignment.\n", cancelled);
+  g_auto(Ran) none_left = RUN(cluster, "partitions", "cancel", "--all", "-O", "json");
+  EXPECT_OUT("{\n  \"cancelled\": 0\n}\n", none_left);
+  g_auto(Ran) unknown = RUN(cluster, "partitions", "reassign", "t", "0=9");
+  EXPECT_EXIT(1, unknown);
+  EXPECT_CONTAINS(unknown.err, "[UNKNOWN_BROKER]");
+}
+
+TEST(partitions, without_a_leader_are_shown_and_get_one) {
+  g_autoptr(FakeCluster) cluster = fake_cluster_new(2);
+  fake_cluster_add_topic(cluster, "t", 2);
+  fake_cluster_set_leader(cluster, "t", 1, -1, TRUE);
+  g_auto(Ran) status = RUN(cluster, "partitions", "status", "--no-leader");
+  EXPECT_EXIT(0, status);
+  const char *out = status.out;
+  EXPECT_CONTAINS(out, "1 without a leader");
+  EXPECT_CONTAINS(out, "no leader");
+  g_auto(Ran) preferred = RUN(cluster, "partitions", "elect");
+  EXPECT_OUT("No leader changed.\n", preferred);
+  g_auto(Ran) checked = RUN(cluster, "partitions", "elect", "t", "1", "--unclean", "--dry-run");
+  EXPECT_EXIT(0, checked);
+  EXPECT_CONTAINS(checked.err, "nothing was changed");
+  g_auto(Ran) elected = RUN(cluster, "partitions", "elect", "t", "1", "--unclean", "--yes", "-O", "json");
+  EXPECT_EXIT(0, elected);
+  out = elected.out;
+  EXPECT_CONTAINS(out, "\"unclean\": true");
+  g_auto(Ran) again = RUN(cluster, "partitions", "elect", "t", "1", "--unclean", "--yes");
+  EXPECT_OUT("No leader changed.\n", again);
 }
 
 /* ---- produce ---- */

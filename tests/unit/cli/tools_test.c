@@ -93,12 +93,15 @@ TEST(bench, tells_of_failures) {
 static const struct {
   const char *name, *line, *want;
 } LINES[] = {
-    {"commands", "milena ", "bench cluster completion consume controllers local produce topics\n"},
+    {"commands", "milena ", "bench brokers cluster completion consume controllers local partitions produce topics\n"},
     {"begun", "milena to", "topics\n"},
     {"second_word", "milena topics de", "delete describe\n"},
     {"topics", "milena produce ", "orders others\n"},
     {"topics_begun", "milena -b $MILENA_BOOTSTRAP topics describe ord", "orders\n"},
     {"topic_option", "milena bench consume --topic ot", "others\n"},
+    {"brokers", "milena brokers drain ", "1\n"},
+    {"broker_option", "milena partitions reassign orders --away-from ", "1\n"},
+    {"moved_topics", "milena partitions reassign ord", "orders\n"},
     {"options", "milena topics create --pa", "--partitions\n"},
     {"values", "milena produce t --acks l", "leader\n"},
     {"shells", "milena completion ", "bash zsh\n"},

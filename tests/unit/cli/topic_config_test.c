@@ -25,7 +25,8 @@ TEST(topic_config, shows_what_it_took) {
     g_autofree char *value = topic_config_value(&change.config, i);
     g_string_append_printf(got, "%s=%s;", topic_config_key(i), value ? value : "");
   }
-  EXPECT_EQ_STR("flush=os;flush.interval.ms=;max.message.bytes=2048;min.insync.replicas=;", got->str);
+  EXPECT_EQ_STR("flush=os;flush.interval.ms=;max.message.bytes=2048;min.insync.replicas=;unclean.leader.election=;",
+                got->str);
 }
 
 TEST(topic_config, an_empty_value_goes_back_to_the_default) {
@@ -34,6 +35,18 @@ TEST(topic_config, an_empty_value_goes_back_to_the_default) {
   ASSERT_NULL(topic_config_parse(settings, &change));
   EXPECT_EQ_INT(MILENA_FLUSH_DEFAULT, change.config.flush);
   ASSERT_EQ_INT(1, change.fields->len);
+}
+
+TEST(topic_config, unclean_elections_are_off_until_told) {
+  char *settings[] = {(char *)"unclean.leader.election=true", NULL};
+  g_auto(TopicConfigChange) change = {0};
+  ASSERT_NULL(topic_config_parse(settings, &change));
+  EXPECT_TRUE(change.config.unclean_leader_election);
+  guint index = topic_config_count() - 1;
+  g_autofree char *on = topic_config_effective_value(&change.config, index);
+  g_autofree char *off = topic_config_effective_value(&(MilenaTopicConfig){0}, index);
+  EXPECT_EQ_STR("true", on);
+  EXPECT_EQ_STR("false", off);
 }
 
 TEST(topic_config, may_be_missing) {
@@ -45,11 +58,13 @@ TEST(topic_config, may_be_missing) {
 static const struct {
   const char *name, *setting, *says;
 } REFUSED[] = {
-    {"unknown_key", "colour=blue", "flush, flush.interval.ms, max.message.bytes, min.insync.replicas"},
+    {"unknown_key", "colour=blue",
+     "flush, flush.interval.ms, max.message.bytes, min.insync.replicas, unclean.leader.election"},
     {"near_key", "flush.intervall.ms=5", "did you mean flush.interval.ms"},
     {"no_value", "flush", "name=value"},
     {"bad_word", "flush=never", "always, interval or os"},
     {"bad_number", "max.message.bytes=big", "'big'"},
+    {"bad_truth", "unclean.leader.election=yes", "true or false"},
     {"too_small", "max.message.bytes=10", "1024"},
     {"too_large", "max.message.bytes=99999999999", "67108864"},
 };

@@ -179,3 +179,78 @@ TEST(controllers, begin_a_cluster_once) {
   EXPECT_EQ_STR("ALREADY_BOOTSTRAPPED",
                 reason_of(milena_admin_bootstrap_cluster(world.client, controllers, 2, NULL, false, 5000, NULL)));
 }
+
+/* ---- replicas ---- */
+
+TEST(admin, drains_a_broker_and_takes_it_back) {
+  g_auto(World) world = world_new(2, 1);
+  MilenaBroker *broker = NULL;
+  EXPECT_EQ_STR("OK", reason_of(milena_admin_drain_broker(world.client, 2, true, 5000, &broker)));
+  ASSERT_TRUE(broker != NULL);
+  EXPECT_TRUE(broker->drained);
+  g_clear_pointer(&broker, milena_broker_free);
+  EXPECT_EQ_STR("OK", reason_of(milena_admin_get_broker(world.client, 2, 5000, &broker)));
+  EXPECT_TRUE(!broker->drained);
+  g_clear_pointer(&broker, milena_broker_free);
+  EXPECT_EQ_STR("OK", reason_of(milena_admin_drain_broker(world.client, 2, false, 5000, NULL)));
+  EXPECT_EQ_STR("OK", reason_of(milena_admin_get_broker(world.client, 2, 5000, &broker)));
+  EXPECT_TRUE(broker->drained);
+  g_clear_pointer(&broker, milena_broker_free);
+  EXPECT_EQ_STR("OK", reason_of(milena_admin_undrain_broker(world.client, 2, false, 5000, &broker)));
+  EXPECT_TRUE(!broker->drained);
+  milena_broker_free(broker);
+  EXPECT_EQ_STR("UNKNOWN_BROKER", reason_of(milena_admin_drain_broker(world.client, 9, false, 5000, NULL)));
+}
+
+TEST(admin, moves_partitions_and_follows_how_far_they_are) {
+  g_auto(World) world = world_new(3, 3);
+  static const int32_t IDS[] = {3, 1, 2};
+  MilenaMove moves[] = {{"t", 0, IDS, 3}, {"t", 2, IDS, 2}};
+  MilenaReassignmentList *list = NULL;
+  EXPECT_EQ_STR("OK", reason_of(milena_admin_reassign_partitions(world.client, moves, 2, true, 5000, NULL)));
+  EXPECT_EQ_STR("OK", reason_of(milena_admin_list_reassignments(world.client, 5000, &list)));
+  EXPECT_EQ_INT(0, list->count);
+  g_clear_pointer(&list, milena_reassignment_list_free);
+  EXPECT_EQ_STR("OK", reason_of(milena_admin_reassign_partitions(world.client, moves, 2, false, 5000, &list)));
+  ASSERT_EQ_INT(1, list->count); /* the fake tells the last */
+  EXPECT_EQ_INT(2, list->reassignments[0].partition);
+  g_clear_pointer(&list, milena_reassignment_list_free);
+  EXPECT_EQ_STR("OK", reason_of(milena_admin_list_reassignments(world.client, 5000, &list)));
+  ASSERT_EQ_INT(2, list->count); /* in pages of one */
+  EXPECT_EQ_STR("t", list->reassignments[0].topic);
+  ASSERT_EQ_INT(3, list->reassignments[0].target_replica_count);
+  EXPECT_EQ_INT(3, list->reassignments[0].target_replicas[0]);
+  EXPECT_EQ_INT(2, list->reassignments[0].pending_replica_count);
+  EXPECT_EQ_INT(1, list->reassignments[0].replicas_before[0]);
+  g_clear_pointer(&list, milena_reassignment_list_free);
+  MilenaTopic *topic = NULL;
+  EXPECT_EQ_STR("OK", reason_of(milena_admin_describe_topic(world.client, "t", 5000, &topic)));
+  EXPECT_EQ_INT(3, topic->partitions[0].target_replica_count);
+  EXPECT_EQ_INT(0, topic->partitions[1].target_replica_count);
+  milena_topic_free(topic);
+  uint32_t cancelled = 0;
+  EXPECT_EQ_STR("OK",
+                reason_of(milena_admin_cancel_reassignments(world.client, "t", NULL, 0, false, 5000, &cancelled)));
+  EXPECT_EQ_INT(2, cancelled);
+  moves[0].partition = 7;
+  EXPECT_EQ_STR("UNKNOWN_PARTITION",
+                reason_of(milena_admin_reassign_partitions(world.client, moves, 1, false, 5000, NULL)));
+}
+
+TEST(admin, elects_leaders) {
+  g_auto(World) world = world_new(2, 2);
+  MilenaElectedList *list = NULL;
+  EXPECT_EQ_STR("OK", reason_of(milena_admin_elect_leaders(world.client, MILENA_ELECTION_PREFERRED, NULL, NULL, 0,
+                                                           false, 5000, &list)));
+  EXPECT_EQ_INT(0, list->count);
+  g_clear_pointer(&list, milena_elected_list_free);
+  fake_cluster_set_leader(world.cluster, "t", 1, -1, TRUE);
+  static const int32_t PARTITION[] = {1};
+  EXPECT_EQ_STR("OK", reason_of(milena_admin_elect_leaders(world.client, MILENA_ELECTION_UNCLEAN, "t", PARTITION, 1,
+                                                           false, 5000, &list)));
+  ASSERT_EQ_INT(1, list->count);
+  EXPECT_EQ_STR("t", list->leaders[0].topic);
+  EXPECT_EQ_INT(1, list->leaders[0].partition);
+  EXPECT_TRUE(list->leaders[0].unclean);
+  milena_elected_list_free(list);
+}

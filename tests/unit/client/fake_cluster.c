@@ -82,12 +82,16 @@ static Milena__V1__Topic *image_topic(ClusterImage *image, const FakeTopic *topi
   proto->n_partitions = topic->partitions->len;
   proto->partitions = image_alloc(image, proto->n_partitions * sizeof *proto->partitions);
   for (guint i = 0; i < topic->partitions->len; i++) {
-    const FakePartition *partition = FAKE_PARTITION(topic, i);
+    FakePartition *partition = FAKE_PARTITION(topic, i);
     proto->partitions[i] = image_alloc(image, sizeof **proto->partitions);
     milena__v1__partition__init(proto->partitions[i]);
     proto->partitions[i]->partition = (gint32)i;
     proto->partitions[i]->leader_id = partition->leader_id;
     proto->partitions[i]->leader_epoch = partition->leader_epoch;
+    proto->partitions[i]->replicas = proto->partitions[i]->in_sync_replicas = &partition->leader_id;
+    proto->partitions[i]->n_replicas = proto->partitions[i]->n_in_sync_replicas = partition->leader_id >= 0;
+    proto->partitions[i]->target_replicas = partition->target;
+    proto->partitions[i]->n_target_replicas = partition->target_count;
   }
   return proto;
 }
@@ -97,6 +101,7 @@ static Milena__V1__Broker *image_broker(ClusterImage *image, const FakeBroker *b
   milena__v1__broker__init(proto);
   proto->id = broker->id;
   proto->address = broker->address;
+  proto->drained = broker->drained;
   return proto;
 }
 
@@ -300,6 +305,13 @@ const RpcMethodHandler FAKE_ADMIN_HANDLERS[] = {{.name = "CreateTopic", .unary =
                                                 {.name = "RemoveController", .unary = fake_on_remove_controller},
                                                 {.name = "TransferLeadership", .unary = fake_on_transfer},
                                                 {.name = "BootstrapCluster", .unary = fake_on_bootstrap},
+                                                {.name = "GetBroker", .unary = fake_on_get_broker},
+                                                {.name = "DrainBroker", .unary = fake_on_drain},
+                                                {.name = "UndrainBroker", .unary = fake_on_undrain},
+                                                {.name = "ElectLeaders", .unary = fake_on_elect},
+                                                {.name = "ReassignPartitions", .unary = fake_on_reassign},
+                                                {.name = "ListReassignments", .unary = fake_on_list_reassignments},
+                                                {.name = "CancelReassignments", .unary = fake_on_cancel_reassignments},
                                                 {NULL}};
 
 /* ---- brokers ---- */

@@ -19,6 +19,9 @@ typedef struct {
   GArray *batches; /* of LogBatch */
   LogProducers *producers;
   guint held;
+  gint32 target[16]; /* of a reassignment */
+  guint target_count;
+  guint listings; /* that the reassignment was in */
 } FakePartition;
 
 typedef struct {
@@ -33,6 +36,7 @@ typedef struct {
   guint16 port;
   char *address;
   RpcServer *server; /* NULL when stopped; the test's thread */
+  gboolean drained;
 } FakeBroker;
 
 struct FakeCluster {
@@ -78,6 +82,15 @@ void fake_on_add_controller(RpcCall *call, RpcMessage *message, gpointer broker)
 void fake_on_remove_controller(RpcCall *call, RpcMessage *message, gpointer broker);
 void fake_on_transfer(RpcCall *call, RpcMessage *message, gpointer broker);
 void fake_on_bootstrap(RpcCall *call, RpcMessage *message, gpointer broker);
+
+/* Of AdminService, in fake_partitions.c. */
+void fake_on_get_broker(RpcCall *call, RpcMessage *message, gpointer broker);
+void fake_on_drain(RpcCall *call, RpcMessage *message, gpointer broker);
+void fake_on_undrain(RpcCall *call, RpcMessage *message, gpointer broker);
+void fake_on_elect(RpcCall *call, RpcMessage *message, gpointer broker);
+void fake_on_reassign(RpcCall *call, RpcMessage *message, gpointer broker);
+void fake_on_list_reassignments(RpcCall *call, RpcMessage *message, gpointer broker);
+void fake_on_cancel_reassignments(RpcCall *call, RpcMessage *message, gpointer broker);
 
 extern const RpcMethodHandler FAKE_METADATA_HANDLERS[];
 extern const RpcMethodHandler FAKE_ADMIN_HANDLERS[];

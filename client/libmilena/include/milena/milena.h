@@ -383,6 +383,7 @@ typedef struct {
   int64_t flush_interval_ms;
   uint32_t max_message_bytes; /* of an encoded batch */
   uint32_t min_insync_replicas;
+  bool unclean_leader_election; /* a replica that lacks acknowledged records may lead when no other can */
 } MilenaTopicConfig;
 
 typedef struct {
@@ -394,6 +395,10 @@ typedef struct {
   int32_t *in_sync_replicas;
   size_t in_sync_replica_count;
   uint64_t log_id;
+  int32_t *eligible_replicas; /* out of sync since fewer than the minimum remained; they have all that is committed */
+  size_t eligible_replica_count;
+  int32_t *target_replicas; /* where a reassignment under way goes; none: there is none */
+  size_t target_replica_count;
 } MilenaPartition;
 
 typedef struct {
@@ -419,6 +424,8 @@ typedef struct {
   bool fenced; /* missed its heartbeats, or not up yet */
   uint32_t leader_count;
   uint32_t replica_count;
+  bool drained;  /* for maintenance: it leads only what nobody else can */
+  bool stopping; /* about to stop */
 } MilenaBroker;
 
 typedef struct {
@@ -476,7 +483,7 @@ MilenaError *milena_admin_describe_topic(MilenaClient *client, const char *name,
 /* Change a topic's configuration.
  *
  * @fields: names of the fields to take from @config: "flush", "flush_interval", "max_message_bytes",
- *          "min_insync_replicas"; a field that is named and 0 goes back to its default
+ *          "min_insync_replicas", "unclean_leader_election"; a field that is named and 0 goes back to its default
  * @ret_topic: milena_topic_free; may be NULL */
 MilenaError *milena_admin_alter_topic(MilenaClient *client, const char *name, const MilenaTopicConfig *config,
                                       const char *const *fields, size_t field_count, bool validate_only,
@@ -525,6 +532,106 @@ typedef struct {
 MilenaError *milena_admin_list_offsets(MilenaClient *client, const MilenaOffsetQuery *queries, size_t count,
                                        int32_t timeout_ms, MilenaOffsetResult **ret_results);
 void milena_offset_results_free(MilenaOffsetResult *results, size_t count); /* NULL is fine */
+
+/* ---- administration of replicas ---- */
+
+/* Take a broker out of service for maintenance: its leaderships move to other replicas in sync, and it gets no new
+ * replicas. It goes on following, and leads what nobody else can. A second call changes nothing.
+ *
+ * @ret_broker: as it is then; its leader_count is how many partitions only it can lead. milena_broker_free; may be NULL
+ *
+ * Fails with UNKNOWN_BROKER. */
+MilenaError *milena_admin_drain_broker(MilenaClient *client, int32_t id, bool validate_only, int32_t timeout_ms,
+                                       MilenaBroker **ret_broker);
+/* Take a drained broker back into service; it gets its preferred leaderships back by and by. As the call before. */
+MilenaError *milena_admin_undrain_broker(MilenaClient *client, int32_t id, bool validate_only, int32_t timeout_ms,
+                                         MilenaBroker **ret_broker);
+
+typedef enum {
+  MILENA_ELECTION_PREFERRED = 1, /* the first of the replicas leads, where it is in sync */
+  /* Any replica that is up leads, where nobody else can: acknowledged records that it lacks are lost. The controller
+   * logs it. */
+  MILENA_ELECTION_UNCLEAN = 2,
+} MilenaElection;
+
+/* A partition with a new leader. */
+typedef struct {
+  char *topic;
+  int32_t partition;
+  int32_t leader_id;
+  bool unclean; /* it may lack records that were acknowledged */
+} MilenaElectedLeader;
+
+typedef struct {
+  MilenaElectedLeader *leaders;
+  size_t count;
+} MilenaElectedList;
+
+void milena_elected_list_free(MilenaElectedList *list); /* NULL is fine */
+
+/* Elect leaders anew.
+ *
+ * @topic: NULL: all topics, for preferred leaders only
+ * @partitions, @count: none: all of the topic
+ * @ret_list: whom it changed; milena_elected_list_free; may be NULL. A call that had to be tried again may tell none
+ *
+ * Fails with UNKNOWN_TOPIC, UNKNOWN_PARTITION, INVALID_FIELD. */
+MilenaError *milena_admin_elect_leaders(MilenaClient *client, MilenaElection election, const char *topic,
+                                        const int32_t *partitions, size_t count, bool validate_only, int32_t timeout_ms,
+                                        MilenaElectedList **ret_list);
+
+/* Where a partition shall go. */
+typedef struct {
+  const char *topic;
+  int32_t partition;
+  const int32_t *replicas; /* ids of brokers, the preferred leader first */
+  size_t replica_count;
+} MilenaMove;
+
+/* A reassignment under way. */
+typedef struct {
+  char *topic;
+  int32_t partition;
+  int32_t *target_replicas;
+  size_t target_replica_count;
+  int32_t *pending_replicas; /* those of the target that are not in sync yet */
+  size_t pending_replica_count;
+  int32_t *replicas_before;
+  size_t replica_before_count;
+} MilenaReassignment;
+
+typedef struct {
+  MilenaReassignment *reassignments; /* of a listing: in the order of topics, then partitions */
+  size_t count;
+} MilenaReassignmentList;
+
+void milena_reassignment_list_free(MilenaReassignmentList *list); /* NULL is fine */
+
+/* Move partitions to other brokers, or give them more or fewer replicas: new replicas are added, catch up, and then
+ * take the place of the old ones. All are accepted, or none; a partition that moves already goes on to its new target.
+ * A second call with the same moves changes nothing.
+ *
+ * @ret_list: what is under way; a move that had nothing to wait for is not among them. milena_reassignment_list_free;
+ *            may be NULL
+ *
+ * Fails with UNKNOWN_TOPIC, UNKNOWN_PARTITION, UNKNOWN_BROKER, INVALID_FIELD, INELIGIBLE_REPLICA (the broker is fenced,
+ * drained or about to stop), NOT_ENOUGH_REPLICAS. */
+MilenaError *milena_admin_reassign_partitions(MilenaClient *client, const MilenaMove *moves, size_t count,
+                                              bool validate_only, int32_t timeout_ms,
+                                              MilenaReassignmentList **ret_list);
+/* All reassignments under way. @ret_list: milena_reassignment_list_free. */
+MilenaError *milena_admin_list_reassignments(MilenaClient *client, int32_t timeout_ms,
+                                             MilenaReassignmentList **ret_list);
+/* Take reassignments back: the partitions stay where they were before.
+ *
+ * @topic: NULL: all topics
+ * @partitions, @count: none: all of the topic
+ * @ret_cancelled: how many; may be NULL. A call that had to be tried again may tell 0
+ *
+ * Fails with UNKNOWN_TOPIC, UNKNOWN_PARTITION, NOT_ENOUGH_REPLICAS. */
+MilenaError *milena_admin_cancel_reassignments(MilenaClient *client, const char *topic, const int32_t *partitions,
+                                               size_t count, bool validate_only, int32_t timeout_ms,
+                                               uint32_t *ret_cancelled);
 
 /* ---- administration of the controllers ---- */
 
