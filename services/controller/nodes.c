@@ -5,17 +5,19 @@
  *        └── another process of its id (the epoch rises) ◄────────────── unfenced ◄────────┘
  *
  * Invariants: fencing and unfencing are metadata, sessions are not; a session ends by fencing only on the active
- * controller, after a full session of its own. Owning thread: the host's loop. Failure modes: a proposal that fails is
- * tried again at the next heartbeat or look. */
+ * controller, after a full session of its own, or when the process was seen to be gone (presence.h). Owning thread: the
+ * host's loop. Failure modes: a proposal that fails is tried again at the next heartbeat or look. */
 #include "services/controller/nodes.h"
 
 #include "services/base/slog.h"
 #include "services/base/times.h"
 #include "services/controller/liveness.h"
+#include "services/controller/presence.h"
 
 struct Nodes {
   Host *host;
   Liveness *liveness;
+  Presence *presence; /* of brokers; coordinators have no listener for us */
   gint64 session_timeout_ms, heartbeat_interval_ms;
   GSource *timer;
 };
@@ -53,6 +55,11 @@ static gboolean find_node(const MetadataImage *image, NodeKind kind, gint32 id, 
   return TRUE;
 }
 
+/* Its process was seen to be gone, and it has not been heard since. */
+static gboolean is_gone(const Nodes *nodes, NodeKind kind, gint32 id, guint64 epoch) {
+  return kind == NODE_KIND(BROKER) && presence_is_gone(nodes->presence, id, epoch);
+}
+
 /* ---- Registration ---- */
 
 static void register_done(const Failure *failure, MetadataImage *image, gpointer data) {
@@ -86,7 +93,8 @@ void nodes_register(Nodes *nodes, RpcCall *call, const Milena__Internal__V1__Reg
   guint64 epoch = 0;
   gboolean fenced = FALSE, alive = FALSE;
   if (find_node(tip, request->kind, request->id, &epoch, &fenced))
-    alive = liveness_may_live(nodes->liveness, request->kind, request->id, epoch, fenced, g_get_monotonic_time());
+    alive = !is_gone(nodes, request->kind, request->id, epoch) &&
+            liveness_may_live(nodes->liveness, request->kind, request->id, epoch, fenced, g_get_monotonic_time());
   g_autoptr(GPtrArray) records = metadata_records_new();
   MetadataContext context = host_context(nodes->host);
   failure = metadata_command_register_node(tip, &context, request, alive, records, &epoch);
@@ -158,6 +166,8 @@ void nodes_heartbeat(Nodes *nodes, RpcCall *call, const Milena__Internal__V1__He
     return;
   }
   liveness_heard(nodes->liveness, request->kind, request->id, epoch, g_get_monotonic_time());
+  if (request->kind == NODE_KIND(BROKER))
+    presence_heard(nodes->presence, request->id, epoch);
   if (leaves)
     liveness_left(nodes->liveness, request->kind, request->id, epoch);
   if (records->len > 0)
@@ -219,13 +229,15 @@ static void fence_done(const Failure *failure, MetadataImage *image, gpointer da
 }
 
 static void fence_if_gone(Nodes *nodes, NodeKind kind, gint32 id, guint64 epoch, gboolean fenced, gint64 now_us) {
-  if (fenced || liveness_is_alive(nodes->liveness, kind, id, epoch, fenced, now_us))
+  gboolean gone = is_gone(nodes, kind, id, epoch);
+  if (fenced || (!gone && liveness_is_alive(nodes->liveness, kind, id, epoch, fenced, now_us)))
     return;
   g_autoptr(GPtrArray) records = metadata_records_new();
   g_autoptr(Failure) failure = metadata_command_fence_node(host_tip(nodes->host), kind, id, epoch, TRUE, records);
   if (failure || records->len == 0)
     return;
-  slog_warning("fenced: no heartbeat within its session", "kind", kind_name(kind), "id", SLOG_INT(id), NULL);
+  slog_warning(gone ? "fenced: its process is gone" : "fenced: no heartbeat within its session", "kind",
+               kind_name(kind), "id", SLOG_INT(id), NULL);
   host_propose(nodes->host, g_steal_pointer(&records), fence_done, NULL);
 }
 
@@ -247,18 +259,34 @@ static gboolean look(gpointer data) {
   return G_SOURCE_CONTINUE;
 }
 
+/* What another controller saw is not known here; this one has been watching all along. */
+static void on_gone(gint32 broker_id, guint64 epoch, gpointer data) {
+  Nodes *nodes = data;
+  const MetadataBroker *broker = metadata_image_broker(host_tip(nodes->host), broker_id);
+  if (host_is_active(nodes->host) && broker && broker->epoch == epoch)
+    fence_if_gone(nodes, NODE_KIND(BROKER), broker_id, epoch, broker->fenced, g_get_monotonic_time());
+}
+
 /* ---- Making ---- */
 
 static void on_active(gboolean active, gpointer data) {
   Nodes *nodes = data;
-  if (active)
-    liveness_begin(nodes->liveness, g_get_monotonic_time());
+  if (!active)
+    return;
+  liveness_begin(nodes->liveness, g_get_monotonic_time());
+  look(nodes); /* who died together with the active controller before */
 }
 
+/* Sessions follow heartbeats, not the log; but registrations say where brokers are to be watched. */
 static void on_applied(MetadataImage *image, const GPtrArray *records, gpointer data) {
-  (void)image;
-  (void)records;
-  (void)data; /* sessions follow heartbeats, not the log */
+  Nodes *nodes = data;
+  gboolean moved = !records;
+  for (guint i = 0; !moved && i < records->len; i++) {
+    const MetadataRecord *record = g_ptr_array_index(records, i);
+    moved = record->record_case == MILENA__INTERNAL__V1__METADATA_RECORD__RECORD_REGISTER_BROKER;
+  }
+  if (moved && nodes->timer)
+    presence_follow(nodes->presence, image);
 }
 
 Nodes *nodes_new(Host *host, gint64 session_timeout_ms, gint64 heartbeat_interval_ms) {
@@ -267,6 +295,7 @@ Nodes *nodes_new(Host *host, gint64 session_timeout_ms, gint64 heartbeat_interva
   nodes->session_timeout_ms = session_timeout_ms;
   nodes->heartbeat_interval_ms = heartbeat_interval_ms;
   nodes->liveness = liveness_new(session_timeout_ms);
+  nodes->presence = presence_new(host_client(host), host_loop(host), on_gone, nodes);
   host_listen(host, &(HostListener){.active = on_active, .applied = on_applied, .data = nodes});
   return nodes;
 }
@@ -275,16 +304,19 @@ void nodes_start(Nodes *nodes) {
   nodes->timer = g_timeout_source_new((guint)CLAMP(nodes->session_timeout_ms / 10, 10, 1000));
   g_source_set_callback(nodes->timer, look, nodes, NULL);
   g_source_attach(nodes->timer, loop_context(host_loop(nodes->host)));
+  presence_follow(nodes->presence, host_image(nodes->host));
 }
 
 void nodes_stop(Nodes *nodes) {
   g_source_destroy(nodes->timer);
   g_clear_pointer(&nodes->timer, g_source_unref);
+  presence_stop(nodes->presence);
 }
 
 void nodes_free(Nodes *nodes) {
   if (!nodes)
     return;
   liveness_free(nodes->liveness);
+  presence_free(nodes->presence);
   g_free(nodes);
 }

@@ -1,0 +1,227 @@
+/* Watches and probes; see presence.h.
+ *
+ * Invariants: a broker that is followed has a watch, a probe or a timer, exactly one of the three; `gone` is said only
+ * of a registration that was watched before, and at most DOUBTS_MAX times while its heartbeats contradict. Owning
+ * thread: the loop. Failure modes: an address that can't be reached is tried again, ever more slowly. */
+#include "services/controller/presence.h"
+
+#include <gio/gio.h>
+
+#include "grpc/health/v1/health.pb-c.h"
+#include "services/base/slog.h"
+
+#define RETRY_FIRST_MS 20
+#define RETRY_MOST_MS 2000
+/* Loopback and a LAN refuse within a millisecond; who does not answer for so long is not known to be gone. */
+#define PROBE_TIMEOUT_S 1
+/* Used when an address names no port, which registration refuses. */
+#define NO_PORT 0
+/* A heartbeat that was on its way when its process died contradicts once; more often, it is the address that lies. */
+#define DOUBTS_MAX 2
+
+typedef struct Watched Watched;
+
+/* A connection that is being tried; it may outlive what asked for it, since glib tells also of a cancelled one. */
+typedef struct {
+  Watched *watched; /* NULL: nobody wants to know any more */
+  GCancellable *cancellable;
+} Probe;
+
+/* One registration of a broker. */
+struct Watched {
+  Presence *presence;
+  gint32 id;
+  guint64 epoch;
+  char *address;
+  RpcClientCall *call;
+  Probe *probe;
+  GSource *timer;
+  guint delay_ms;
+  guint doubts; /* how often it was said to be gone since it was watched last */
+  gboolean was_watched, gone;
+};
+
+struct Presence {
+  RpcClient *client;
+  Loop *loop;
+  PresenceGone gone;
+  gpointer data;
+  GHashTable *brokers; /* id -> Watched */
+};
+
+static void watch(Watched *watched);
+
+/* ---- One after the other ---- */
+
+static gboolean on_timer(gpointer data) {
+  Watched *watched = data;
+  g_source_destroy(watched->timer);
+  g_clear_pointer(&watched->timer, g_source_unref);
+  watch(watched);
+  return G_SOURCE_REMOVE;
+}
+
+static void watch_later(Watched *watched) {
+  watched->timer = loop_add_timeout(watched->presence->loop, watched->delay_ms, on_timer, watched);
+  watched->delay_ms = MIN(watched->delay_ms * 2, RETRY_MOST_MS);
+}
+
+static void be_gone(Watched *watched) {
+  watched->gone = TRUE;
+  watched->doubts++;
+  slog_warning("a broker's process is gone: its connection ended, and its address refuses new ones", "broker",
+               SLOG_INT(watched->id), "epoch", SLOG_INT(watched->epoch), "peer_address", watched->address, NULL);
+  watched->presence->gone(watched->id, watched->epoch, watched->presence->data);
+}
+
+/* ---- Probing ---- */
+
+static void probe_done(GObject *source, GAsyncResult *result, gpointer data) {
+  Probe *probe = data;
+  g_autoptr(GError) error = NULL;
+  g_autoptr(GSocketConnection) connection =
+      g_socket_client_connect_to_host_finish(G_SOCKET_CLIENT(source), result, &error);
+  Watched *watched = probe->watched;
+  g_object_unref(probe->cancellable);
+  g_free(probe);
+  if (!watched)
+    return;
+  watched->probe = NULL;
+  watch_later(watched);
+  if (g_error_matches(error, G_IO_ERROR, G_IO_ERROR_CONNECTION_REFUSED))
+    be_gone(watched); /* last: who hears of it may follow another image */
+}
+
+static void probe(Watched *watched) {
+  g_autoptr(GSocketClient) client = g_socket_client_new();
+  g_socket_client_set_timeout(client, PROBE_TIMEOUT_S);
+  g_socket_client_set_enable_proxy(client, FALSE);
+  watched->probe = g_new0(Probe, 1);
+  *watched->probe = (Probe){.watched = watched, .cancellable = g_cancellable_new()};
+  g_socket_client_connect_to_host_async(client, watched->address, NO_PORT, watched->probe->cancellable, probe_done,
+                                        watched->probe);
+}
+
+/* ---- Watching ---- */
+
+static void on_message(RpcClientCall *call, RpcMessage *message, gpointer state) {
+  (void)message; /* whatever it says of itself, it is there */
+  Watched *watched = state;
+  if (!watched->was_watched)
+    slog_info("watches a broker's process", "broker", SLOG_INT(watched->id), "epoch", SLOG_INT(watched->epoch), NULL);
+  watched->was_watched = TRUE;
+  watched->gone = FALSE;
+  watched->doubts = 0;
+  watched->delay_ms = RETRY_FIRST_MS;
+  rpc_client_call_read(call);
+}
+
+static void on_closed(RpcClientCall *call, const Failure *failure, gpointer state) {
+  (void)call;
+  (void)failure; /* why it ended is not worth a word: what the probe finds is */
+  Watched *watched = state;
+  g_clear_pointer(&watched->call, rpc_client_call_unref);
+  if (watched->was_watched && !watched->gone)
+    probe(watched);
+  else
+    watch_later(watched);
+}
+
+static const RpcClientEvents EVENTS = {.message = on_message, .closed = on_closed};
+
+static void watch(Watched *watched) {
+  Grpc__Health__V1__HealthCheckRequest request = GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
+  watched->call = rpc_client_stream(watched->presence->client, watched->address, &grpc__health__v1__health__descriptor,
+                                    "Watch", G_MAXINT64, watched->presence->loop, &EVENTS, watched);
+  rpc_client_call_send(watched->call, &request.base, NULL, 0);
+  rpc_client_call_half_close(watched->call);
+  rpc_client_call_read(watched->call);
+}
+
+/* ---- Whom ---- */
+
+static void watched_free(gpointer data) {
+  Watched *watched = data;
+  if (watched->call) {
+    rpc_client_call_abandon(watched->call);
+    rpc_client_call_unref(watched->call);
+  }
+  if (watched->probe) {
+    watched->probe->watched = NULL;
+    g_cancellable_cancel(watched->probe->cancellable);
+  }
+  if (watched->timer) {
+    g_source_destroy(watched->timer);
+    g_source_unref(watched->timer);
+  }
+  g_free(watched->address);
+  g_free(watched);
+}
+
+static gboolean is_over(gpointer key, gpointer value, gpointer image) {
+  (void)key;
+  const Watched *watched = value;
+  const MetadataBroker *broker = metadata_image_broker(image, watched->id);
+  return !broker || broker->epoch != watched->epoch;
+}
+
+void presence_follow(Presence *presence, const MetadataImage *image) {
+  g_hash_table_foreach_remove(presence->brokers, is_over, (gpointer)image);
+  MetadataIter iter;
+  metadata_iter_brokers(&iter, image, G_MININT32);
+  for (const MetadataBroker *broker; (broker = metadata_iter_next_broker(&iter));) {
+    if (!*broker->peer_address || g_hash_table_contains(presence->brokers, GINT_TO_POINTER(broker->id)))
+      continue;
+    Watched *watched = g_new0(Watched, 1);
+    *watched = (Watched){.presence = presence,
+                         .id = broker->id,
+                         .epoch = broker->epoch,
+                         .address = g_strdup(broker->peer_address),
+                         .delay_ms = RETRY_FIRST_MS};
+    g_hash_table_insert(presence->brokers, GINT_TO_POINTER(broker->id), watched);
+    watch(watched);
+  }
+}
+
+static Watched *find(const Presence *presence, gint32 broker_id, guint64 epoch) {
+  Watched *watched = g_hash_table_lookup(presence->brokers, GINT_TO_POINTER(broker_id));
+  return watched && watched->epoch == epoch ? watched : NULL;
+}
+
+void presence_heard(Presence *presence, gint32 broker_id, guint64 epoch) {
+  Watched *watched = find(presence, broker_id, epoch);
+  if (!watched || !watched->gone)
+    return;
+  watched->gone = FALSE;
+  watched->was_watched = watched->doubts < DOUBTS_MAX;
+}
+
+gboolean presence_is_gone(const Presence *presence, gint32 broker_id, guint64 epoch) {
+  const Watched *watched = find(presence, broker_id, epoch);
+  return watched && watched->gone;
+}
+
+gboolean presence_is_watched(const Presence *presence, gint32 broker_id, guint64 epoch) {
+  const Watched *watched = find(presence, broker_id, epoch);
+  return watched && watched->was_watched;
+}
+
+/* ---- Life ---- */
+
+Presence *presence_new(RpcClient *client, Loop *loop, PresenceGone gone, gpointer data) {
+  Presence *presence = g_new0(Presence, 1);
+  *presence = (Presence){.client = client, .loop = loop, .gone = gone, .data = data};
+  presence->brokers = g_hash_table_new_full(NULL, NULL, NULL, watched_free);
+  return presence;
+}
+
+void presence_stop(Presence *presence) {
+  g_hash_table_remove_all(presence->brokers);
+}
+
+void presence_free(Presence *presence) {
+  if (!presence)
+    return;
+  g_hash_table_unref(presence->brokers);
+  g_free(presence);
+}
