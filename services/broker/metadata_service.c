@@ -17,7 +17,16 @@ typedef struct {
   Front *front;
 } Get;
 
+/* Before the first image there is nothing to tell: an empty one would say that there are no topics. */
+static gboolean knows_the_cluster(Front *front) {
+  return metadata_image_version(front_image(front)) > 0;
+}
+
 static Failure *get_reply(RpcCall *call, RpcMessage *message, Front *front) {
+  if (!knows_the_cluster(front))
+    return failure_new(FAILURE(CONTROLLER_NOT_AVAILABLE),
+                       "this broker has just started and has not heard of the cluster yet: try again soon, or ask "
+                       "another broker");
   Milena__V1__GetMetadataResponse *response = NULL;
   Failure *failure = metadata_view_get_metadata(front_image(front), front_active_controller_id(front),
                                                 rpc_message_body(message), &response);
@@ -99,7 +108,7 @@ static void send_change(Watcher *watcher, MetadataImage *image) {
 static void watcher_catch_up(Watcher *watcher) {
   MetadataImage *image = front_image(watcher->front);
   gint32 active = front_active_controller_id(watcher->front);
-  if (watcher->busy || (image == watcher->sent && active == watcher->sent_active))
+  if (!knows_the_cluster(watcher->front) || watcher->busy || (image == watcher->sent && active == watcher->sent_active))
     return;
   if (watcher->sent)
     send_change(watcher, image);

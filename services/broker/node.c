@@ -5,7 +5,7 @@
  *   membership ──image──► every shard applies it ──all have──► every front routes by it
  *
  * One image is on its way at a time; of those that come meanwhile only the latest follows. The answer of the last shard
- * to each step is what starts the next.
+ * to each step is what starts the next. What is older than this process's registration does not go out.
  *
  * Owner: the main loop. Failure modes: a folder of another cluster, or of another broker, is refused for good; an
  * identity that can't be written likewise. */
@@ -97,8 +97,14 @@ static void publish_next(Node *node) {
   on_each_shard(node, image, on_apply);
 }
 
+/* A controller that has just started may tell of times long ago, which clients have seen pass. The registration is
+ * younger than all that was acknowledged before it, and its epoch is the version of the metadata that has it. */
+static gboolean is_of_the_past(const Node *node, const MetadataImage *image) {
+  return node->epoch == 0 || metadata_image_version(image) < node->epoch;
+}
+
 static void publish(Node *node, MetadataImage *image) {
-  if (node->stopping || !image)
+  if (node->stopping || !image || is_of_the_past(node, image))
     return;
   metadata_image_ref(image);
   metadata_image_unref(node->next);

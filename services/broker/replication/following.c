@@ -6,6 +6,8 @@
 #include "services/broker/replication/replication_internal.h"
 
 #define RETRY_MS 100
+/* A leader may hear of its election a little later than its followers: nobody needs to know. */
+#define REFUSALS_QUIET 20
 
 static void try_begin(Partition *partition) {
   Following *following = &partition->following;
@@ -52,6 +54,7 @@ void following_assigned(Partition *partition) {
   if (leader_id < 0 || replication->stopped)
     return;
   following->leader_epoch = epoch;
+  following->refusals = 0;
   following->state = FOLLOWING_WANTS;
   following->link = replication_link_get(replication, leader_id);
   replication_link_add(following->link, partition);
@@ -78,8 +81,10 @@ void following_link_lost(Partition *partition) {
 
 static void refused(Partition *partition, const Milena__Internal__V1__FollowMatch *match) {
   g_autoptr(Failure) failure = failure_from_status(match->status);
-  slog_info("the leader does not let this replica follow yet", "partition", partition->name, "error",
-            failure ? failure_message(failure) : "no reason was given", NULL);
+  if (++partition->following.refusals % REFUSALS_QUIET == 0)
+    slog_warning("the leader does not let this replica follow", "partition", partition->name, "tries",
+                 SLOG_INT(partition->following.refusals), "error",
+                 failure ? failure_message(failure) : "no reason was given", NULL);
   ask_anew(partition, RETRY_MS);
 }
 
@@ -90,6 +95,7 @@ void following_take_match(Partition *partition, const Milena__Internal__V1__Foll
   switch (match->verdict) {
   case MILENA__INTERNAL__V1__FOLLOW_VERDICT__FOLLOW_VERDICT_GOES_ON:
     following->state = FOLLOWING_FOLLOWS;
+    following->refusals = 0;
     break;
   case MILENA__INTERNAL__V1__FOLLOW_VERDICT__FOLLOW_VERDICT_DIVERGED:
     ask_anew(partition, partition_cut(partition, match->epoch, match->end_offset) ? 0 : RETRY_MS);

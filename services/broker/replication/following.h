@@ -18,6 +18,7 @@ typedef struct {
   ReplicationLink *link; /* to the leader's broker; NULL while OFF */
   GList node;            /* in link's partitions */
   gint32 leader_epoch;   /* that it follows, or wants to */
+  guint refusals;        /* one after the other */
   gboolean dirty;        /* has come on, and has not told it yet */
   GList dirty_node;      /* in link's dirty ones */
   Timer retry;

@@ -1,0 +1,387 @@
+/* Brokers that replicate, as real processes, while they are killed, frozen, wiped, stopped. */
+#include <signal.h>
+#include <string.h>
+
+#include "tests/cluster/load.h"
+#include "tests/shim/shim.h"
+
+#define CALL_MS 20000
+#define WAIT_MS 60000
+
+/* A cluster and a client of it. */
+typedef struct {
+  Cluster *cluster;
+  MilenaClient *client;
+  guint brokers, controllers;
+} World;
+
+static void world_clear(World *world) {
+  milena_client_free(world->client);
+  cluster_down(world->cluster);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(World, world_clear)
+
+/* Short sessions: a broker that freezes is missed soon. Leaderships stay where they are until the test moves them. */
+static gboolean world_init(World *world, guint controllers, guint brokers) {
+  g_setenv("MILENA_CONTROLLER_SESSION_TIMEOUT", "2s", TRUE);
+  g_setenv("MILENA_CONTROLLER_HEARTBEAT_INTERVAL", "200ms", TRUE);
+  g_setenv("MILENA_CONTROLLER_LEADER_BALANCE_INTERVAL", "0s", TRUE);
+  *world = (World){.cluster = cluster_up_with(controllers, brokers), .brokers = brokers, .controllers = controllers};
+  if (!world->cluster)
+    return FALSE;
+  world->client = load_client(world->cluster, brokers);
+  return world->client != NULL;
+}
+
+static gboolean expect_none(MilenaError *error, int line) {
+  if (error)
+    shim_fail(__FILE__, line, "%s [%s]", milena_error_message(error), milena_error_reason(error));
+  milena_error_free(error);
+  return error == NULL;
+}
+#define ASSERT_NO_ERROR(error)                                                                                         \
+  do {                                                                                                                 \
+    if (!expect_none((error), __LINE__))                                                                               \
+      return;                                                                                                          \
+  } while (0)
+
+static MilenaError *create(World *world, const char *name, guint partitions, guint factor, guint minimum,
+                           MilenaFlush flush) {
+  const MilenaNewTopic topic = {.name = name,
+                                .partitions = partitions,
+                                .replication_factor = factor,
+                                .config = {.flush = flush, .min_insync_replicas = minimum}};
+  return milena_admin_create_topic(world->client, &topic, CALL_MS, NULL);
+}
+
+/* ---- Processes ---- */
+
+static void local(World *world, const char *verb, const char *process, const char *flag, int line) {
+  const Ran *ran =
+      cluster_milena(world->cluster, "local", verb, process, "--data", cluster_folder(world->cluster), flag, NULL);
+  if (ran->exit_code != 0)
+    shim_fail(__FILE__, line, "local %s %s ended with %d: %s%s", verb, process, ran->exit_code, ran->out, ran->err);
+}
+
+static char *broker_name(gint32 id) {
+  return g_strdup_printf("broker-%d", id);
+}
+
+static void change_broker(World *world, const char *verb, gint32 id, const char *flag, int line) {
+  g_autofree char *name = broker_name(id);
+  local(world, verb, name, flag, line);
+}
+#define KILL(world, id) change_broker(world, "stop", id, "--kill", __LINE__)
+#define STOP(world, id) change_broker(world, "stop", id, NULL, __LINE__)
+#define START(world, id) change_broker(world, "start", id, NULL, __LINE__)
+
+static void wipe(World *world, gint32 id) {
+  g_autofree char *name = broker_name(id);
+  g_autofree char *folder = g_build_filename(cluster_folder(world->cluster), name, NULL);
+  const char *words[] = {"/bin/rm", "-r", folder, NULL};
+  EXPECT_EQ_INT(0, cluster_run(world->cluster, NULL, words)->exit_code);
+}
+
+/* ---- The topic ---- */
+
+static gint32 leader_of(World *world, const char *name, guint partition) {
+  MilenaTopic *topic = NULL;
+  if (!expect_none(milena_admin_describe_topic(world->client, name, CALL_MS, &topic), __LINE__))
+    return -1;
+  gint32 leader_id = partition < topic->partition_count ? topic->partitions[partition].leader_id : -1;
+  milena_topic_free(topic);
+  return leader_id;
+}
+
+/* What is waited for of all partitions. */
+typedef struct {
+  World *world;
+  const char *name;
+  gint32 not_by;       /* another broker leads; 0: any does */
+  gsize least_in_sync; /* so many at least */
+  gsize most_in_sync;  /* and at most */
+} Wanted;
+
+static gboolean is_as_wanted(gpointer data) {
+  const Wanted *wanted = data;
+  MilenaTopic *topic = NULL;
+  MilenaError *error = milena_admin_describe_topic(wanted->world->client, wanted->name, CALL_MS, &topic);
+  if (error) {
+    milena_error_free(error);
+    return FALSE;
+  }
+  gboolean as_wanted = TRUE;
+  for (gsize i = 0; i < topic->partition_count; i++) {
+    const MilenaPartition *partition = &topic->partitions[i];
+    as_wanted &= partition->leader_id >= 0 && partition->leader_id != wanted->not_by &&
+                 partition->in_sync_replica_count >= wanted->least_in_sync &&
+                 partition->in_sync_replica_count <= wanted->most_in_sync;
+  }
+  milena_topic_free(topic);
+  return as_wanted;
+}
+
+static void until(Wanted wanted, int line) {
+  if (cluster_until(is_as_wanted, &wanted, WAIT_MS))
+    return;
+  const Ran *ran = cluster_milena(wanted.world->cluster, "topics", "describe", wanted.name, NULL);
+  shim_fail(__FILE__, line, "the topic does not become as it should: %s%s", ran->out, ran->err);
+}
+#define UNTIL_LED(world, name, not_by) until((Wanted){world, name, not_by, 1, 99}, __LINE__)
+#define UNTIL_IN_SYNC(world, name, count) until((Wanted){world, name, 0, count, count}, __LINE__)
+
+static MilenaProducer *producer_for(World *world, gint32 timeout_ms) {
+  MilenaProducerOptions options;
+  milena_producer_options_init(&options);
+  options.linger_ms = 0;
+  options.timeout_ms = timeout_ms;
+  return milena_producer_new(world->client, &options);
+}
+
+/* Write one record to partition 0. */
+static MilenaError *write_one(World *world, const char *topic, const char *value, gint32 timeout_ms,
+                              MilenaReceipt *ret_receipt) {
+  MilenaProducer *producer = producer_for(world, timeout_ms);
+  MilenaRecord record = MILENA_RECORD_INIT;
+  record.topic = topic;
+  record.partition = 0;
+  record.value = milena_bytes_text(value);
+  MilenaError *error = milena_producer_send_sync(producer, &record, CALL_MS + timeout_ms, ret_receipt);
+  milena_producer_free(producer, 0);
+  return error;
+}
+
+static guint count_lines(const char *text) {
+  guint count = 0;
+  for (; *text; text++)
+    count += *text == '\n';
+  return count;
+}
+
+static guint count_records(World *world, const char *topic) {
+  const Ran *ran = cluster_milena(world->cluster, "consume", topic, NULL);
+  if (ran->exit_code != 0)
+    shim_fail(__FILE__, __LINE__, "%s", ran->err);
+  return count_lines(ran->out);
+}
+
+/* ---- Tests ---- */
+
+TEST(replication, a_leader_is_killed_under_load_and_comes_back_in_sync) {
+  g_auto(World) world = {0};
+  if (!world_init(&world, 1, 3))
+    return;
+  ASSERT_NO_ERROR(create(&world, "t", 6, 3, 2, MILENA_FLUSH_DEFAULT));
+  g_autoptr(Load) load = load_start(world.cluster, "t", 3, 2);
+  load_expect_more(load, 300);
+  gint32 killed = leader_of(&world, "t", 0);
+  KILL(&world, killed);
+  UNTIL_LED(&world, "t", killed);
+  load_expect_more(load, 300);
+  UNTIL_IN_SYNC(&world, "t", 2);
+  START(&world, killed);
+  UNTIL_IN_SYNC(&world, "t", 3);
+  load_expect_more(load, 100);
+  load_stop(load);
+  load_expect_no_failure(load);
+  load_expect_all_once(load, world.client);
+}
+
+static const struct {
+  const char *name;
+  gint32 id;
+} GONE[] = {{"1", 1}, {"2", 2}, {"3", 3}};
+
+TEST_ROWS(replication_goes_on_without_broker, GONE) {
+  gint32 gone = GONE[row].id;
+  g_auto(World) world = {0};
+  if (!world_init(&world, 1, 3))
+    return;
+  ASSERT_NO_ERROR(create(&world, "t", 3, 3, 2, MILENA_FLUSH_DEFAULT));
+  g_autoptr(Load) load = load_start(world.cluster, "t", 3, 1);
+  load_expect_more(load, 100);
+  KILL(&world, gone);
+  UNTIL_LED(&world, "t", gone);
+  load_expect_more(load, 100);
+  ASSERT_NO_ERROR(create(&world, "during", 2, 2, 2, MILENA_FLUSH_DEFAULT));
+  UNTIL_LED(&world, "during", gone);
+  ASSERT_NO_ERROR(write_one(&world, "during", "x", CALL_MS, NULL));
+  load_stop(load);
+  load_expect_no_failure(load);
+  load_expect_all_once(load, world.client);
+}
+
+TEST(replication, below_the_minimum_writes_are_refused_and_reads_go_on) {
+  g_auto(World) world = {0};
+  if (!world_init(&world, 1, 3))
+    return;
+  ASSERT_NO_ERROR(create(&world, "t", 1, 3, 2, MILENA_FLUSH_DEFAULT));
+  ASSERT_NO_ERROR(write_one(&world, "t", "before", CALL_MS, NULL));
+  gint32 leader = leader_of(&world, "t", 0);
+  gint32 others[] = {leader % 3 + 1, (leader + 1) % 3 + 1};
+  KILL(&world, others[0]);
+  KILL(&world, others[1]);
+  UNTIL_IN_SYNC(&world, "t", 1);
+  MilenaError *error = write_one(&world, "t", "refused", 1000, NULL);
+  EXPECT_EQ_STR("NOT_ENOUGH_REPLICAS", error ? milena_error_reason(error) : "none");
+  EXPECT_CONTAINS(error ? milena_error_message(error) : "", "min.insync.replicas is 2");
+  milena_error_free(error);
+  EXPECT_EQ_INT(1, count_records(&world, "t"));
+  START(&world, others[1]);
+  ASSERT_NO_ERROR(write_one(&world, "t", "after", WAIT_MS, NULL));
+  EXPECT_EQ_INT(2, count_records(&world, "t"));
+}
+
+TEST(replication, the_last_one_goes_on_at_minimum_one) {
+  g_auto(World) world = {0};
+  if (!world_init(&world, 1, 3))
+    return;
+  ASSERT_NO_ERROR(create(&world, "t", 3, 3, 1, MILENA_FLUSH_DEFAULT));
+  g_autoptr(Load) load = load_start(world.cluster, "t", 3, 1);
+  load_expect_more(load, 100);
+  KILL(&world, 1);
+  KILL(&world, 3);
+  UNTIL_IN_SYNC(&world, "t", 1);
+  load_expect_more(load, 200);
+  load_stop(load);
+  load_expect_no_failure(load);
+  load_expect_all_once(load, world.client);
+  START(&world, 1);
+  START(&world, 3);
+  UNTIL_IN_SYNC(&world, "t", 3);
+  load_expect_all_once(load, world.client);
+}
+
+/* The processes that are killed together. */
+static const char *const NAMES[] = {"broker-3", "controller-2", "broker-1", "controller-3", "controller-1", "broker-2"};
+
+static gboolean all_are_gone(gpointer data) {
+  for (guint i = 0; i < G_N_ELEMENTS(NAMES); i++)
+    if (cluster_pid(data, NAMES[i]))
+      return FALSE;
+  return TRUE;
+}
+
+TEST(replication, every_process_is_killed_at_once_and_started_in_another_order) {
+  g_auto(World) world = {0};
+  if (!world_init(&world, 3, 3))
+    return;
+  ASSERT_NO_ERROR(create(&world, "always", 3, 3, 2, MILENA_FLUSH_ALWAYS));
+  ASSERT_NO_ERROR(create(&world, "os", 3, 3, 2, MILENA_FLUSH_OS));
+  g_autoptr(Load) always = load_start(world.cluster, "always", 3, 1);
+  g_autoptr(Load) os = load_start(world.cluster, "os", 3, 1);
+  load_expect_more(always, 200);
+  load_expect_more(os, 200);
+  for (guint i = 0; i < G_N_ELEMENTS(NAMES); i++)
+    kill(cluster_pid(world.cluster, NAMES[i]), SIGKILL);
+  ASSERT_TRUE(cluster_until(all_are_gone, world.cluster, WAIT_MS));
+  /* One second each: those that wait for others go on when these are there. */
+  for (guint i = 0; i < G_N_ELEMENTS(NAMES); i++)
+    cluster_milena(world.cluster, "local", "start", NAMES[i], "--data", cluster_folder(world.cluster), "--timeout", "1",
+                   NULL);
+  UNTIL_IN_SYNC(&world, "always", 3);
+  UNTIL_IN_SYNC(&world, "os", 3);
+  load_expect_more(always, 100);
+  load_expect_more(os, 100);
+  load_stop(always);
+  load_stop(os);
+  load_expect_no_failure(always);
+  load_expect_no_failure(os);
+  load_expect_all_once(always, world.client);
+  load_expect_all_once(os, world.client);
+}
+
+TEST(replication, a_wiped_broker_fetches_everything_anew) {
+  g_auto(World) world = {0};
+  if (!world_init(&world, 1, 3))
+    return;
+  ASSERT_NO_ERROR(create(&world, "t", 3, 3, 2, MILENA_FLUSH_DEFAULT));
+  ASSERT_NO_ERROR(create(&world, "single", 3, 1, 1, MILENA_FLUSH_DEFAULT));
+  gint32 wiped = leader_of(&world, "single", 0);
+  ASSERT_NO_ERROR(write_one(&world, "single", "lost", CALL_MS, NULL));
+  g_autoptr(Load) load = load_start(world.cluster, "t", 3, 1);
+  load_expect_more(load, 300);
+  KILL(&world, wiped);
+  wipe(&world, wiped);
+  START(&world, wiped);
+  UNTIL_LED(&world, "t", wiped);
+  UNTIL_IN_SYNC(&world, "t", 3);
+  load_stop(load);
+  load_expect_no_failure(load);
+  load_expect_all_once(load, world.client);
+  EXPECT_EQ_INT(-1, leader_of(&world, "single", 0));
+  MilenaError *error = write_one(&world, "single", "nobody", 1000, NULL);
+  EXPECT_EQ_STR("LEADER_NOT_AVAILABLE", error ? milena_error_reason(error) : "none");
+  milena_error_free(error);
+  /* It has all of it: it can lead alone. */
+  KILL(&world, wiped % 3 + 1);
+  KILL(&world, (wiped + 1) % 3 + 1);
+  UNTIL_LED(&world, "t", wiped % 3 + 1);
+  load_expect_all_once(load, world.client);
+}
+
+TEST(replication, a_frozen_leader_wakes_up_and_follows) {
+  g_auto(World) world = {0};
+  if (!world_init(&world, 1, 3))
+    return;
+  ASSERT_NO_ERROR(create(&world, "t", 3, 3, 2, MILENA_FLUSH_DEFAULT));
+  g_autoptr(Load) load = load_start(world.cluster, "t", 3, 2);
+  load_expect_more(load, 300);
+  gint32 frozen = leader_of(&world, "t", 0);
+  g_autofree char *name = broker_name(frozen);
+  GPid pid = cluster_pid(world.cluster, name);
+  kill(pid, SIGSTOP);
+  UNTIL_LED(&world, "t", frozen);
+  load_expect_more(load, 300);
+  kill(pid, SIGCONT);
+  UNTIL_IN_SYNC(&world, "t", 3);
+  EXPECT_EQ_INT(pid, cluster_pid(world.cluster, name));
+  load_stop(load);
+  load_expect_no_failure(load);
+  load_expect_all_once(load, world.client);
+}
+
+TEST(replication, a_leader_that_stops_in_order_hands_over_first) {
+  g_auto(World) world = {0};
+  if (!world_init(&world, 1, 3))
+    return;
+  ASSERT_NO_ERROR(create(&world, "t", 6, 3, 2, MILENA_FLUSH_DEFAULT));
+  g_autoptr(Load) load = load_start(world.cluster, "t", 3, 2);
+  gint64 longest_ms = 0;
+  for (gint32 id = 1; id <= 3; id++) {
+    load_expect_more(load, 200);
+    (void)load_longest_gap_ms(load);
+    STOP(&world, id);
+    UNTIL_LED(&world, "t", id);
+    load_expect_more(load, 200);
+    gint64 gap_ms = load_longest_gap_ms(load);
+    longest_ms = MAX(longest_ms, gap_ms);
+    START(&world, id);
+    UNTIL_IN_SYNC(&world, "t", 3);
+  }
+  load_stop(load);
+  load_expect_no_failure(load);
+  load_expect_all_once(load, world.client);
+  g_print("the longest pause in which nothing was acknowledged: %d ms\n", (int)longest_ms);
+}
+
+TEST(replication, receipts_tell_copies_and_fsyncs) {
+  g_auto(World) world = {0};
+  if (!world_init(&world, 1, 3))
+    return;
+  ASSERT_NO_ERROR(create(&world, "always", 1, 3, 2, MILENA_FLUSH_ALWAYS));
+  ASSERT_NO_ERROR(create(&world, "os", 1, 3, 2, MILENA_FLUSH_OS));
+  MilenaReceipt receipt = {0};
+  ASSERT_NO_ERROR(write_one(&world, "always", "x", CALL_MS, &receipt));
+  EXPECT_EQ_INT(3, receipt.replicas);
+  EXPECT_EQ_INT(3, receipt.synced_replicas);
+  ASSERT_NO_ERROR(write_one(&world, "os", "x", CALL_MS, &receipt));
+  EXPECT_EQ_INT(3, receipt.replicas);
+  EXPECT_EQ_INT(0, receipt.synced_replicas);
+  gint32 killed = leader_of(&world, "always", 0) % 3 + 1;
+  KILL(&world, killed);
+  UNTIL_IN_SYNC(&world, "always", 2);
+  ASSERT_NO_ERROR(write_one(&world, "always", "y", CALL_MS, &receipt));
+  EXPECT_EQ_INT(2, receipt.replicas);
+  EXPECT_EQ_INT(2, receipt.synced_replicas);
+}
