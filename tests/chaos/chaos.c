@@ -382,6 +382,14 @@ static gboolean parse(Options *options, int argc, char **argv) {
   return TRUE;
 }
 
+static void options_clear(Options *options) {
+  g_free(options->programs);
+  g_free(options->preload);
+  g_free(options->folder);
+  g_free(options->check);
+  g_strfreev(options->only);
+}
+
 int main(int argc, char **argv) {
   Run run = {
       .options = {
@@ -404,6 +412,6 @@ int main(int argc, char **argv) {
   int status = run_all(&run);
   report_free(run.report);
   g_free(run.no_net);
-  g_strfreev(run.options.only);
+  options_clear(&run.options);
   return status;
 }
