@@ -78,17 +78,26 @@ Failure *metadata_command_report_damage(const MetadataImage *image,
 /* Elect by hand. The records tell what was elected. UNKNOWN_TOPIC, UNKNOWN_PARTITION, INVALID_FIELD. */
 Failure *metadata_command_elect_leaders(const MetadataImage *image, const Milena__V1__ElectLeadersRequest *request,
                                         GPtrArray *records);
+/* The record makes a replica lead that was neither in sync nor eligible in the image before: acknowledged records may
+ * be lost (rule 13). */
+gboolean metadata_is_unclean(const MetadataImage *before, const MetadataRecord *record);
 /* Give leaderships back to preferred replicas, at most @count_max of them: what the controller does by itself from time
  * to time. */
 void metadata_command_balance_leaders(const MetadataImage *image, guint count_max, GPtrArray *records);
 /* Move partitions to other brokers. All or none: UNKNOWN_TOPIC, UNKNOWN_PARTITION, UNKNOWN_BROKER, INVALID_FIELD,
- * NOT_ENOUGH_REPLICAS when no replica with the committed records would remain. */
+ * NOT_ENOUGH_BROKERS for a new replica on a broker that is fenced, drained or about to stop, NOT_ENOUGH_REPLICAS when
+ * no replica with the committed records would remain. */
 Failure *metadata_command_reassign_partitions(const MetadataImage *image,
                                               const Milena__V1__ReassignPartitionsRequest *request, GPtrArray *records);
 /* Take reassignments back. @ret_count: how many. Errors as above. */
 Failure *metadata_command_cancel_reassignments(const MetadataImage *image,
                                                const Milena__V1__CancelReassignmentsRequest *request,
                                                GPtrArray *records, guint *ret_count);
+/* For the end of a transaction that may end reassignments: where a topic's replication factor follows its partitions,
+ * its minimum may change with it. Appends what that means for who may lead. The two commands above do it themselves.
+ *
+ * @records: of the whole transaction so far. Returns NULL, or CORRUPT_LOG when they do not fit @image. */
+Failure *metadata_command_follow_factors(const MetadataImage *image, GPtrArray *records);
 
 /* Give a broker METADATA_PRODUCER_ID_BLOCK producer ids that nobody had before. Each call gives others: what a lost
  * answer wastes is not missed. FENCED when @broker_epoch is not that of its registration.

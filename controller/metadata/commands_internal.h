@@ -36,4 +36,13 @@ void metadata_change_partitions_of(const StandingView *view, gint32 broker_id,
                                                   const MetadataTopic *topic, gpointer data),
                                    gpointer data, GPtrArray *records);
 
+/* Refuse a list that has a number twice. @path: of the field */
+Failure *metadata_check_once(const char *path, const gint32 *numbers, gsize count);
+
+/* Append what a new configuration (or replication factor) of the topic means for who may lead: under another minimum,
+ * others; and where nobody may, but the topic now lets one lead that lacks records, that one. In the same transaction,
+ * so that no leader sees the one without the other. */
+void metadata_apply_config(const MetadataImage *image, const MetadataTopic *topic,
+                           const Milena__V1__TopicConfig *config, GPtrArray *records);
+
 G_END_DECLS

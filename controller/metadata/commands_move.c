@@ -7,20 +7,40 @@
 
 /* ---- Reassign ---- */
 
-/* The brokers that shall hold a partition: different ones, registered, and enough of them. */
-static Failure *take_target(const MetadataImage *image, const MetadataTopic *topic,
+/* A broker may get a replica that it does not have yet: it is up, and not on its way out. One that has it already may
+ * stay in whatever state it is, so that a retry is what its first try was. */
+static Failure *check_taker(const MetadataImage *image, const MetadataTopic *topic, const MetadataPartition *partition,
+                            gint32 id) {
+  const MetadataBroker *broker = metadata_image_broker(image, id);
+  if (!broker)
+    return metadata_unknown_broker(id);
+  if (metadata_partition_has_replica(partition, id) || metadata_broker_standing(broker) == BROKER_READY)
+    return NULL;
+  return failure_new(FAILURE(NOT_ENOUGH_BROKERS),
+                     "Partition %d of \"%s\" was to go to broker %d, which is %s: %s, or name another broker.",
+                     partition->partition, topic->name, id,
+                     broker->fenced    ? "fenced, as it does not answer"
+                     : broker->drained ? "drained for maintenance"
+                                       : "about to stop",
+                     broker->drained && !broker->fenced ? "undrain it" : "start it");
+}
+
+/* The brokers that shall hold a partition: different ones that can, and enough of them. */
+static Failure *take_target(const MetadataImage *image, const MetadataTopic *topic, const MetadataPartition *partition,
                             const Milena__V1__PartitionReassignment *item, BrokerIds *ret_target) {
   guint32 least = metadata_topic_min_insync_replicas(topic);
   ret_target->count = 0;
   if (item->n_replicas < least || item->n_replicas > METADATA_REPLICATION_FACTOR_MAX)
     return metadata_invalid_field("reassignments.replicas", "min_insync_replicas to 16 brokers",
                                   "Partition %d of \"%s\" was to have %" G_GSIZE_FORMAT
-                                  " replicas: it must have at least its min_insync_replicas, %u, and at most %d.",
+                                  " replicas: it must have at least its min_insync_replicas, %u, and at most %d. Set "
+                                  "min_insync_replicas lower first, if you mean it.",
                                   item->partition, topic->name, item->n_replicas, least,
                                   METADATA_REPLICATION_FACTOR_MAX);
   for (gsize i = 0; i < item->n_replicas; i++) {
-    if (!metadata_image_broker(image, item->replicas[i]))
-      return metadata_unknown_broker(item->replicas[i]);
+    Failure *failure = check_taker(image, topic, partition, item->replicas[i]);
+    if (failure)
+      return failure;
     broker_ids_add(ret_target, item->replicas[i]);
   }
   if (ret_target->count != item->n_replicas)
@@ -47,7 +67,7 @@ static Failure *reassign_one(const StandingView *view, const Milena__V1__Partiti
     failure = metadata_find_partition(topic, item->partition, &partition);
   BrokerIds target;
   if (!failure)
-    failure = take_target(view->image, topic, item, &target);
+    failure = take_target(view->image, topic, partition, item, &target);
   if (failure)
     return failure;
   if (!g_hash_table_add(seen, (gpointer)partition))
@@ -77,7 +97,58 @@ Failure *metadata_command_reassign_partitions(const MetadataImage *image,
     if (failure)
       return failure;
   }
-  g_ptr_array_extend_and_steal(records, g_steal_pointer(&made));
+  Failure *failure = metadata_command_follow_factors(image, made);
+  if (!failure)
+    g_ptr_array_extend_and_steal(records, g_steal_pointer(&made));
+  return failure;
+}
+
+/* ---- The replication factor ---- */
+
+/* Any of the records may make a topic's factor follow. */
+static gboolean may_change_factor(const MetadataImage *image, const GPtrArray *records) {
+  for (guint i = 0; i < records->len; i++) {
+    const MetadataRecord *record = records->pdata[i];
+    if (record->record_case != MILENA__INTERNAL__V1__METADATA_RECORD__RECORD_PARTITION ||
+        record->partition->n_target_replicas > 0)
+      continue;
+    const MetadataTopic *topic = metadata_image_topic_by_id(image, record->partition->topic_id);
+    if (topic && record->partition->n_replicas != topic->replication_factor)
+      return TRUE;
+  }
+  return FALSE;
+}
+
+/* Each topic of the records, once. Returns a table of ids, borrowed from the records. */
+static GHashTable *topics_of(const GPtrArray *records) {
+  GHashTable *ids = g_hash_table_new(g_str_hash, g_str_equal);
+  for (guint i = 0; i < records->len; i++) {
+    const MetadataRecord *record = records->pdata[i];
+    if (record->record_case == MILENA__INTERNAL__V1__METADATA_RECORD__RECORD_PARTITION)
+      g_hash_table_add(ids, record->partition->topic_id);
+  }
+  return ids;
+}
+
+Failure *metadata_command_follow_factors(const MetadataImage *image, GPtrArray *records) {
+  if (!may_change_factor(image, records))
+    return NULL;
+  g_autoptr(MetadataImage) after = NULL;
+  Failure *failure = metadata_image_apply(image, (MetadataRecord **)records->pdata, records->len,
+                                          metadata_image_version(image) + 1, &after);
+  if (failure)
+    return failure;
+  g_autoptr(GHashTable) ids = topics_of(records);
+  g_autoptr(GPtrArray) more = metadata_records_new();
+  GHashTableIter iter;
+  g_hash_table_iter_init(&iter, ids);
+  for (gpointer id; g_hash_table_iter_next(&iter, &id, NULL);) {
+    const MetadataTopic *before = metadata_image_topic_by_id(image, id);
+    const MetadataTopic *topic = metadata_image_topic_by_id(after, id);
+    if (before && topic && before->replication_factor != topic->replication_factor)
+      metadata_apply_config(after, topic, topic->config, more);
+  }
+  g_ptr_array_extend_and_steal(records, g_steal_pointer(&more));
   return NULL;
 }
 
@@ -99,7 +170,7 @@ static Failure *cancel_one(const StandingView *view, const MetadataTopic *topic,
 
 static Failure *cancel_topic(const StandingView *view, const MetadataTopic *topic, const gint32 *numbers, gsize n,
                              GPtrArray *records, guint *count) {
-  Failure *failure = NULL;
+  Failure *failure = metadata_check_once("partitions", numbers, n);
   if (n == 0)
     for (guint i = 0; i < topic->partition_count && !failure; i++)
       failure = cancel_one(view, topic, topic->partitions[i], records, count);
@@ -132,6 +203,8 @@ Failure *metadata_command_cancel_reassignments(const MetadataImage *image,
     for (const MetadataTopic *topic; !failure && (topic = metadata_iter_next_topic(&iter));)
       failure = cancel_topic(&view, topic, NULL, 0, made, &count);
   }
+  if (!failure)
+    failure = metadata_command_follow_factors(image, made);
   if (failure)
     return failure;
   g_ptr_array_extend_and_steal(records, g_steal_pointer(&made));

@@ -83,6 +83,15 @@ Failure *metadata_find_partition(const MetadataTopic *topic, gint32 number, cons
                               "partition", name);
 }
 
+Failure *metadata_check_once(const char *path, const gint32 *numbers, gsize count) {
+  g_autoptr(GHashTable) seen = g_hash_table_new(NULL, NULL);
+  for (gsize i = 0; i < count; i++)
+    if (!g_hash_table_add(seen, GINT_TO_POINTER(numbers[i])))
+      return metadata_invalid_field(path, "each partition at most once", "Partition %d stands in the request twice.",
+                                    numbers[i]);
+  return NULL;
+}
+
 /* ---- Who is in sync ---- */
 
 static Failure *fenced(const char *what, guint64 expected, guint64 actual) {
@@ -242,13 +251,38 @@ Failure *metadata_command_elect_leaders(const MetadataImage *image, const Milena
     return NULL;
   }
   const MetadataTopic *topic = NULL;
-  Failure *failure = metadata_image_find_topic(image, request->topic, NULL, &topic);
+  Failure *failure = metadata_check_once("partitions", request->partitions, request->n_partitions);
+  if (!failure)
+    failure = metadata_image_find_topic(image, request->topic, NULL, &topic);
   g_autoptr(GPtrArray) made = metadata_records_new();
   if (!failure)
     failure = elect_topic(&view, topic, request->partitions, request->n_partitions, request->type, made);
   if (!failure)
     g_ptr_array_extend_and_steal(records, g_steal_pointer(&made));
   return failure;
+}
+
+static gboolean has_id(const gint32 *ids, guint count, gint32 id) {
+  for (guint i = 0; i < count; i++)
+    if (ids[i] == id)
+      return TRUE;
+  return FALSE;
+}
+
+gboolean metadata_is_unclean(const MetadataImage *before, const MetadataRecord *record) {
+  if (record->record_case != MILENA__INTERNAL__V1__METADATA_RECORD__RECORD_PARTITION)
+    return FALSE;
+  gint32 leader_id = record->partition->leader_id;
+  const MetadataTopic *topic = metadata_image_topic_by_id(before, record->partition->topic_id);
+  const MetadataPartition *partition = topic ? metadata_topic_partition(topic, record->partition->partition) : NULL;
+  if (!partition || leader_id < 0 || leader_id == partition->leader_id)
+    return FALSE;
+  /* Who was called in sync by this record itself may lead at once: beside others, or at a reassignment's end. */
+  gboolean alone = record->partition->n_in_sync_replicas == 1;
+  gboolean ends_move =
+      record->partition->n_target_replicas == 0 && has_id(partition->target, partition->target_count, leader_id);
+  return alone && !ends_move && !has_id(partition->isr, partition->isr_count, leader_id) &&
+         !has_id(partition->eligible, partition->eligible_count, leader_id);
 }
 
 void metadata_command_balance_leaders(const MetadataImage *image, guint count_max, GPtrArray *records) {

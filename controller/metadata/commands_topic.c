@@ -231,11 +231,8 @@ static Failure *take_field(const char *path, TopicConfig *config, const TopicCon
                                 "A topic's configuration has no \"%s\": it has " KNOWN_PATHS ".", path);
 }
 
-/* What a new configuration means for who may lead: under another minimum, others; and where nobody may, but the topic
- * now lets one lead that lacks records, that one. In the same transaction, so that no leader sees the one without the
- * other. */
-static void apply_to_partitions(const MetadataImage *image, const MetadataTopic *topic, const TopicConfig *config,
-                                GPtrArray *records) {
+void metadata_apply_config(const MetadataImage *image, const MetadataTopic *topic, const TopicConfig *config,
+                           GPtrArray *records) {
   MetadataTopic changed = *topic;
   changed.config = config;
   StandingView view = {image, -1, BROKER_GONE};
@@ -248,6 +245,17 @@ static void apply_to_partitions(const MetadataImage *image, const MetadataTopic 
       partition_elect(&state, &rules);
     metadata_put_partition(&state, topic->partitions[i], records);
   }
+}
+
+/* The fewest replicas that a partition has, or will have when reassignments end or are taken back. */
+static guint32 fewest_replicas(const MetadataTopic *topic) {
+  guint32 fewest = topic->replication_factor;
+  for (guint i = 0; i < topic->partition_count; i++) {
+    const MetadataPartition *partition = topic->partitions[i];
+    gboolean moving = partition->target_count > 0;
+    fewest = MIN(fewest, moving ? MIN(partition->target_count, partition->before_count) : partition->replica_count);
+  }
+  return fewest;
 }
 
 Failure *metadata_command_update_topic(const MetadataImage *image, const Milena__V1__UpdateTopicRequest *request,
@@ -266,12 +274,12 @@ Failure *metadata_command_update_topic(const MetadataImage *image, const Milena_
   for (gsize i = 0; i < request->update_mask->n_paths && !failure; i++)
     failure = take_field(request->update_mask->paths[i], &config, from);
   if (!failure)
-    failure = check_config(&config, topic->replication_factor);
+    failure = check_config(&config, fewest_replicas(topic));
   if (failure)
     return failure;
   if (!same_config(&config, topic->config)) {
     g_ptr_array_add(records, metadata_record_topic_config(topic->id, &config));
-    apply_to_partitions(image, topic, &config, records);
+    metadata_apply_config(image, topic, &config, records);
   }
   *ret_topic = topic;
   return NULL;

@@ -43,8 +43,8 @@ typedef struct {
   gint refs; /* the image's */
   char id[METADATA_ID_BYTES];
   char *name;
-  char *request_id; /* of the request that created it; "" for none */
-  guint32 replication_factor;
+  char *request_id;                      /* of the request that created it; "" for none */
+  guint32 replication_factor;            /* follows when all partitions were reassigned to another number */
   const Milena__V1__TopicConfig *config; /* as it was set; never NULL */
   guint partition_count;
   const MetadataPartition *const *partitions; /* by number; never NULL below partition_count */

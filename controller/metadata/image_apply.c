@@ -109,6 +109,18 @@ static Failure *apply_topic(Apply *apply, const Milena__Internal__V1__TopicRecor
   return NULL;
 }
 
+/* A topic's replication factor follows its partitions once all of them have another number of replicas, and none moves.
+ * Only changes of partitions ask: the parts of a snapshot do not show all of a topic. */
+static void follow_factor(MetadataTopic *topic, const MetadataPartition *changed) {
+  guint count = changed->replica_count;
+  if (changed->target_count > 0 || count == topic->replication_factor)
+    return;
+  for (guint i = 0; i < topic->partition_count; i++)
+    if (topic->partitions[i]->target_count > 0 || topic->partitions[i]->replica_count != count)
+      return;
+  topic->replication_factor = count;
+}
+
 static Failure *apply_partition(Apply *apply, const Milena__Internal__V1__PartitionRecord *record) {
   if (!valid_id(record->topic_id))
     return corrupt("a partition without a valid topic id", record->topic_id);
@@ -118,13 +130,16 @@ static Failure *apply_partition(Apply *apply, const Milena__Internal__V1__Partit
   if (record->partition < 0 || (guint)record->partition > topic->partition_count || record->log_id == 0)
     return corrupt("a partition out of order, or without a log", topic->name);
   const MetadataPartition *before = metadata_topic_partition(topic, record->partition);
-  if (before)
-    count_partition(apply, before, -1);
-  else
+  gboolean is_new = before == NULL;
+  if (is_new)
     apply->image->partition_count++;
+  else
+    count_partition(apply, before, -1);
   MetadataPartition *partition = metadata_partition_new(record);
   count_partition(apply, partition, 1);
   metadata_topic_set_partition(topic, partition);
+  if (!is_new)
+    follow_factor(topic, partition);
   if (record->log_id >= apply->image->next_log_id)
     apply->image->next_log_id = record->log_id + 1;
   return NULL;

@@ -148,6 +148,20 @@ static void wait_for_tip(Host *host, HostDone done, gpointer data) {
     host_read(host, done, data);
 }
 
+/* Elections that may lose acknowledged records are told, whoever or whatever asked for them (REPLICATION.md, rule 13).
+ */
+static void audit_elections(const Host *host, const GPtrArray *records) {
+  for (guint i = 0; i < records->len; i++) {
+    const MetadataRecord *record = records->pdata[i];
+    if (!metadata_is_unclean(host->tip, record))
+      continue;
+    const MetadataTopic *topic = metadata_image_topic_by_id(host->tip, record->partition->topic_id);
+    slog_warning("unclean election: acknowledged records that the new leader lacks are lost", "topic", topic->name,
+                 "partition", SLOG_INT(record->partition->partition), "leader", SLOG_INT(record->partition->leader_id),
+                 "leader_epoch", SLOG_INT(record->partition->leader_epoch), NULL);
+  }
+}
+
 void host_propose(Host *host, GPtrArray *records, HostDone done, gpointer data) {
   g_autoptr(GPtrArray) mine = records;
   g_autoptr(Failure) failure = host_check_active(host);
@@ -170,6 +184,7 @@ void host_propose(Host *host, GPtrArray *records, HostDone done, gpointer data) 
     done(failure, NULL, data);
     return;
   }
+  audit_elections(host, mine);
   host_set_image(&host->tip, result);
   host_push_pending(host, index, g_steal_pointer(&mine), result, done, data);
   host_pump_soon(host);

@@ -1,8 +1,8 @@
 /* See partitions.h.
  *
  * Each command runs against the tip, its records are proposed, and the call is answered with the metadata right after
- * them. Elections that cost records are logged as warnings, one line each, with what was given up: whoever asks later
- * finds who asked for it (REPLICATION.md, rule 13). Owning thread: the host's loop. */
+ * them. Who asks for an election that may cost records is logged (REPLICATION.md, rule 13); the host logs each such
+ * election itself, also those that a topic's setting allows. Owning thread: the host's loop. */
 #include "services/controller/partitions.h"
 
 #include "controller/metadata/partition_rules.h"
@@ -28,6 +28,7 @@ struct WaitingCall {
   void (*reply)(const WaitingCall *waiting, MetadataImage *image);
   GPtrArray *records; /* what was proposed: for the answer */
   GPtrArray *results; /* of Failure, NULL for what was accepted: AlterInSync's */
+  GPtrArray *asked;   /* of char *, "partition:topic id": the partitions that a reassignment named */
   gint32 broker_id;
   guint count;
 };
@@ -35,6 +36,7 @@ struct WaitingCall {
 static void waiting_free(WaitingCall *waiting) {
   g_clear_pointer(&waiting->records, g_ptr_array_unref);
   g_clear_pointer(&waiting->results, g_ptr_array_unref);
+  g_clear_pointer(&waiting->asked, g_ptr_array_unref);
   g_free(waiting);
 }
 
@@ -128,7 +130,8 @@ void partitions_alter_in_sync(Host *host, RpcCall *call, const Milena__Internal_
                                                waiting->records);
     g_ptr_array_add(waiting->results, refusal);
   }
-  carry_out(host, NULL, waiting, FALSE);
+  failure = metadata_command_follow_factors(host_tip(host), waiting->records);
+  carry_out(host, failure, waiting, FALSE);
 }
 
 static void reply_damage(const WaitingCall *waiting, MetadataImage *image) {
@@ -160,21 +163,6 @@ static void fill_elected(MetadataImage *image, const Milena__Internal__V1__Parti
   elected->unclean = unclean;
 }
 
-/* It leads without having been in sync, or eligible, before. */
-static gboolean was_unclean(const MetadataImage *before, const Milena__Internal__V1__PartitionRecord *record) {
-  const MetadataTopic *topic = metadata_image_topic_by_id(before, record->topic_id);
-  const MetadataPartition *partition = topic ? metadata_topic_partition(topic, record->partition) : NULL;
-  if (!partition || record->leader_id < 0)
-    return FALSE;
-  for (guint i = 0; i < partition->isr_count; i++)
-    if (partition->isr[i] == record->leader_id)
-      return FALSE;
-  for (guint i = 0; i < partition->eligible_count; i++)
-    if (partition->eligible[i] == record->leader_id)
-      return FALSE;
-  return TRUE;
-}
-
 static void reply_elect(const WaitingCall *waiting, MetadataImage *image) {
   guint count = MIN(waiting->records->len, ELECTED_MAX);
   g_autofree Milena__V1__ElectedLeader *elected = g_new(Milena__V1__ElectedLeader, MAX(count, 1));
@@ -192,10 +180,9 @@ static void reply_elect(const WaitingCall *waiting, MetadataImage *image) {
 
 static void audit(const MetadataImage *before, const MetadataRecord *record, RpcCall *call) {
   const MetadataTopic *topic = metadata_image_topic_by_id(before, record->partition->topic_id);
-  slog_warning("unclean election by request: acknowledged records that the new leader lacks are lost", "topic",
-               topic ? topic->name : "", "partition", SLOG_INT(record->partition->partition), "leader",
-               SLOG_INT(record->partition->leader_id), "leader_epoch", SLOG_INT(record->partition->leader_epoch),
-               "asked_by", rpc_call_peer(call), NULL);
+  slog_warning("somebody asked for an unclean election", "topic", topic ? topic->name : "", "partition",
+               SLOG_INT(record->partition->partition), "leader", SLOG_INT(record->partition->leader_id), "leader_epoch",
+               SLOG_INT(record->partition->leader_epoch), "asked_by", rpc_call_peer(call), NULL);
 }
 
 void partitions_elect(Host *host, RpcCall *call, const Milena__V1__ElectLeadersRequest *request) {
@@ -206,7 +193,7 @@ void partitions_elect(Host *host, RpcCall *call, const Milena__V1__ElectLeadersR
     failure = metadata_command_elect_leaders(host_tip(host), request, waiting->records);
   for (guint i = 0; i < waiting->records->len; i++) {
     const MetadataRecord *record = waiting->records->pdata[i];
-    gboolean unclean = was_unclean(host_tip(host), record->partition);
+    gboolean unclean = metadata_is_unclean(host_tip(host), record);
     g_ptr_array_add(waiting->results, unclean ? (gpointer)record : NULL);
     if (unclean && !request->validate_only)
       audit(host_tip(host), record, call);
@@ -240,10 +227,11 @@ static gboolean balance(gpointer data) {
 static void reply_reassign(const WaitingCall *waiting, MetadataImage *image) {
   Milena__V1__ReassignPartitionsResponse response = MILENA__V1__REASSIGN_PARTITIONS_RESPONSE__INIT;
   g_autoptr(GPtrArray) under_way = g_ptr_array_new_with_free_func((GDestroyNotify)metadata_view_reassignment_free);
-  for (guint i = 0; i < waiting->records->len; i++) {
-    const MetadataRecord *record = waiting->records->pdata[i];
-    const MetadataTopic *topic = metadata_image_topic_by_id(image, record->partition->topic_id);
-    const MetadataPartition *partition = topic ? metadata_topic_partition(topic, record->partition->partition) : NULL;
+  for (guint i = 0; i < waiting->asked->len; i++) {
+    char *id = NULL;
+    gint32 number = (gint32)g_ascii_strtoll(waiting->asked->pdata[i], &id, 10);
+    const MetadataTopic *topic = metadata_image_topic_by_id(image, id + 1);
+    const MetadataPartition *partition = topic ? metadata_topic_partition(topic, number) : NULL;
     if (partition && partition->target_count > 0)
       g_ptr_array_add(under_way, metadata_view_reassignment(topic, partition));
   }
@@ -252,11 +240,26 @@ static void reply_reassign(const WaitingCall *waiting, MetadataImage *image) {
   rpc_call_reply(waiting->call, &response.base, NULL, 0);
 }
 
+/* Which partitions to tell of: all that were named, so that a retry that changed nothing is answered as its first try.
+ */
+static GPtrArray *asked_partitions(const MetadataImage *image, const Milena__V1__ReassignPartitionsRequest *request) {
+  GPtrArray *asked = g_ptr_array_new_with_free_func(g_free);
+  for (gsize i = 0; i < request->n_reassignments; i++) {
+    const Milena__V1__PartitionReassignment *item = request->reassignments[i];
+    const MetadataTopic *topic = NULL;
+    g_autoptr(Failure) unknown = metadata_image_find_topic(image, item->topic, item->topic_id, &topic);
+    if (!unknown)
+      g_ptr_array_add(asked, g_strdup_printf("%d:%s", item->partition, topic->id));
+  }
+  return asked;
+}
+
 void partitions_reassign(Host *host, RpcCall *call, const Milena__V1__ReassignPartitionsRequest *request) {
   WaitingCall *waiting = waiting_new(call, reply_reassign);
   Failure *failure = host_check_active(host);
   if (!failure)
     failure = metadata_command_reassign_partitions(host_tip(host), request, waiting->records);
+  waiting->asked = asked_partitions(host_tip(host), request);
   carry_out(host, failure, waiting, request->validate_only);
 }
 

@@ -614,8 +614,8 @@ void milena_reassignment_list_free(MilenaReassignmentList *list); /* NULL is fin
  * @ret_list: what is under way; a move that had nothing to wait for is not among them. milena_reassignment_list_free;
  *            may be NULL
  *
- * Fails with UNKNOWN_TOPIC, UNKNOWN_PARTITION, UNKNOWN_BROKER, INVALID_FIELD, INELIGIBLE_REPLICA (the broker is fenced,
- * drained or about to stop), NOT_ENOUGH_REPLICAS. */
+ * Fails with UNKNOWN_TOPIC, UNKNOWN_PARTITION, UNKNOWN_BROKER, INVALID_FIELD, NOT_ENOUGH_BROKERS (a broker that is to
+ * get a replica is fenced, drained or about to stop), NOT_ENOUGH_REPLICAS. */
 MilenaError *milena_admin_reassign_partitions(MilenaClient *client, const MilenaMove *moves, size_t count,
                                               bool validate_only, int32_t timeout_ms,
                                               MilenaReassignmentList **ret_list);
