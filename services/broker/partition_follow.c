@@ -115,31 +115,68 @@ static void on_cut(LogWrite *write, LogWriteStage stage) {
   cut_free(cut);
 }
 
+/* Returns FALSE when the store is full. */
+static gboolean submit_cut(Partition *partition, gint64 end) {
+  if (!partition->exists)
+    return TRUE;
+  Cut *cut = g_new0(Cut, 1);
+  cut->partition = partition;
+  cut->hot = g_byte_array_new();
+  replica_encode_hot(partition->replica, partition->log_id, NULL, cut->hot);
+  cut->write = (LogWrite){.kind = LOG_WRITE_TRUNCATE,
+                          .log_id = partition->log_id,
+                          .hot = cut->hot->data,
+                          .hot_len = cut->hot->len,
+                          .truncate_offset = end,
+                          .wants = LOG_WRITE_SYNCED,
+                          .sync_within_ms = LOG_SYNC_NEVER,
+                          .loop = partition->shard->loop,
+                          .done = on_cut};
+  if (!log_store_submit(partition->shard->broker->store, &cut->write)) {
+    cut_free(cut);
+    return FALSE;
+  }
+  partition->writes_in_flight++;
+  return TRUE;
+}
+
 gboolean partition_cut(Partition *partition, gint32 epoch, gint64 end_offset) {
   gint64 end = replica_diverged(partition->replica, epoch, end_offset);
   slog_info("the log parts from the leader's, and is cut", "partition", partition->name, "from",
             SLOG_INT(replica_log_end(partition->replica)), "to", SLOG_INT(end), NULL);
-  if (partition->exists) {
-    Cut *cut = g_new0(Cut, 1);
-    cut->partition = partition;
-    cut->hot = g_byte_array_new();
-    replica_encode_hot(partition->replica, partition->log_id, NULL, cut->hot);
-    cut->write = (LogWrite){.kind = LOG_WRITE_TRUNCATE,
-                            .log_id = partition->log_id,
-                            .hot = cut->hot->data,
-                            .hot_len = cut->hot->len,
-                            .truncate_offset = end,
-                            .wants = LOG_WRITE_SYNCED,
-                            .sync_within_ms = LOG_SYNC_NEVER,
-                            .loop = partition->shard->loop,
-                            .done = on_cut};
-    if (!log_store_submit(partition->shard->broker->store, &cut->write)) {
-      cut_free(cut);
-      return FALSE;
-    }
-    partition->writes_in_flight++;
-  }
+  if (!submit_cut(partition, end))
+    return FALSE;
   replica_truncated(partition->replica, end);
   log_tail_cache_truncate(partition->shard->cache, partition->log_id, end);
+  return TRUE;
+}
+
+/* ---- mending ---- */
+
+gboolean partition_counts(const Partition *partition, gboolean *ret_others_count) {
+  const MetadataPartition *metadata;
+  gboolean counts = FALSE;
+  *ret_others_count = FALSE;
+  if (!partition->shard->image || !partition_metadata(partition, &metadata))
+    return TRUE; /* nobody knows yet */
+  gint32 self = partition->shard->broker->id;
+  for (guint i = 0; i < metadata->isr_count + metadata->eligible_count; i++) {
+    gint32 id = i < metadata->isr_count ? metadata->isr[i] : metadata->eligible[i - metadata->isr_count];
+    counts |= id == self;
+    *ret_others_count |= id != self;
+  }
+  return counts;
+}
+
+gboolean partition_mend(Partition *partition) {
+  gboolean others_count;
+  gint64 end;
+  if (partition_counts(partition, &others_count) || !replica_mend_end(partition->replica, &end) ||
+      !submit_cut(partition, end))
+    return FALSE;
+  slog_warning("a damaged replica is cut to what is good of it, and fetched anew from there", "partition",
+               partition->name, "to", SLOG_INT(end), NULL);
+  replica_mended(partition->replica, end);
+  log_tail_cache_drop(partition->shard->cache, partition->log_id);
   return TRUE;
 }

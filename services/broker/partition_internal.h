@@ -62,6 +62,11 @@ void partition_release_followed(ReplicaAppend *append);
 gboolean partition_follow(Partition *partition, gint32 leader_epoch, const GArray *batches);
 /* The leader has less of its epoch @epoch: cut what is behind. Returns FALSE when the store is full: ask anew. */
 gboolean partition_cut(Partition *partition, gint32 epoch, gint64 end_offset);
+/* Is this replica in sync, or eligible to lead, as far as is known? @ret_others_count: is another one? */
+gboolean partition_counts(const Partition *partition, gboolean *ret_others_count);
+/* Cut a damaged log that is followed and does not count, so that it can be fetched anew. Returns TRUE when that was
+ * done. */
+gboolean partition_mend(Partition *partition);
 /* Answer an append; @append is the ReplicaAppend inside. partition_append.c. */
 void partition_answer_append(ReplicaAppend *append);
 /* The replica lets go of an append that was answered before. */

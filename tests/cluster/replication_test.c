@@ -4,6 +4,7 @@
 
 #include "tests/cluster/load.h"
 #include "tests/shim/shim.h"
+#include "tests/unit/rocks/spoil.h"
 
 #define CALL_MS 20000
 #define WAIT_MS 60000
@@ -317,6 +318,36 @@ TEST(replication, a_wiped_broker_fetches_everything_anew) {
   KILL(&world, wiped % 3 + 1);
   KILL(&world, (wiped + 1) % 3 + 1);
   UNTIL_LED(&world, "t", wiped % 3 + 1);
+  load_expect_all_once(load, world.client);
+}
+
+TEST(replication, a_damaged_replica_leads_nothing_and_is_fetched_anew) {
+  g_auto(World) world = {0};
+  if (!world_init(&world, 1, 3))
+    return;
+  ASSERT_NO_ERROR(create(&world, "t", 1, 3, 2, MILENA_FLUSH_DEFAULT));
+  g_autoptr(Load) load = load_start(world.cluster, "t", 3, 1);
+  load_expect_more(load, 300);
+  MilenaTopic *topic = NULL;
+  ASSERT_NO_ERROR(milena_admin_describe_topic(world.client, "t", CALL_MS, &topic));
+  gint32 damaged = topic->partitions[0].leader_id;
+  guint64 log_id = topic->partitions[0].log_id;
+  milena_topic_free(topic);
+  STOP(&world, damaged);
+  g_autofree char *name = broker_name(damaged);
+  g_autofree char *folder = g_build_filename(cluster_folder(world.cluster), name, NULL);
+  ASSERT_TRUE(spoil_producers(folder, log_id));
+  START(&world, damaged);
+  UNTIL_IN_SYNC(&world, "t", 3);
+  g_autofree char *log = cluster_log(world.cluster, name);
+  EXPECT_CONTAINS(log, "a damaged replica is cut to what is good of it, and fetched anew from there");
+  load_stop(load);
+  load_expect_no_failure(load);
+  /* It leads, and has all of it. */
+  KILL(&world, damaged % 3 + 1);
+  UNTIL_LED(&world, "t", damaged % 3 + 1);
+  KILL(&world, (damaged + 1) % 3 + 1);
+  UNTIL_LED(&world, "t", (damaged + 1) % 3 + 1);
   load_expect_all_once(load, world.client);
 }
 

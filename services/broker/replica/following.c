@@ -155,6 +155,20 @@ void replica_truncated(Replica *replica, gint64 end_offset) {
   replica_check(replica);
 }
 
+gboolean replica_mend_end(const Replica *replica, gint64 *ret_end) {
+  if (replica_follows(replica) < 0 || !replica->damage || !g_queue_is_empty((GQueue *)&replica->local))
+    return FALSE;
+  /* What was forgotten of a producer comes back with its batches alone. */
+  *ret_end = replica->producers_damaged ? replica->hot.log_start_offset : replica->hot.log_end_offset;
+  return TRUE;
+}
+
+void replica_mended(Replica *replica, gint64 end_offset) {
+  g_clear_pointer(&replica->damage, failure_free);
+  replica->producers_damaged = FALSE;
+  replica_truncated(replica, end_offset);
+}
+
 static Failure *does_not_follow(const Replica *replica, const LogBatch *batch) {
   return failure_new(FAILURE(CORRUPT_LOG),
                      "the leader sent a batch at offset %" G_GINT64_FORMAT

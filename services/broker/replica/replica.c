@@ -40,6 +40,7 @@ Replica *replica_new(const LogHot *recovered, const Failure *damage) {
   replica->damage = failure_copy(damage);
   /* What was recovered is on disk: the store syncs before it is in use. */
   replica->local_end = replica->synced_end = replica->hot.log_end_offset;
+  replica->leader_id = -1;
   replica->leader_epoch = LOG_EPOCH_NONE;
   replica->flush = MILENA__V1__FLUSH__FLUSH_ALWAYS;
   g_queue_init(&replica->local);
@@ -68,6 +69,7 @@ void replica_restore_producer(Replica *replica, const LogProducer *producer) {
 }
 
 void replica_mark_damaged(Replica *replica, const Failure *damage) {
+  replica->producers_damaged = TRUE;
   if (!replica->damage)
     replica->damage = failure_copy(damage);
 }

@@ -107,7 +107,8 @@ void replica_retire(Replica *replica, ReplicaOut *out);
 
 /* A producer of the log, as the storage found it: before any other event. */
 void replica_restore_producer(Replica *replica, const LogProducer *producer);
-/* The log can't be written, for a reason that was found after it was made. @damage: copied */
+/* What the log remembers of a producer can't be read, so it can't be written: a retry could be taken for new.
+ * @damage: copied */
 void replica_mark_damaged(Replica *replica, const Failure *damage);
 
 /* May this batch be appended, and where? Or was it, where?
@@ -195,6 +196,11 @@ gboolean replica_position(const Replica *replica, ReplicaPosition *ret_position)
 gint64 replica_diverged(const Replica *replica, gint32 epoch, gint64 end);
 /* The storage has cut the log to this end. What producers did behind it is forgotten. */
 void replica_truncated(Replica *replica, gint64 end_offset);
+/* Where to cut a damaged log that this replica follows with, so that it is whole again: the leader gives the rest anew
+ * (rule 16). For one that counts as neither in sync nor eligible: nothing that only it has is given up. Then the
+ * storage cuts it, then replica_mended. Returns FALSE when there is nothing to mend, or not now. */
+gboolean replica_mend_end(const Replica *replica, gint64 *ret_end);
+void replica_mended(Replica *replica, gint64 end_offset);
 /* A batch of the leader's, stamped, wants to be appended as it is.
  *
  * @append: zeroed; filled in; it comes back in ReplicaOut.released

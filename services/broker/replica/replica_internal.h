@@ -9,6 +9,7 @@ G_BEGIN_DECLS
 struct Replica {
   LogHot hot; /* log_end_offset is behind what was accepted */
   Failure *damage;
+  gboolean producers_damaged;
   gint64 local_end;
   gint64 synced_end;  /* what is below survives a power cut */
   gint64 epoch_start; /* log end when this leadership began */

@@ -15,8 +15,13 @@
 #include "services/broker/front_internal.h"
 #include "services/broker/replication/replication_internal.h"
 
-/* Of one log in one frame: HTTP/2 interleaves the frames of streams, not of logs. */
-#define CHUNK_BYTES (1 << 20)
+/* Of one log in one frame: HTTP/2 interleaves the frames of streams, not of logs. Where many logs share a stream each
+ * gets less, so that a follower that fetches everything anew costs its leader no more memory for that. */
+#define CHUNK_MIN_BYTES (16 << 10)
+#define CHUNK_MAX_BYTES (1 << 20)
+#define STREAM_BYTES (16 << 20)
+/* Of one frame, unless a single log has more: the largest batch must fit into a message, and two of them would not. */
+#define FRAME_BYTES (4 << 20)
 #define RETRY_MS 50
 
 typedef Milena__Internal__V1__FollowRequest FollowRequest;
@@ -165,23 +170,36 @@ static void fill_log(Feed *feed, Milena__Internal__V1__FollowedLog *log, LogBatc
   }
 }
 
-/* One frame of all that is there. */
-static void send_records(Stream *stream) {
-  guint log_count = stream->full.length, batch_count = 0;
-  for (GList *node = stream->full.head; node; node = node->next)
-    batch_count += ((Feed *)node->data)->batches->len;
+/* How many of those that are full make the next frame. */
+static guint next_frame(const Stream *stream, guint *ret_batch_count) {
+  guint log_count = 0;
+  gsize bytes = 0;
+  *ret_batch_count = 0;
+  for (GList *node = stream->full.head; node; node = node->next, log_count++) {
+    const GArray *batches = ((const Feed *)node->data)->batches;
+    bytes += log_batch_array_payload_bytes(batches);
+    if (log_count > 0 && bytes > FRAME_BYTES)
+      break;
+    *ret_batch_count += batches->len;
+  }
+  return log_count;
+}
+
+/* One frame of the first that are full. Returns how many. */
+static guint send_records(Stream *stream) {
+  guint batch_count, log_count = next_frame(stream, &batch_count);
   g_autofree Milena__Internal__V1__FollowedLog *logs = g_new(Milena__Internal__V1__FollowedLog, log_count);
   g_autofree Milena__Internal__V1__FollowedLog **log_places = g_new(Milena__Internal__V1__FollowedLog *, log_count);
   g_autofree LogBatchProto *protos = g_new(LogBatchProto, MAX(batch_count, 1));
   g_autofree Milena__V1__EncodedBatch **places = g_new(Milena__V1__EncodedBatch *, MAX(batch_count, 1));
   g_autoptr(GPtrArray) owners = g_ptr_array_new();
-  guint i = 0, filled = 0;
-  for (GList *node = stream->full.head; node; node = node->next) {
+  guint filled = 0;
+  GList *node = stream->full.head;
+  for (guint i = 0; i < log_count; i++, node = node->next) {
     Feed *feed = node->data;
     fill_log(feed, &logs[i], &protos[filled], &places[filled], owners);
     filled += feed->batches->len;
     log_places[i] = &logs[i];
-    i++;
   }
   Milena__Internal__V1__FollowRecords records = MILENA__INTERNAL__V1__FOLLOW_RECORDS__INIT;
   records.n_logs = log_count;
@@ -190,22 +208,26 @@ static void send_records(Stream *stream) {
   response.frame_case = MILENA__INTERNAL__V1__FOLLOW_RESPONSE__FRAME_RECORDS;
   response.records = &records;
   stream_send(stream, &response, (GBytes *const *)owners->pdata, owners->len);
+  return log_count;
+}
+
+/* Send what is there while the stream has room; each log reads on, now or when there is room again. */
+static void send_full(Stream *stream) {
+  while (stream->full.length > 0 && !stream->busy && stream->call) {
+    guint count = send_records(stream);
+    for (guint i = 0; i < count; i++) {
+      Feed *feed = stream->full.head->data;
+      g_clear_pointer(&feed->batches, g_array_unref);
+      feed_place(feed, stream->busy ? FEED_IDLE : FEED_QUIET);
+      if (!stream->busy)
+        feed_read(feed);
+    }
+  }
 }
 
 static void on_flush(Timer *timer, gpointer data) {
   (void)timer;
-  Stream *stream = data;
-  if (stream->full.length == 0 || !stream->call)
-    return;
-  send_records(stream);
-  /* Each reads on, now or when the stream has room again. */
-  for (GList *node; (node = stream->full.head);) {
-    Feed *feed = node->data;
-    g_clear_pointer(&feed->batches, g_array_unref);
-    feed_place(feed, stream->busy ? FEED_IDLE : FEED_QUIET);
-    if (!stream->busy)
-      feed_read(feed);
-  }
+  send_full(data);
 }
 
 /* ---- reading ---- */
@@ -245,12 +267,16 @@ static void on_read(PartitionRead *read, gpointer user_data) {
   partition_read_free(read);
 }
 
+static gsize chunk_bytes(const Stream *stream) {
+  return CLAMP(STREAM_BYTES / MAX(g_hash_table_size(stream->feeds), 1), CHUNK_MIN_BYTES, CHUNK_MAX_BYTES);
+}
+
 static void feed_read(Feed *feed) {
   PartitionRead *read = partition_read_new();
   read->log_id = feed->log_id;
   read->leader_epoch = feed->leader_epoch;
   read->from_offset = feed->next_offset;
-  read->max_bytes = CHUNK_BYTES;
+  read->max_bytes = chunk_bytes(feed->stream);
   read->wait_until_us = G_MAXINT64;
   read->for_follower = TRUE;
   read->told_watermark = feed->told_watermark;
@@ -408,6 +434,7 @@ static void on_writable(RpcCall *call, gpointer state) {
   (void)call;
   Stream *stream = state;
   stream->busy = FALSE;
+  send_full(stream);
   for (GList *node; !stream->busy && (node = stream->idle.head);) {
     Feed *feed = node->data;
     feed_place(feed, FEED_QUIET);

@@ -13,7 +13,11 @@ static void try_begin(Partition *partition) {
   Following *following = &partition->following;
   ReplicaPosition position;
   if (following->state != FOLLOWING_WANTS || timer_is_set(&following->retry) ||
-      !replication_link_is_ready(following->link) || !replica_position(partition->replica, &position))
+      !replication_link_is_ready(following->link))
+    return;
+  if (replica_damage(partition->replica))
+    (void)partition_mend(partition);
+  if (!replica_position(partition->replica, &position))
     return; /* tried again when what is missing has come: the link, the retry's time, the storage */
   following->state = FOLLOWING_ASKED;
   replication_link_begin(following->link, partition, &position);
@@ -67,6 +71,10 @@ void following_written(Partition *partition) {
     replication_link_progress(following->link, partition);
   else if (following->state == FOLLOWING_WANTS)
     try_begin(partition);
+}
+
+void following_look(Partition *partition) {
+  try_begin(partition);
 }
 
 void following_link_opened(Partition *partition) {

@@ -205,7 +205,6 @@ static Failure *take_records(ReplicationLink *link, RpcMessage *message,
 
 static void take_ready(ReplicationLink *link) {
   link->ready = TRUE;
-  link->retry_ms = RETRY_MIN_MS;
   for (GList *node = link->partitions.head; node; node = node->next)
     following_link_opened(node->data);
 }
@@ -228,6 +227,8 @@ static void on_message(RpcClientCall *call, RpcMessage *message, gpointer state)
   }
   case MILENA__INTERNAL__V1__FOLLOW_RESPONSE__FRAME_RECORDS:
     failure = take_records(link, message, response->records);
+    if (!failure)
+      link->retry_ms = RETRY_MIN_MS; /* not before: what breaks each new stream is not tried in a hurry */
     break;
   default: /* draining: the stream ends when the broker does; the controller moves the leaderships */
     break;

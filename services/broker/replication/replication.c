@@ -6,6 +6,7 @@ Replication *replication_new(Shard *shard) {
   replication->shard = shard;
   replication->links = g_hash_table_new_full(NULL, NULL, NULL, replication_link_free);
   replication->in_sync = in_sync_new(shard);
+  replication->damage = damage_new(shard);
   return replication;
 }
 
@@ -14,6 +15,7 @@ void replication_free(Replication *replication) {
     return;
   g_hash_table_unref(replication->links);
   in_sync_free(replication->in_sync);
+  damage_free(replication->damage);
   g_free(replication);
 }
 
@@ -23,6 +25,7 @@ void replication_metadata_changed(Replication *replication) {
   g_hash_table_iter_init(&iter, replication->links);
   while (g_hash_table_iter_next(&iter, NULL, &link))
     replication_link_look(link);
+  damage_look(replication->damage);
 }
 
 void replication_look_soon(Replication *replication) {
@@ -32,4 +35,5 @@ void replication_look_soon(Replication *replication) {
 void replication_stop(Replication *replication) {
   replication->stopped = TRUE;
   in_sync_stop(replication->in_sync);
+  damage_stop(replication->damage);
 }

@@ -13,11 +13,13 @@ G_BEGIN_DECLS
 #define REPLICATION_LAG_MAX_MS 10000
 
 typedef struct InSync InSync;
+typedef struct Damage Damage;
 
 struct Replication {
   Shard *shard;
   GHashTable *links; /* leader's id → ReplicationLink */
   InSync *in_sync;
+  Damage *damage;
   gboolean stopped;
 };
 
@@ -39,6 +41,8 @@ void replication_link_free(gpointer link);
 
 /* ---- following.c ---- */
 
+/* Something has changed that it may have waited for. */
+void following_look(Partition *partition);
 /* The link is open: its partitions tell their positions. */
 void following_link_opened(Partition *partition);
 /* The link broke. */
@@ -53,5 +57,13 @@ InSync *in_sync_new(Shard *shard);
 void in_sync_free(InSync *in_sync);
 void in_sync_look_soon(InSync *in_sync);
 void in_sync_stop(InSync *in_sync);
+
+/* ---- damage.c ---- */
+
+Damage *damage_new(Shard *shard);
+void damage_free(Damage *damage);
+/* The metadata has changed: is something damaged that still counts? */
+void damage_look(Damage *damage);
+void damage_stop(Damage *damage);
 
 G_END_DECLS

@@ -521,3 +521,39 @@ TEST(replica, idle_producers_are_forgotten) {
   EXPECT_FALSE(replica_knows_producer(c.replica, 7));
   end(&c);
 }
+
+TEST(replica, a_damaged_one_that_follows_is_mended_and_takes_the_rest_anew) {
+  g_auto(LogHot) hot;
+  log_hot_init(&hot);
+  hot.log_end_offset = 7;
+  hot.high_watermark = 5;
+  log_epochs_append(hot.epochs, 0, 0);
+  for (guint by_producers = 0; by_producers < 2; by_producers++) {
+    g_autoptr(Failure) damage = failure_new(FAILURE(CORRUPT_LOG), "a batch is damaged");
+    g_autoptr(Replica) replica = replica_new(&hot, by_producers ? NULL : damage);
+    if (by_producers)
+      replica_mark_damaged(replica, damage);
+    gint64 end;
+    EXPECT_FALSE(replica_mend_end(replica, &end)); /* it follows nobody */
+    const ReplicaAssignment follows = {.broker_id = 1,
+                                       .leader_id = 2,
+                                       .leader_epoch = 3,
+                                       .replicas = (const gint32[]){1, 2},
+                                       .replica_count = 2,
+                                       .isr = (const gint32[]){2},
+                                       .isr_count = 1,
+                                       .min_insync_replicas = 1,
+                                       .flush = ALWAYS};
+    ReplicaOut out = REPLICA_OUT_INIT;
+    replica_assign(replica, &follows, &out);
+    ReplicaPosition position;
+    EXPECT_FALSE(replica_position(replica, &position));
+    ASSERT_TRUE(replica_mend_end(replica, &end));
+    EXPECT_EQ_INT(by_producers ? 0 : 7, end); /* a producer that can't be read comes back with its batches alone */
+    replica_mended(replica, end);
+    EXPECT_NULL(replica_damage(replica));
+    ASSERT_TRUE(replica_position(replica, &position));
+    EXPECT_EQ_INT(end, position.end_offset);
+    EXPECT_EQ_INT(by_producers ? 0 : 5, replica_high_watermark(replica));
+  }
+}
