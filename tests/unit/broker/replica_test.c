@@ -557,3 +557,73 @@ TEST(replica, a_damaged_one_that_follows_is_mended_and_takes_the_rest_anew) {
     EXPECT_EQ_INT(by_producers ? 0 : 5, replica_high_watermark(replica));
   }
 }
+
+/* ---- followers, by the rules of REPLICATION.md ---- */
+
+/* Rule 3: a follower that has not heard of the latest election, or has heard of a later one, is told so. */
+TEST(replica, rule_3_a_position_of_another_epoch_is_refused) {
+  Case c;
+  begin(&c);
+  assign(&c, 1, 4, 3, 2, ALWAYS);
+  ReplicaMatch match;
+  gint32 epoch;
+  gint64 end_offset;
+  const ReplicaPosition same = {4, 0, 0, LOG_EPOCH_NONE}, older = {3, 0, 0, LOG_EPOCH_NONE},
+                        newer = {5, 0, 0, LOG_EPOCH_NONE};
+  EXPECT_NULL(replica_match(c.replica, &same, &match, &epoch, &end_offset));
+  expect_refused(replica_match(c.replica, &older, &match, &epoch, &end_offset), FAILURE(FENCED));
+  expect_refused(replica_match(c.replica, &newer, &match, &epoch, &end_offset), FAILURE(FENCED));
+  end(&c);
+}
+
+/* Rule 8: a process that was started again has not what the one before it had. */
+TEST(replica, rule_8_progress_of_another_registration_counts_for_nothing) {
+  Case c;
+  ReplicaAppend a;
+  begin(&c);
+  assign(&c, 1, 0, 2, 1, ALWAYS);
+  EXPECT_NULL(append(&c, &a, 3, ALL, 0));
+  local(&c, &a, REPLICA_SYNCED);
+  const ReplicaPosition empty = {0, 0, 0, LOG_EPOCH_NONE};
+  EXPECT_TRUE(replica_follower_begins(c.replica, 2, 9, &empty, 0, &c.out) > 0);
+  replica_follower_progress(c.replica, 2, 8, 3, 3, 0, &c.out);
+  EXPECT_EQ_INT(0, replica_high_watermark(c.replica));
+  EXPECT_EQ_INT(0, replica_follower_begins(c.replica, 2, 8, &empty, 0, &c.out));
+  replica_follower_progress(c.replica, 2, 9, 3, 3, 0, &c.out);
+  EXPECT_EQ_INT(3, replica_high_watermark(c.replica));
+  end(&c);
+}
+
+/* Rule 17: what a follower took of a producer it answers as leader; what it had to give back it does not. */
+TEST(replica, rule_17_a_follower_remembers_producers_as_far_as_its_log_goes) {
+  Case c;
+  ReplicaAppend followed, again, fresh;
+  begin(&c);
+  for (guint is_cut = 0; is_cut < 2; is_cut++) {
+    if (is_cut) {
+      end(&c);
+      begin(&c);
+    }
+    assign(&c, 2, 0, 3, 1, ALWAYS);
+    LogBatch batch = LOG_BATCH_INIT;
+    batch.record_count = 3;
+    batch.base_offset = 0;
+    batch.producer_id = 7;
+    followed = (ReplicaAppend){0};
+    ASSERT_NULL(replica_follow(c.replica, 0, &batch, &followed));
+    replica_accept(c.replica, &followed);
+    local(&c, &followed, REPLICA_SYNCED);
+    if (is_cut)
+      replica_truncated(c.replica, 0);
+    assign(&c, 1, 1, 1, 1, ALWAYS);
+    EXPECT_NULL(produce(&c, is_cut ? &fresh : &again, 0, 0, 3, ALL));
+    if (!is_cut) {
+      EXPECT_TRUE(again.duplicate);
+      EXPECT_EQ_INT(0, again.base_offset);
+    } else {
+      EXPECT_FALSE(fresh.duplicate);
+      local(&c, &fresh, REPLICA_SYNCED);
+    }
+  }
+  end(&c);
+}
