@@ -321,6 +321,65 @@ check "Produce: the new epoch begins at 0" tells '"baseOffset": "2"' '"duplicate
 check "Produce: and ends the one before" says FENCED numbered 0 2
 check "InitProducer: an id that can't be" refuses INVALID_FIELD init_producer '{"producer_id":-1}'
 
+# ---- Replicas: drains, moves, elections.
+admin CreateTopic '{"name":"moved_about","replication_factor":2}' >/dev/null
+check "ReassignPartitions: validate_only shows where it would go" tells '"topic": "moved_about"' targetReplicas -- \
+  admin ReassignPartitions '{"reassignments":[{"topic":"moved_about","replicas":[3,2,1]}],"validate_only":true}'
+check "ReassignPartitions: and moves nothing" says '"reassignments": []' admin ListReassignments '{}'
+check "ReassignPartitions: a partition gets a third replica" says reassignments \
+  admin ReassignPartitions '{"reassignments":[{"topic":"moved_about","partition":0,"replicas":[3,2,1]}]}'
+moved_to_three() {
+  local i
+  for i in $(seq 200); do
+    admin GetTopic '{"name":"moved_about"}' >"$WORK/said"
+    grep -qF '"replicationFactor": 3' "$WORK/said" && return 0
+    sleep 0.1
+  done
+  cat "$WORK/said"
+  return 1
+}
+check "ReassignPartitions: and the topic's replication factor follows" moved_to_three
+check "ListReassignments: none is left" says '"reassignments": []' admin ListReassignments '{"page_size":1}'
+check "ListReassignments: a token from elsewhere" refuses STALE_PAGE_TOKEN admin ListReassignments '{"page_token":"x"}'
+check "ReassignPartitions: to a broker that there is not" refuses UNKNOWN_BROKER \
+  admin ReassignPartitions '{"reassignments":[{"topic":"moved_about","replicas":[1,9]}]}'
+check "ReassignPartitions: two replicas on one broker" refuses INVALID_FIELD \
+  admin ReassignPartitions '{"reassignments":[{"topic":"moved_about","replicas":[1,1]}]}'
+check "ReassignPartitions: fewer replicas than the minimum" refuses min_insync_replicas \
+  admin ReassignPartitions '{"reassignments":[{"topic":"moved_about","replicas":[1]}]}'
+check "ReassignPartitions: a partition that there is not" refuses UNKNOWN_PARTITION \
+  admin ReassignPartitions '{"reassignments":[{"topic":"moved_about","partition":7,"replicas":[1,2]}]}'
+check "ReassignPartitions: of this id only" refuses TOPIC_ID_MISMATCH \
+  admin ReassignPartitions "{\"reassignments\":[{\"topic\":\"moved_about\",\"topic_id\":\"$NO_ID\",\"replicas\":[1,2]}]}"
+check "ReassignPartitions: nothing" refuses INVALID_FIELD admin ReassignPartitions '{}'
+check "CancelReassignments: there is none" says '"cancelled": 0' admin CancelReassignments '{"topic":"moved_about"}'
+check "CancelReassignments: partitions without their topic" refuses INVALID_FIELD \
+  admin CancelReassignments '{"partitions":[0]}'
+admin ElectLeaders '{"type":"ELECTION_TYPE_PREFERRED","topic":"moved_about"}' >/dev/null
+check "DrainBroker: validate_only changes nothing" says '"drained": true' \
+  admin DrainBroker '{"id":3,"validate_only":true}'
+check "DrainBroker: so it is in service" says '"drained": false' admin GetBroker '{"id":3}'
+check "DrainBroker: its leaderships move" tells '"drained": true' '"leaderCount": ' -- admin DrainBroker '{"id":3}'
+check "DrainBroker: again, the same" says '"drained": true' admin DrainBroker '{"id":3}'
+check "DrainBroker: it leads the topic no more" says '"leaderId": 2' admin GetTopic '{"name":"moved_about"}'
+check "DrainBroker: it gets no new replicas" refuses NOT_ENOUGH_BROKERS \
+  admin CreateTopic '{"name":"none_for_the_drained","replication_factor":3}'
+check "DrainBroker: one that there is not" refuses UNKNOWN_BROKER admin DrainBroker '{"id":77}'
+check "UndrainBroker: back in service" says '"drained": false' admin UndrainBroker '{"id":3}'
+check "UndrainBroker: one that there is not" refuses UNKNOWN_BROKER admin UndrainBroker '{"id":77}'
+check "ElectLeaders: validate_only shows who would lead" says '"leaderId": 3' \
+  admin ElectLeaders '{"type":"ELECTION_TYPE_PREFERRED","topic":"moved_about","partitions":[0],"validate_only":true}'
+check "ElectLeaders: the preferred one leads again" tells '"leaderId": 3' '"unclean": false' -- \
+  admin ElectLeaders '{"type":"ELECTION_TYPE_PREFERRED","topic":"moved_about","partitions":[0]}'
+check "ElectLeaders: once" says '"elected": []' \
+  admin ElectLeaders '{"type":"ELECTION_TYPE_PREFERRED","topic":"moved_about"}'
+check "ElectLeaders: unclean changes nothing where there is a leader" says '"elected": []' \
+  admin ElectLeaders '{"type":"ELECTION_TYPE_UNCLEAN","topic":"moved_about"}'
+check "ElectLeaders: unclean without a topic" refuses INVALID_FIELD admin ElectLeaders '{"type":"ELECTION_TYPE_UNCLEAN"}'
+check "ElectLeaders: no type" refuses INVALID_FIELD admin ElectLeaders '{"topic":"moved_about"}'
+check "UpdateTopic: unclean elections are allowed by name" says '"uncleanLeaderElection": true' admin UpdateTopic \
+  '{"name":"moved_about","config":{"unclean_leader_election":true},"update_mask":{"paths":["unclean_leader_election"]}}'
+
 # ---- The controllers, through a broker and directly.
 active() { admin ListControllers '{}' | field activeId; }
 on_controller() { call -d "$2" "localhost:$((BASE_PORT + 99 + $1))" "milena.v1.AdminService/$3"; }
