@@ -9,6 +9,6 @@ tools/setup.sh
 [ $# -gt 0 ] || set -- //tests/unit/... //tests/cluster/...
 case $config in
   asan) set -- --test_env=LSAN_OPTIONS="suppressions=$PWD/tests/lsan.supp:print_suppressions=0" "$@" ;;
-  tsan) set -- --test_env=TSAN_OPTIONS="suppressions=$PWD/tests/tsan.supp" "$@" ;;
+  tsan) set -- --test_env=TSAN_OPTIONS="suppressions=$PWD/tests/tsan.supp" --test_tag_filters=-one-thread "$@" ;;
 esac
 bazel test --config="$config" --symlink_prefix="bazel-$config-" --keep_going "$@"
