@@ -74,10 +74,10 @@ static rocksdb_block_based_table_options_t *table_options(rocksdb_cache_t *cache
 }
 
 /* What the C API has no function for. */
-static rocksdb_options_t *with_text_options(rocksdb_options_t *options) {
+static rocksdb_options_t *with_text_options(rocksdb_options_t *options, const char *text) {
   rocksdb_options_t *changed = rocksdb_options_create();
   char *error = NULL;
-  rocksdb_get_options_from_string(options, "track_and_verify_wals_in_manifest=true", changed, &error);
+  rocksdb_get_options_from_string(options, text, changed, &error);
   INVARIANT(!error, "RocksDB knows its own options");
   rocksdb_options_destroy(options);
   return changed;
@@ -109,7 +109,8 @@ static rocksdb_options_t *small_options(const LogStoreOptions *options, gboolean
       table_options(cache, rocksdb_block_based_table_index_type_binary_search, 4 << 10);
   rocksdb_options_set_block_based_table_factory(o, table);
   rocksdb_block_based_options_destroy(table);
-  return with_text_options(o); /* a write-ahead log that was synced and is gone, or cut, is damage */
+  /* A write-ahead log that was synced and is gone, or cut, is damage. */
+  return with_text_options(o, "track_and_verify_wals_in_manifest=true");
 }
 
 /* Of a segment: level 0 only. Its data is never rewritten; it leaves as a whole. */
@@ -129,7 +130,9 @@ static rocksdb_options_t *segment_options(const rocksdb_options_t *base, const L
   rocksdb_block_based_table_options_t *table = table_options(cache, INDEX_WITH_FIRST_KEY, 16 << 10);
   rocksdb_options_set_block_based_table_factory(o, table);
   rocksdb_block_based_options_destroy(table);
-  return o;
+  /* And last keys as they are: a shortened one lies far behind the last batch of a log, so that a seek to what later
+   * files have would read the last block of that log in each file. */
+  return with_text_options(o, "block_based_table_factory={index_shortening=kNoShortening}");
 }
 
 /* ---- opening ---- */
@@ -239,10 +242,9 @@ Failure *rocks_db_open(const char *path, const LogStoreOptions *options, gboolea
   static pthread_once_t once = PTHREAD_ONCE_INIT;
   pthread_once(&once, set_malloc);
   g_autoptr(RocksDb) db = g_new0(RocksDb, 1);
-  db->cache = g_atomic_rc_box_new(RocksCache);
-  db->cache->cache = rocksdb_cache_create_lru((size_t)options->cache_bytes);
-  db->small_options = small_options(options, create, direct_io, db->cache->cache);
-  db->segment_options = segment_options(db->small_options, options, db->cache->cache);
+  db->cache = rocksdb_cache_create_lru((size_t)options->cache_bytes);
+  db->small_options = small_options(options, create, direct_io, db->cache);
+  db->segment_options = segment_options(db->small_options, options, db->cache);
   db->write_options = rocksdb_writeoptions_create();
   db->read_options = rocksdb_readoptions_create();
   db->flush_wait = rocksdb_flushoptions_create();
@@ -265,14 +267,6 @@ Failure *rocks_db_open(const char *path, const LogStoreOptions *options, gboolea
   return NULL;
 }
 
-static void cache_clear(gpointer data) {
-  rocksdb_cache_destroy(((RocksCache *)data)->cache);
-}
-
-static void cache_unref(RocksCache *cache) {
-  g_atomic_rc_box_release_full(cache, cache_clear);
-}
-
 static void destroy_handle(rocksdb_column_family_handle_t *handle) {
   if (handle)
     rocksdb_column_family_handle_destroy(handle);
@@ -293,7 +287,7 @@ void rocks_db_close(RocksDb *db) {
   rocksdb_writeoptions_destroy(db->write_options);
   rocksdb_options_destroy(db->segment_options);
   rocksdb_options_destroy(db->small_options);
-  cache_unref(db->cache);
+  rocksdb_cache_destroy(db->cache);
   g_free(db);
 }
 
@@ -303,31 +297,4 @@ rocksdb_column_family_handle_t *rocks_db_create_segment(RocksDb *db, guint32 num
   rocksdb_column_family_handle_t *cf = rocksdb_create_column_family(db->db, db->segment_options, name, &error);
   rocks_check("making a segment", error);
   return cf;
-}
-
-/* ---- pinned values ---- */
-
-typedef struct {
-  RocksCache *cache;
-  rocksdb_pinnableslice_t *slice;
-} Pinned;
-
-static void pinned_free(gpointer data) {
-  Pinned *pinned = data;
-  rocksdb_pinnableslice_destroy(pinned->slice);
-  cache_unref(pinned->cache);
-  g_free(pinned);
-}
-
-GBytes *rocks_db_get_pinned(RocksDb *db, rocksdb_column_family_handle_t *cf, gconstpointer key, gsize key_len) {
-  char *error = NULL;
-  rocksdb_pinnableslice_t *slice = rocksdb_get_pinned_cf(db->db, db->read_options, cf, key, key_len, &error);
-  rocksdb_free(error);
-  if (!slice)
-    return NULL;
-  Pinned *pinned = g_new(Pinned, 1);
-  *pinned = (Pinned){.cache = g_atomic_rc_box_acquire(db->cache), .slice = slice};
-  size_t len;
-  const char *value = rocksdb_pinnableslice_value(slice, &len);
-  return g_bytes_new_with_free_func(value, len, pinned_free, pinned);
 }
