@@ -1,13 +1,15 @@
 /* A cursor: see log_cursor.h.
  *
- * Values are copied out of the iterator. To get a large one again by its key, pinned in the block cache, spares that
- * copy, but asks each file of level 0 that is newer for the key: hundreds (docs/decisions/0009-hot-path.md). An
- * iterator that pins everything it passes would keep memtables and files alive as long as the slowest consumer of any
- * batch, and the database open. As a batch is read once through here, its block does not push the files' indexes out of
- * the cache. */
+ * Small values are copied out of the iterator, large ones are got again by their key, pinned: what costs less was
+ * measured (docs/decisions/0003-rocksdb-settings.md). An iterator that pins everything it passes would spare both, but
+ * keep memtables and files alive as long as the slowest consumer of any batch, and the database open. */
 #include "storage/rocks/log_cursor.h"
 
+/* From this size on a value is got pinned. */
+#define PIN_BYTES (256 << 10)
+
 struct LogCursor {
+  RocksDb *db;
   LogSegment *segment;
   LogKeyKind kind;
   guint64 log_id;
@@ -19,6 +21,7 @@ struct LogCursor {
 
 LogCursor *log_cursor_new(RocksDb *db, LogSegment *segment, LogKeyKind kind, guint64 log_id) {
   LogCursor *cursor = g_new0(LogCursor, 1);
+  cursor->db = db;
   cursor->segment = log_segment_ref(segment);
   cursor->kind = kind;
   cursor->log_id = log_id;
@@ -26,7 +29,6 @@ LogCursor *log_cursor_new(RocksDb *db, LogSegment *segment, LogKeyKind kind, gui
   cursor->options = rocksdb_readoptions_create();
   rocksdb_readoptions_set_iterate_lower_bound(cursor->options, (const char *)cursor->lower, LOG_KEY_BYTES);
   rocksdb_readoptions_set_iterate_upper_bound(cursor->options, (const char *)cursor->upper, LOG_KEY_BYTES);
-  rocksdb_readoptions_set_fill_cache(cursor->options, kind != LOG_KEY_BATCH); /* of data blocks, not of their index */
   cursor->iterator = rocksdb_create_iterator_cf(db->db, cursor->options, segment->cf);
   return cursor;
 }
@@ -128,9 +130,14 @@ Failure *log_cursor_head(LogCursor *cursor, LogBatch *ret_batch) {
 
 /* The value that it stands on, to keep. */
 static GBytes *take_value(LogCursor *cursor) {
-  size_t len;
+  size_t key_len, len;
   const char *value = rocksdb_iter_value(cursor->iterator, &len);
-  return g_bytes_new(value, len);
+  GBytes *pinned = NULL;
+  if (len >= PIN_BYTES) {
+    const char *key = rocksdb_iter_key(cursor->iterator, &key_len);
+    pinned = rocks_db_get_pinned(cursor->db, cursor->segment->cf, key, key_len);
+  }
+  return pinned ? pinned : g_bytes_new(value, len); /* cut since: the iterator still has it */
 }
 
 Failure *log_cursor_batch(LogCursor *cursor, LogBatch *ret_batch) {
