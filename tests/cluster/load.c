@@ -1,5 +1,6 @@
 #include "tests/cluster/load.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -26,7 +27,7 @@ struct Load {
   GPtrArray *writers;
   gint stop; /* atomic, as the next two */
   gint acknowledged, failed;
-  GMutex lock; /* of what follows */
+  pthread_mutex_t lock; /* of what follows */
   gint64 last_us, gap_us;
   char *first_error;
 };
@@ -60,7 +61,7 @@ static void note_gap(Load *load) {
 static void on_delivery(const MilenaDelivery *delivery, void *user_data) {
   g_autofree Sent *sent = user_data;
   Load *load = sent->writer->load;
-  g_mutex_lock(&load->lock);
+  pthread_mutex_lock(&load->lock);
   if (!delivery->error) {
     sent->writer->acknowledged[sent->number] = 1;
     g_atomic_int_inc(&load->acknowledged);
@@ -71,7 +72,7 @@ static void on_delivery(const MilenaDelivery *delivery, void *user_data) {
       load->first_error =
           g_strdup_printf("%s [%s]", milena_error_message(delivery->error), milena_error_reason(delivery->error));
   }
-  g_mutex_unlock(&load->lock);
+  pthread_mutex_unlock(&load->lock);
 }
 
 static gpointer write_on(gpointer data) {
@@ -100,7 +101,7 @@ Load *load_start(const Cluster *cluster, const char *topic, guint brokers, guint
   load->topic = g_strdup(topic);
   load->writers = g_ptr_array_new_with_free_func(g_free);
   load->last_us = g_get_monotonic_time();
-  g_mutex_init(&load->lock);
+  pthread_mutex_init(&load->lock, NULL);
   MilenaProducerOptions options;
   milena_producer_options_init(&options);
   options.partitioner = MILENA_PARTITIONER_ROUND_ROBIN;
@@ -125,10 +126,10 @@ static guint load_failed(Load *load) {
 }
 
 gint64 load_longest_gap_ms(Load *load) {
-  g_mutex_lock(&load->lock);
+  pthread_mutex_lock(&load->lock);
   gint64 gap_us = MAX(load->gap_us, g_get_monotonic_time() - load->last_us);
   load->gap_us = 0;
-  g_mutex_unlock(&load->lock);
+  pthread_mutex_unlock(&load->lock);
   return gap_us / 1000;
 }
 
@@ -171,7 +172,7 @@ void load_free(Load *load) {
     return;
   load_stop(load);
   g_ptr_array_unref(load->writers);
-  g_mutex_clear(&load->lock);
+  pthread_mutex_destroy(&load->lock);
   g_free(load->first_error);
   g_free(load->topic);
   g_free(load);
