@@ -40,7 +40,7 @@ struct RpcClientCall {
   RpcClient *client;
   char *address;
   grpc_call *core;
-  RpcQueue *queue; /* a reference */
+  RpcQueue *queue;         /* a reference */
   grpc_metadata *metadata; /* a copy of the client's: the core may write into it */
   GList link;              /* in client->calls */
   const ProtobufCMessageDescriptor *response_type;

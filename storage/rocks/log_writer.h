@@ -1,5 +1,5 @@
-/* The two storage threads, each writer or syncer as it is free: the writer puts everything that waits into one unsynced WriteBatch, the syncer syncs the
- * write-ahead log in a loop and answers all that was written before each sync began
+/* The two storage threads, each writer or syncer as it is free: the writer puts everything that waits into one unsynced
+ * WriteBatch, the syncer syncs the write-ahead log in a loop and answers all that was written before each sync began
  * (docs/decisions/0007-group-commit.md). When much waits, batches go to disk without that log (log_bulk.h). Nothing
  * here fails: see rocks_die. */
 #pragma once

@@ -6,8 +6,9 @@
 
 G_BEGIN_DECLS
 
-#define NEMESIS_PROGRESS_S 60 /* from a mend until writes succeed, and the surgeon is done: a loaded machine is slow   \
-                               */
+#define NEMESIS_PROGRESS_S                                                                                             \
+  60 /* from a mend until writes succeed, and the surgeon is done: a loaded machine is slow                            \
+      */
 #define NEMESIS_PROGRESS_WRITES 5
 #define NEMESIS_STEP_MS 20
 
