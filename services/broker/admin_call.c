@@ -144,8 +144,9 @@ static void pause_then_ask(AdminCall *admin) {
     timer_set(front_timers(admin->front), &admin->timer, at_us, on_pause_over, admin);
 }
 
+/* NOT_BOOTSTRAPPED: a controller that lost its disk, at the address where one of the cluster's was. */
 static gboolean says_nothing_was_changed(const Failure *failure) {
-  return failure_reason(failure) == FAILURE(NOT_CONTROLLER) ||
+  return failure_reason(failure) == FAILURE(NOT_CONTROLLER) || failure_reason(failure) == FAILURE(NOT_BOOTSTRAPPED) ||
          (failure_reason(failure) != FAILURE(UNSPECIFIED) && failure_is_retriable(failure));
 }
 

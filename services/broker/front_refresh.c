@@ -81,9 +81,23 @@ static void on_image(FrontWatch *watch, MetadataImage *before, MetadataImage *no
     finish(refresh, NULL);
 }
 
+static Failure *no_controller(void) {
+  return failure_set_retry_delay(
+      failure_new(FAILURE(CONTROLLER_NOT_AVAILABLE),
+                  "this broker reaches no active controller now, so it can't tell whether its metadata is current: try "
+                  "again soon"),
+      500);
+}
+
 static void on_told(RpcMessage *response, const Failure *failure, gpointer user_data) {
   FrontRefresh *refresh = user_data;
   g_clear_pointer(&refresh->call, rpc_client_call_unref);
+  if (failure && failure_reason(failure) == FAILURE(NOT_BOOTSTRAPPED)) {
+    /* It lost its disk, at the address where the active one was: so far this broker knows no other. */
+    g_autoptr(Failure) nobody = no_controller();
+    finish(refresh, nobody);
+    return;
+  }
   if (failure) {
     finish(refresh, failure);
     return;
@@ -91,14 +105,6 @@ static void on_told(RpcMessage *response, const Failure *failure, gpointer user_
   refresh->told = rpc_message_ref(response);
   if (is_up_to_date(refresh))
     finish(refresh, NULL);
-}
-
-static Failure *no_controller(void) {
-  return failure_set_retry_delay(
-      failure_new(FAILURE(CONTROLLER_NOT_AVAILABLE),
-                  "this broker reaches no active controller now, so it can't tell whether its metadata is current: try "
-                  "again soon"),
-      500);
 }
 
 static void on_timer(Timer *timer, gpointer data) {

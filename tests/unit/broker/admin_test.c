@@ -13,10 +13,11 @@
 /* How a controller takes the next calls. */
 typedef enum {
   SERVES,
-  POINTS,       /* NOT_CONTROLLER, at `hint` */
-  WAITS,        /* CONTROLLER_NOT_AVAILABLE */
-  HANGS,        /* no answer */
-  DOES_AND_DIES /* carries it out, and answers that it does not know */
+  POINTS,        /* NOT_CONTROLLER, at `hint` */
+  WAITS,         /* CONTROLLER_NOT_AVAILABLE */
+  HANGS,         /* no answer */
+  LOST_ITS_DISK, /* NOT_BOOTSTRAPPED */
+  DOES_AND_DIES  /* carries it out, and answers that it does not know */
 } Mood;
 
 /* What all controllers agree on: topics that were made, by name to request_id. pthread's locks, for ThreadSanitizer. */
@@ -54,6 +55,9 @@ static gboolean turned_away(Controller *controller, RpcCall *call) {
   switch ((Mood)controller->mood) {
   case HANGS:
     g_ptr_array_add(controller->held, call);
+    return TRUE;
+  case LOST_ITS_DISK:
+    rpc_call_finish(call, failure_new(FAILURE(NOT_BOOTSTRAPPED), "an empty folder"));
     return TRUE;
   case WAITS:
     rpc_call_finish(call, failure_new(FAILURE(CONTROLLER_NOT_AVAILABLE), "an election is under way"));
@@ -335,6 +339,17 @@ TEST(admin, a_creation_goes_on_at_another_controller_when_the_first_hangs) {
   World *world = world_new();
   world->one.mood = HANGS;
   Later later = {world, &world->one, 1, HANGS, world->two.address};
+  GThread *thread = g_thread_new("later", happen, &later);
+  EXPECT_EQ_INT(0, create_topic(world, "a", CALL_MS));
+  g_thread_join(thread);
+  EXPECT_EQ_INT(1, world->two.calls);
+  world_free(world);
+}
+
+TEST(admin, a_creation_goes_on_at_another_controller_when_the_first_has_lost_its_disk) {
+  World *world = world_new();
+  world->one.mood = LOST_ITS_DISK;
+  Later later = {world, &world->one, 1, LOST_ITS_DISK, world->two.address};
   GThread *thread = g_thread_new("later", happen, &later);
   EXPECT_EQ_INT(0, create_topic(world, "a", CALL_MS));
   g_thread_join(thread);
