@@ -260,7 +260,7 @@ static Failure *confirm_unclean(const char *topic, gboolean *ret_yes) {
           "are lost for good. Type the topic's name to confirm: ",
           topic);
   char answer[300] = "";
-  *ret_yes = fgets(answer, sizeof answer, stdin) && !strcmp(g_strchomp(answer), topic);
+  *ret_yes = fgets(answer, sizeof answer, stdin) && g_strcmp0(g_strchomp(answer), topic) == 0;
   return NULL;
 }
 

@@ -132,8 +132,11 @@ static gboolean is_hopeless(const AdminCall *admin) {
   if (admin->changes || failure_reason(admin->last) != FAILURE(PEER_UNREACHABLE))
     return FALSE;
   MetadataIter iter;
+  guint count = 0;
   metadata_iter_controllers(&iter, front_image(admin->front));
-  return !metadata_iter_next_controller(&iter) || !metadata_iter_next_controller(&iter);
+  while (count < 2 && metadata_iter_next_controller(&iter))
+    count++;
+  return count < 2;
 }
 
 static void pause_then_ask(AdminCall *admin) {

@@ -200,10 +200,11 @@ static void kill_once(Load *load, guint number, gint64 *ret_median_us, gint64 *r
 static void report(Load *load, GArray *medians, GArray *worsts) {
   g_array_sort(medians, compare);
   g_array_sort(worsts, compare);
+  guint middle = medians->len / 2;
   printf("%u kills, %u partitions: without a delivery, median %.0f ms; the worst partition of a kill: median %.0f ms, "
          "worst %.0f ms; %" G_GUINT64_FORMAT " records failed, %" G_GUINT64_FORMAT " of them with unknown outcome\n",
-         medians->len, load->partitions, (double)g_array_index(medians, gint64, medians->len / 2) / 1e3,
-         (double)g_array_index(worsts, gint64, worsts->len / 2) / 1e3,
+         medians->len, load->partitions, (double)g_array_index(medians, gint64, middle) / 1e3,
+         (double)g_array_index(worsts, gint64, middle) / 1e3,
          (double)g_array_index(worsts, gint64, worsts->len - 1) / 1e3, load->failed, load->unknown);
 }
 

@@ -232,9 +232,10 @@ static void print_unavailability(Run *run) {
       g_array_append_val(waits, wait_us);
   }
   g_array_sort(waits, compare_times);
+  guint middle = waits->len / 2;
   if (waits->len)
     report_say(run->report, "  without writes after a kill of the active one: median %.2f s, longest %.2f s (%u kills)",
-               (double)g_array_index(waits, gint64, waits->len / 2) / G_USEC_PER_SEC,
+               (double)g_array_index(waits, gint64, middle) / G_USEC_PER_SEC,
                (double)g_array_index(waits, gint64, waits->len - 1) / G_USEC_PER_SEC, waits->len);
 }
 

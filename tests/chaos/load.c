@@ -103,6 +103,7 @@ guint load_last_active(Load *load) {
 static void move_on(Client *client, const Failure *failure) {
   Load *load = client->load;
   const char *hint = caller_hint(failure);
+  INVARIANT(load->address_count > 0, "a load has somewhere to go");
   for (guint i = 0; hint && i < load->address_count; i++)
     if (strcmp(hint, load->addresses[i]) == 0 && i != client->at) {
       client->at = i;

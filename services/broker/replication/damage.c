@@ -35,7 +35,8 @@ static void on_answer(RpcMessage *message, const Failure *failure, gpointer data
   if (failure)
     slog_warning("damaged replicas could not be reported, and will be again", "error", failure_message(failure), NULL);
   /* An answer too: the metadata with it may have come before. */
-  timer_set(damage->shard->timers, &damage->timer, g_get_monotonic_time() + RETRY_MS * 1000, on_timer, damage);
+  timer_set(damage->shard->timers, &damage->timer, g_get_monotonic_time() + RETRY_MS * G_TIME_SPAN_MILLISECOND,
+            on_timer, damage);
 }
 
 /* Partitions whose replica here is damaged, and counts. Those that count no more are mended. */
@@ -91,7 +92,8 @@ void damage_look(Damage *damage) {
   if (shard->front->controller)
     report(damage, partitions, shard->front->controller);
   else
-    timer_set(shard->timers, &damage->timer, g_get_monotonic_time() + RETRY_MS * 1000, on_timer, damage);
+    timer_set(shard->timers, &damage->timer, g_get_monotonic_time() + RETRY_MS * G_TIME_SPAN_MILLISECOND, on_timer,
+              damage);
 }
 
 /* ---- life ---- */

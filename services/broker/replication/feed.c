@@ -239,8 +239,8 @@ static void on_retry(Timer *timer, gpointer data) {
 
 static void take_read(Feed *feed, PartitionRead *read) {
   if (read->failure && failure_reason(read->failure) == FAILURE(OVERLOADED)) {
-    timer_set(front_timers(feed->stream->front), &feed->retry, g_get_monotonic_time() + RETRY_MS * 1000, on_retry,
-              feed);
+    timer_set(front_timers(feed->stream->front), &feed->retry,
+              g_get_monotonic_time() + RETRY_MS * G_TIME_SPAN_MILLISECOND, on_retry, feed);
     return;
   }
   if (read->failure) {

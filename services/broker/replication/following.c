@@ -6,6 +6,7 @@
 #include "services/broker/replication/replication_internal.h"
 
 #define RETRY_MS 100
+#define TOO_OLD_RETRY_MS 1000
 /* A leader may hear of its election a little later than its followers: nobody needs to know. */
 #define REFUSALS_QUIET 20
 
@@ -112,7 +113,7 @@ void following_take_match(Partition *partition, const Milena__Internal__V1__Foll
     slog_error("the leader's log begins behind this replica's end: it can't follow", "partition", partition->name,
                "leader_begins", SLOG_INT(match->end_offset), "ends", SLOG_INT(replica_log_end(partition->replica)),
                NULL);
-    ask_anew(partition, 10 * RETRY_MS);
+    ask_anew(partition, TOO_OLD_RETRY_MS);
     break;
   default:
     refused(partition, match);

@@ -130,6 +130,8 @@ void fake_on_reassign(RpcCall *call, RpcMessage *message, gpointer user_data) {
   for (gsize i = 0; i < request->n_reassignments && !failure; i++) {
     const Milena__V1__PartitionReassignment *move = request->reassignments[i];
     failure = find(broker, move->topic, move->partition, &partition);
+    if (!partition)
+      break; /* with the failure */
     for (gsize j = 0; j < move->n_replicas && !failure; j++)
       failure = find_broker(broker->cluster, move->replicas[j]) ? NULL : no_broker(move->replicas[j]);
     for (gsize j = 0; j < move->n_replicas && !failure && !request->validate_only; j++)
