@@ -368,8 +368,7 @@ def ten_thousand_idle_connections_cost_little():
             connections.append(raw_http2.Connection(ADDRESS))
             if len(connections) % 1000 == 0:
                 served()
-        assert until(lambda: descriptors() >= descriptors_before + count), descriptors()
-        for connection in connections:  # each was greeted
+        for connection in connections:  # each was accepted, and greeted
             assert connection.next_frame()
         served()
         grown = memory() - before
