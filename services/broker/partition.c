@@ -38,6 +38,7 @@ void partition_free(gpointer data) {
             "nobody waits for a partition that goes");
   INVARIANT(partition->writes_in_flight == 0, "the storage is done with a partition that goes");
   timer_clear(partition->shard->timers, &partition->drop_timer);
+  timer_clear(partition->shard->timers, &partition->sync_timer);
   g_clear_pointer(&partition->forgotten, g_array_unref);
   replica_free(partition->replica);
   g_free(partition->name);
@@ -129,6 +130,7 @@ void partition_assign(Partition *partition, const MetadataTopic *topic, const Me
                partition->name, "error", failure_message(replica_damage(partition->replica)), NULL);
   partition_settle(partition, &out);
   following_assigned(partition);
+  partition_sync(partition);
 }
 
 void partition_retire(Partition *partition) {
@@ -203,6 +205,7 @@ void partition_doom(Partition *partition) {
   log_tail_cache_drop(shard->cache, partition->log_id);
   slog_info("log is in no topic any more", "partition", partition->name, "dropped_in_ms",
             SLOG_INT(shard->broker->orphan_grace_ms), NULL);
+  timer_clear(shard->timers, &partition->sync_timer);
   retry_drop(partition, shard->broker->orphan_grace_ms);
 }
 

@@ -24,6 +24,7 @@ struct Partition {
   gboolean doomed;   /* in no topic any more: dropped when drop_timer fires */
   gboolean dropping; /* the drop is on its way to the store */
   Timer drop_timer;
+  Timer sync_timer;  /* the next try of a sync that the store had no room for */
   GArray *forgotten; /* of gint64: producers whose records are still in the store; NULL: none */
 };
 
@@ -62,6 +63,8 @@ void partition_release_followed(ReplicaAppend *append);
 gboolean partition_follow(Partition *partition, gint32 leader_epoch, const GArray *batches);
 /* The leader has less of its epoch @epoch: cut what is behind. Returns FALSE when the store is full: ask anew. */
 gboolean partition_cut(Partition *partition, gint32 epoch, gint64 end_offset);
+/* Sync the log where its replica wants it. partition_sync.c. */
+void partition_sync(Partition *partition);
 /* Is this replica in sync, or eligible to lead, as far as is known? @ret_others_count: is another one? */
 gboolean partition_counts(const Partition *partition, gboolean *ret_others_count);
 /* Cut a damaged log that is followed and does not count, so that it can be fetched anew. Returns TRUE when that was

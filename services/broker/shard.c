@@ -106,6 +106,7 @@ void shard_retire(Shard *shard) {
   while (g_hash_table_iter_next(&iter, NULL, &value)) {
     Partition *partition = value;
     timer_clear(shard->timers, &partition->drop_timer); /* the store closes soon: nothing more is submitted */
+    timer_clear(shard->timers, &partition->sync_timer);
     partition_retire(partition);
   }
 }

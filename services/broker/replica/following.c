@@ -152,6 +152,7 @@ void replica_truncated(Replica *replica, gint64 end_offset) {
   log_producers_truncate(replica->producers, end_offset, NULL);
   replica->local_end = MIN(replica->local_end, end_offset);
   replica->synced_end = MIN(replica->synced_end, end_offset);
+  replica->syncing_end = MIN(replica->syncing_end, end_offset); /* what is appended now is not among it */
   replica_check(replica);
 }
 

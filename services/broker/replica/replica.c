@@ -387,6 +387,29 @@ void replica_local_progress(Replica *replica, ReplicaAppend *append, ReplicaStag
   replica_check(replica);
 }
 
+/* ---- a log that was written with another flush mode ---- */
+
+gboolean replica_wants_sync(const Replica *replica) {
+  if (replica->flush != MILENA__V1__FLUSH__FLUSH_ALWAYS || replica->leader_id < 0 || replica->syncing ||
+      replica->damage || replica->synced_end >= replica->hot.log_end_offset)
+    return FALSE;
+  const GList *last = replica->local.tail; /* its sync covers all before it */
+  return !last || ((const ReplicaAppend *)last->data)->stage != REPLICA_SYNCED;
+}
+
+void replica_sync_begun(Replica *replica) {
+  INVARIANT(!replica->syncing, "one sync is under way at a time");
+  replica->syncing = TRUE;
+  replica->syncing_end = replica->hot.log_end_offset;
+}
+
+void replica_sync_over(Replica *replica, ReplicaOut *out) {
+  INVARIANT(replica->syncing, "a sync that is over began");
+  replica->syncing = FALSE;
+  replica->synced_end = MAX(replica->synced_end, replica->syncing_end);
+  replica_advance_high_watermark(replica, out);
+}
+
 /* ---- state ---- */
 
 gboolean replica_leads(const Replica *replica) {

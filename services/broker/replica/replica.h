@@ -138,6 +138,12 @@ void replica_encode_hot(const Replica *replica, guint64 log_id, const ReplicaApp
 
 /* The storage reports @append. Its own stage must come, exactly once. */
 void replica_local_progress(Replica *replica, ReplicaAppend *append, ReplicaStage stage, ReplicaOut *out);
+/* Is the end of the log neither on disk nor on its way there, though flush=always asks for it? So it is after the
+ * topic's flush mode was changed, until the next append; without one the host syncs the log: it begins, and tells when
+ * that is over. Only what the log held at the beginning counts then. */
+gboolean replica_wants_sync(const Replica *replica);
+void replica_sync_begun(Replica *replica);
+void replica_sync_over(Replica *replica, ReplicaOut *out);
 /* ---- leading: what followers say, and who is in sync ---- */
 
 /* Where a replica stands: what a follower says when it begins. */

@@ -12,6 +12,8 @@ struct Replica {
   gboolean producers_damaged;
   gint64 local_end;
   gint64 synced_end;  /* what is below survives a power cut */
+  gboolean syncing;   /* replica_sync_begun, and not over */
+  gint64 syncing_end; /* what that will have synced */
   gint64 epoch_start; /* log end when this leadership began */
 
   gboolean leads;

@@ -127,6 +127,20 @@ void fixture_set_leader(Fixture *fixture, gint32 leader, gint32 epoch) {
   publish(fixture, records);
 }
 
+void fixture_sync_loose(Fixture *fixture) {
+  Milena__V1__TopicConfig config = MILENA__V1__TOPIC_CONFIG__INIT;
+  config.flush = MILENA__V1__FLUSH__FLUSH_ALWAYS;
+  Milena__Internal__V1__TopicConfigRecord changed = MILENA__INTERNAL__V1__TOPIC_CONFIG_RECORD__INIT;
+  changed.topic_id = (char *)LOOSE_ID;
+  changed.config = &config;
+  MetadataRecord record = MILENA__INTERNAL__V1__METADATA_RECORD__INIT;
+  record.record_case = MILENA__INTERNAL__V1__METADATA_RECORD__RECORD_TOPIC_CONFIG;
+  record.topic_config = &changed;
+  GPtrArray *records = metadata_records_new();
+  add_copy(records, &record);
+  publish(fixture, records);
+}
+
 void fixture_delete_orders(Fixture *fixture) {
   Milena__Internal__V1__RemoveTopicRecord removed = MILENA__INTERNAL__V1__REMOVE_TOPIC_RECORD__INIT;
   removed.topic_id = (char *)ORDERS_ID;

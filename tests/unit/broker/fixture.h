@@ -33,6 +33,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Fixture, fixture_free)
 
 /* Publish an image in which broker @leader (-1: none) leads partition 0 of orders with @epoch. */
 void fixture_set_leader(Fixture *fixture, gint32 leader, gint32 epoch);
+/* Publish an image in which loose has flush=always. */
+void fixture_sync_loose(Fixture *fixture);
 /* Publish an image without orders. */
 void fixture_delete_orders(Fixture *fixture);
 

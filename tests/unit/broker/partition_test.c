@@ -209,6 +209,33 @@ TEST(partition, flush_os_does_not_claim_a_sync) {
   EXPECT_EQ_INT(0, receipt.synced_replicas);
 }
 
+static void read_synced_end(gpointer data) {
+  Fixture *fixture = *(Fixture **)data;
+  Partition *partition = partition_lookup(broker_owner(&fixture->broker, LOOSE_LOG), LOOSE_LOG);
+  *(gint64 *)((char *)data + sizeof(Fixture *)) = replica_synced_end(partition->replica);
+}
+
+static gint64 synced_end_of_loose(Fixture *fixture) {
+  struct {
+    Fixture *fixture;
+    gint64 end;
+  } asked = {fixture, -1};
+  fixture_on(fixture, shard_index(broker_owner(&fixture->broker, LOOSE_LOG)), read_synced_end, &asked);
+  return asked.end;
+}
+
+/* Else a follower whose log ends in such records would never be in sync: what it has on disk is what counts. */
+TEST(partition, what_was_written_with_flush_os_is_synced_once_the_topic_says_always) {
+  g_autoptr(Fixture) fixture = fixture_new();
+  PartitionReceipt receipt;
+  EXPECT_NULL(fixture_append(fixture, 0, LOOSE_LOG, 0, 3, &receipt));
+  EXPECT_EQ_INT(0, synced_end_of_loose(fixture));
+  fixture_sync_loose(fixture);
+  for (guint i = 0; i < 2000 && synced_end_of_loose(fixture) < 3; i++)
+    g_usleep(10000);
+  EXPECT_EQ_INT(3, synced_end_of_loose(fixture));
+}
+
 /* ---- finding ---- */
 
 typedef struct {

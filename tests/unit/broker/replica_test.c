@@ -218,6 +218,43 @@ TEST(replica, stages_of_changed_flush_modes_keep_the_order) {
   end(&c);
 }
 
+TEST(replica, the_end_of_a_log_is_synced_after_a_change_to_flush_always) {
+  Case c;
+  ReplicaAppend before, behind, cut;
+  begin(&c);
+  assign(&c, 1, 0, 1, 1, OS);
+  EXPECT_NULL(append(&c, &before, 3, ALL, 0));
+  local(&c, &before, REPLICA_WRITTEN);
+  EXPECT_FALSE(replica_wants_sync(c.replica));
+  assign(&c, 1, 0, 1, 1, ALWAYS);
+  EXPECT_TRUE(replica_wants_sync(c.replica));
+  replica_sync_begun(c.replica);
+  EXPECT_FALSE(replica_wants_sync(c.replica)); /* under way */
+  assign(&c, 1, 0, 1, 1, OS);
+  EXPECT_NULL(append(&c, &behind, 1, ALL, 0));
+  local(&c, &behind, REPLICA_WRITTEN);
+  assign(&c, 1, 0, 1, 1, ALWAYS);
+  replica_sync_over(c.replica, &c.out);
+  EXPECT_EQ_INT(3, replica_synced_end(c.replica)); /* what came behind it needs another */
+  EXPECT_TRUE(replica_wants_sync(c.replica));
+  /* A cut while it is under way: what is appended behind the cut is not what is synced. */
+  replica_sync_begun(c.replica);
+  assign(&c, 2, 1, 1, 1, OS);
+  replica_truncated(c.replica, 2);
+  LogBatch batch = LOG_BATCH_INIT;
+  batch.record_count = 2;
+  batch.base_offset = 2;
+  batch.leader_epoch = 1;
+  cut = (ReplicaAppend){0};
+  ASSERT_NULL(replica_follow(c.replica, 1, &batch, &cut));
+  replica_accept(c.replica, &cut);
+  local(&c, &cut, REPLICA_WRITTEN);
+  replica_sync_over(c.replica, &c.out);
+  EXPECT_EQ_INT(2, replica_synced_end(c.replica));
+  EXPECT_EQ_INT(4, replica_log_end(c.replica));
+  end(&c);
+}
+
 TEST(replica, expected_offset_must_be_the_logs_end) {
   Case c;
   ReplicaAppend a = {0};
