@@ -1,0 +1,128 @@
+#include "tests/chaos/records/ledger.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const char *const OUTCOMES[] = {"ok", "failed", "unknown"};
+
+Ledger *ledger_new(void) {
+  Ledger *ledger = g_new0(Ledger, 1);
+  ledger->sends = g_array_new(FALSE, FALSE, sizeof(LedgerSend));
+  ledger->reads = g_array_new(FALSE, FALSE, sizeof(LedgerRead));
+  ledger->wholes = g_array_new(FALSE, FALSE, sizeof(LedgerWhole));
+  return ledger;
+}
+
+void ledger_free(Ledger *ledger) {
+  if (!ledger)
+    return;
+  g_array_unref(ledger->sends);
+  g_array_unref(ledger->reads);
+  g_array_unref(ledger->wholes);
+  g_free(ledger);
+}
+
+const char *ledger_outcome_name(LedgerOutcome outcome) {
+  return OUTCOMES[outcome];
+}
+
+/* ---- Text ---- */
+
+static void append_send(GString *out, const LedgerSend *send) {
+  g_string_append_printf(out,
+                         "send %" G_GINT64_FORMAT " %" G_GINT64_FORMAT
+                         " process %u partition %d value %" G_GUINT64_FORMAT " %s %s %" G_GINT64_FORMAT "\n",
+                         send->invoke_us, send->return_us, send->process, send->partition, send->value,
+                         send->is_idempotent ? "idempotent" : "plain", ledger_outcome_name(send->outcome),
+                         send->offset);
+}
+
+static void append_read(GString *out, const LedgerRead *read) {
+  g_string_append_printf(
+      out, "read reader %u poll %u partition %d offset %" G_GINT64_FORMAT " value %" G_GUINT64_FORMAT "\n",
+      read->reader, read->poll, read->partition, read->offset, read->value);
+}
+
+gboolean ledger_save(const Ledger *ledger, const char *path, GError **error) {
+  g_autoptr(GString) out = g_string_new("# times in us, monotonic\n");
+  for (guint i = 0; i < ledger->sends->len; i++)
+    append_send(out, &g_array_index(ledger->sends, LedgerSend, i));
+  for (guint i = 0; i < ledger->reads->len; i++)
+    append_read(out, &g_array_index(ledger->reads, LedgerRead, i));
+  for (guint i = 0; i < ledger->wholes->len; i++) {
+    const LedgerWhole *whole = &g_array_index(ledger->wholes, LedgerWhole, i);
+    g_string_append_printf(out, "whole reader %u partition %d\n", whole->reader, whole->partition);
+  }
+  return g_file_set_contents(path, out->str, (gssize)out->len, error);
+}
+
+static gboolean outcome_from_name(const char *name, LedgerOutcome *ret_outcome) {
+  for (guint i = 0; i < G_N_ELEMENTS(OUTCOMES); i++)
+    if (g_str_equal(name, OUTCOMES[i])) {
+      *ret_outcome = (LedgerOutcome)i;
+      return TRUE;
+    }
+  return FALSE;
+}
+
+static gboolean take_send(Ledger *ledger, const char *line) {
+  LedgerSend send = {0};
+  char kind[16], outcome[16];
+  if (sscanf(line,
+             "send %" G_GINT64_FORMAT " %" G_GINT64_FORMAT " process %u partition %d value %" G_GUINT64_FORMAT
+             " %15s %15s %" G_GINT64_FORMAT,
+             &send.invoke_us, &send.return_us, &send.process, &send.partition, &send.value, kind, outcome,
+             &send.offset) != 8 ||
+      !outcome_from_name(outcome, &send.outcome))
+    return FALSE;
+  send.is_idempotent = g_str_equal(kind, "idempotent");
+  g_array_append_val(ledger->sends, send);
+  return TRUE;
+}
+
+static gboolean take_line(Ledger *ledger, const char *line) {
+  LedgerRead read = {0};
+  LedgerWhole whole = {0};
+  if (*line == '\0' || *line == '#' || take_send(ledger, line))
+    return TRUE;
+  if (sscanf(line, "read reader %u poll %u partition %d offset %" G_GINT64_FORMAT " value %" G_GUINT64_FORMAT,
+             &read.reader, &read.poll, &read.partition, &read.offset, &read.value) == 5) {
+    g_array_append_val(ledger->reads, read);
+    return TRUE;
+  }
+  if (sscanf(line, "whole reader %u partition %d", &whole.reader, &whole.partition) != 2)
+    return FALSE;
+  g_array_append_val(ledger->wholes, whole);
+  return TRUE;
+}
+
+Ledger *ledger_load(const char *path, GError **error) {
+  g_autofree char *text = NULL;
+  if (!g_file_get_contents(path, &text, NULL, error))
+    return NULL;
+  g_autoptr(Ledger) ledger = ledger_new();
+  guint number = 0;
+  for (char *line = text, *end; line; line = end ? end + 1 : NULL) {
+    end = strchr(line, '\n');
+    if (end)
+      *end = '\0';
+    number++;
+    if (!take_line(ledger, line)) {
+      g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_INVAL, "%s:%u: '%s' is no line of a ledger", path, number, line);
+      return NULL;
+    }
+  }
+  return g_steal_pointer(&ledger);
+}
+
+/* ---- Outages ---- */
+
+gint64 ledger_outage_us(const Ledger *ledger, gint32 partition, gint64 since_us) {
+  gint64 first_us = G_MAXINT64;
+  for (guint i = 0; i < ledger->sends->len; i++) {
+    const LedgerSend *send = &g_array_index(ledger->sends, LedgerSend, i);
+    if (send->partition == partition && send->outcome == LEDGER_OK && send->invoke_us >= since_us)
+      first_us = MIN(first_us, send->return_us);
+  }
+  return first_us == G_MAXINT64 ? -1 : first_us - since_us;
+}
