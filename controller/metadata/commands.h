@@ -71,6 +71,15 @@ Failure *metadata_command_drain_broker(const MetadataImage *image, gint32 id, gb
  * registered anew since: the proposal had no effect and never will; UNKNOWN_TOPIC, UNKNOWN_PARTITION, INVALID_FIELD. */
 Failure *metadata_command_alter_in_sync(const MetadataImage *image, gint32 broker_id, guint64 broker_epoch,
                                         const Milena__Internal__V1__InSyncProposal *proposal, GPtrArray *records);
+/* Several proposals of one leader, in one transaction. Each is of another partition, so that one image may decide them
+ * all; of two of one partition the first counts.
+ *
+ * @ret_refusals: gets for each proposal NULL, or why it is refused, as above; owned by the caller
+ *
+ * Returns NULL, or CORRUPT_LOG. */
+Failure *metadata_command_alter_all_in_sync(const MetadataImage *image,
+                                            const Milena__Internal__V1__AlterInSyncRequest *request, GPtrArray *records,
+                                            Failure **ret_refusals);
 /* These replicas of the broker are damaged: they count for nothing until the leader calls them in sync again
  * (rule 16). Unknown ones are passed over. FENCED when @broker_epoch is not that of its registration. */
 Failure *metadata_command_report_damage(const MetadataImage *image,

@@ -185,6 +185,23 @@ Failure *metadata_command_alter_in_sync(const MetadataImage *image, gint32 broke
   return NULL;
 }
 
+Failure *metadata_command_alter_all_in_sync(const MetadataImage *image,
+                                            const Milena__Internal__V1__AlterInSyncRequest *request, GPtrArray *records,
+                                            Failure **ret_refusals) {
+  g_autoptr(GHashTable) seen = g_hash_table_new(NULL, NULL);
+  for (gsize i = 0; i < request->n_proposals; i++) {
+    const Milena__Internal__V1__InSyncProposal *proposal = request->proposals[i];
+    const MetadataTopic *topic = metadata_image_topic_by_id(image, proposal->topic_id);
+    const MetadataPartition *partition = topic ? metadata_topic_partition(topic, proposal->partition) : NULL;
+    if (partition && !g_hash_table_add(seen, (gpointer)partition))
+      ret_refusals[i] = failure_new(FAILURE(INVALID_FIELD), "A partition was proposed twice in one request.");
+    else
+      ret_refusals[i] =
+          metadata_command_alter_in_sync(image, request->broker_id, request->broker_epoch, proposal, records);
+  }
+  return metadata_command_follow_factors(image, records);
+}
+
 Failure *metadata_command_report_damage(const MetadataImage *image,
                                         const Milena__Internal__V1__ReportDamageRequest *request, GPtrArray *records) {
   Failure *failure = check_registration(image, request->broker_id, request->broker_epoch);

@@ -13,6 +13,7 @@
 
 #include "services/base/slog.h"
 #include "services/broker/front_internal.h"
+#include "services/broker/replica/assignment.h"
 
 struct Node {
   Broker *broker;
@@ -97,14 +98,8 @@ static void publish_next(Node *node) {
   on_each_shard(node, image, on_apply);
 }
 
-/* A controller that has just started may tell of times long ago, which clients have seen pass. The registration is
- * younger than all that was acknowledged before it, and its epoch is the version of the metadata that has it. */
-static gboolean is_of_the_past(const Node *node, const MetadataImage *image) {
-  return node->epoch == 0 || metadata_image_version(image) < node->epoch;
-}
-
 static void publish(Node *node, MetadataImage *image) {
-  if (node->stopping || !image || is_of_the_past(node, image))
+  if (node->stopping || !image || replica_assignment_is_of_the_past(image, node->epoch))
     return;
   metadata_image_ref(image);
   metadata_image_unref(node->next);

@@ -16,6 +16,7 @@
 #include "controller/metadata/view.h"
 #include "services/base/slog.h"
 #include "services/broker/partition_internal.h"
+#include "services/broker/replica/assignment.h"
 
 #define DROP_RETRY_MS 1000
 
@@ -111,18 +112,8 @@ void partition_assign(Partition *partition, const MetadataTopic *topic, const Me
   g_strlcpy(partition->topic_id, topic->id, sizeof partition->topic_id);
   partition->number = metadata->partition;
   gint32 self = partition->shard->broker->id;
-  gboolean led_here = metadata->leader_id == self;
-  const ReplicaAssignment assignment = {.broker_id = self,
-                                        .leader_id = led_here && !may_lead ? -1 : metadata->leader_id,
-                                        .leader_epoch = metadata->leader_epoch,
-                                        .partition_epoch = metadata->partition_epoch,
-                                        .replicas = metadata->replicas,
-                                        .replica_count = metadata->replica_count,
-                                        .isr = metadata->isr,
-                                        .isr_count = metadata->isr_count,
-                                        .min_insync_replicas = metadata_topic_min_insync_replicas(topic),
-                                        .flush = metadata_topic_flush(topic),
-                                        .now_ms = g_get_monotonic_time() / 1000};
+  const ReplicaAssignment assignment =
+      replica_assignment_of(topic, metadata, self, may_lead, g_get_monotonic_time() / 1000);
   ReplicaOut out = REPLICA_OUT_INIT;
   replica_assign(partition->replica, &assignment, &out);
   if (out.leadership_changed && replica_leads(partition->replica) && replica_damage(partition->replica))

@@ -10,6 +10,7 @@
  * Thread: the shard's. Failure modes: a full store, or a batch that does not follow: the leader is asked anew. */
 #include "services/base/slog.h"
 #include "services/broker/partition_internal.h"
+#include "services/broker/replica/assignment.h"
 
 /* A batch of the leader's on its way to the disk. */
 typedef struct {
@@ -155,17 +156,10 @@ gboolean partition_cut(Partition *partition, gint32 epoch, gint64 end_offset) {
 
 gboolean partition_counts(const Partition *partition, gboolean *ret_others_count) {
   const MetadataPartition *metadata;
-  gboolean counts = FALSE;
   *ret_others_count = FALSE;
   if (!partition->shard->image || !partition_metadata(partition, &metadata))
     return TRUE; /* nobody knows yet */
-  gint32 self = partition->shard->broker->id;
-  for (guint i = 0; i < metadata->isr_count + metadata->eligible_count; i++) {
-    gint32 id = i < metadata->isr_count ? metadata->isr[i] : metadata->eligible[i - metadata->isr_count];
-    counts |= id == self;
-    *ret_others_count |= id != self;
-  }
-  return counts;
+  return replica_assignment_counts(metadata, partition->shard->broker->id, ret_others_count);
 }
 
 gboolean partition_mend(Partition *partition) {

@@ -11,6 +11,7 @@
 
 #include "services/broker/front_internal.h"
 #include "services/broker/partition_internal.h"
+#include "services/broker/replica/assignment.h"
 
 Loop *shard_loop(const Shard *shard) {
   return shard->loop;
@@ -196,19 +197,14 @@ static void begin_following(const Pass *pass, MetadataImage *now) {
   }
 }
 
-static gboolean may_lead(const Shard *shard, const MetadataImage *image, guint64 broker_epoch) {
-  const MetadataBroker *self = metadata_image_broker(image, shard->broker->id);
-  return self && broker_epoch != 0 && self->epoch == broker_epoch && !self->fenced;
-}
-
 void shard_apply_image(Shard *shard, MetadataImage *image, guint64 broker_epoch) {
   LOOP_ASSERT_CURRENT(shard->loop);
-  Pass pass = {.shard = shard, .may_lead = may_lead(shard, image, broker_epoch)};
+  Pass pass = {.shard = shard, .may_lead = replica_assignment_may_lead(image, shard->broker->id, broker_epoch)};
   if (!shard->image) {
     begin_following(&pass, image);
     set_sweep(shard);
   } else {
-    gboolean could_lead = may_lead(shard, shard->image, shard->broker_epoch);
+    gboolean could_lead = replica_assignment_may_lead(shard->image, shard->broker->id, shard->broker_epoch);
     follow_changes(&pass, shard->image, image, could_lead != pass.may_lead);
   }
   metadata_image_ref(image);

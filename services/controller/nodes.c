@@ -13,6 +13,7 @@
 #include "services/base/times.h"
 #include "services/controller/liveness.h"
 #include "services/controller/presence.h"
+#include "services/controller/sessions.h"
 
 struct Nodes {
   Host *host;
@@ -36,28 +37,10 @@ static const char *kind_name(NodeKind kind) {
   return kind == NODE_KIND(BROKER) ? "broker" : "coordinator";
 }
 
-/* Epoch and state of a registration. Returns FALSE when there is none. */
-static gboolean find_node(const MetadataImage *image, NodeKind kind, gint32 id, guint64 *ret_epoch,
-                          gboolean *ret_fenced) {
-  if (kind == NODE_KIND(COORDINATOR)) {
-    const MetadataCoordinator *coordinator = metadata_image_coordinator(image, id);
-    if (!coordinator)
-      return FALSE;
-    *ret_epoch = coordinator->epoch;
-    *ret_fenced = coordinator->fenced;
-    return TRUE;
-  }
-  const MetadataBroker *broker = metadata_image_broker(image, id);
-  if (!broker)
-    return FALSE;
-  *ret_epoch = broker->epoch;
-  *ret_fenced = broker->fenced;
-  return TRUE;
-}
-
 /* Its process was seen to be gone, and it has not been heard since. */
-static gboolean is_gone(const Nodes *nodes, NodeKind kind, gint32 id, guint64 epoch) {
-  return kind == NODE_KIND(BROKER) && presence_is_gone(nodes->presence, id, epoch);
+static gboolean is_gone(const Nodes *nodes, NodeKind kind, gint32 id) {
+  const MetadataBroker *broker = kind == NODE_KIND(BROKER) ? metadata_image_broker(host_tip(nodes->host), id) : NULL;
+  return broker && presence_is_gone(nodes->presence, id, broker->epoch);
 }
 
 /* ---- Registration ---- */
@@ -90,11 +73,9 @@ void nodes_register(Nodes *nodes, RpcCall *call, const Milena__Internal__V1__Reg
     return;
   }
   const MetadataImage *tip = host_tip(nodes->host);
+  gboolean alive = sessions_may_live(nodes->liveness, tip, request->kind, request->id,
+                                     is_gone(nodes, request->kind, request->id), g_get_monotonic_time());
   guint64 epoch = 0;
-  gboolean fenced = FALSE, alive = FALSE;
-  if (find_node(tip, request->kind, request->id, &epoch, &fenced))
-    alive = !is_gone(nodes, request->kind, request->id, epoch) &&
-            liveness_may_live(nodes->liveness, request->kind, request->id, epoch, fenced, g_get_monotonic_time());
   g_autoptr(GPtrArray) records = metadata_records_new();
   MetadataContext context = host_context(nodes->host);
   failure = metadata_command_register_node(tip, &context, request, alive, records, &epoch);
@@ -125,58 +106,26 @@ static void heartbeat_done(const Failure *failure, MetadataImage *image, gpointe
   rpc_call_reply(node->call, &response.base, NULL, 0);
 }
 
-/* What the heartbeat changes: it takes the node's leaderships, or brings it back. */
-static gboolean wanted_fence(Nodes *nodes, const Milena__Internal__V1__HeartbeatRequest *request, gboolean leaves,
-                             gboolean fenced) {
-  if (leaves || liveness_has_left(nodes->liveness, request->kind, request->id, request->epoch))
-    return TRUE;
-  return fenced && request->metadata_version < request->epoch;
-}
-
-/* A broker that stops hands its leaderships over first, while it still follows; with its next heartbeat it leaves. One
- * that has none to hand over leaves at once. @records: gets those of the handing over */
-static gboolean hand_over(const MetadataImage *tip, const Milena__Internal__V1__HeartbeatRequest *request,
-                          GPtrArray *records) {
-  const MetadataBroker *broker = request->kind == NODE_KIND(BROKER) ? metadata_image_broker(tip, request->id) : NULL;
-  if (!request->shutting_down || !broker || broker->epoch != request->epoch || broker->fenced || broker->stopping)
-    return FALSE;
-  g_autoptr(GPtrArray) made = metadata_records_new();
-  g_autoptr(Failure) failure = metadata_command_stop_broker(tip, request->id, request->epoch, made);
-  if (failure || made->len <= 1)
-    return FALSE;
-  g_ptr_array_extend_and_steal(records, g_steal_pointer(&made));
-  return TRUE;
-}
-
 void nodes_heartbeat(Nodes *nodes, RpcCall *call, const Milena__Internal__V1__HeartbeatRequest *request) {
   Failure *failure = host_check_active(nodes->host);
-  const MetadataImage *tip = host_tip(nodes->host);
   g_autoptr(GPtrArray) records = metadata_records_new();
-  guint64 epoch = 0;
-  gboolean fenced = TRUE;
+  SessionsHeartbeat heartbeat;
   if (!failure)
-    find_node(tip, request->kind, request->id, &epoch, &fenced);
-  gboolean hands_over = !failure && hand_over(tip, request, records);
-  gboolean leaves = request->shutting_down && !hands_over;
-  gboolean fence = wanted_fence(nodes, request, leaves, fenced);
-  if (!failure && !hands_over)
-    failure = metadata_command_fence_node(tip, request->kind, request->id, request->epoch, fence, records);
+    failure = sessions_heartbeat(nodes->liveness, host_tip(nodes->host), request, g_get_monotonic_time(), records,
+                                 &heartbeat);
   if (failure) {
     rpc_call_finish(call, failure);
     return;
   }
-  liveness_heard(nodes->liveness, request->kind, request->id, epoch, g_get_monotonic_time());
   if (request->kind == NODE_KIND(BROKER))
-    presence_heard(nodes->presence, request->id, epoch);
-  if (leaves)
-    liveness_left(nodes->liveness, request->kind, request->id, epoch);
+    presence_heard(nodes->presence, request->id, heartbeat.epoch);
   if (records->len > 0)
-    slog_info(hands_over ? "hands its leaderships over: it stops"
-              : fence    ? "fenced: it stops"
-                         : "unfenced",
+    slog_info(heartbeat.hands_over ? "hands its leaderships over: it stops"
+              : heartbeat.fenced   ? "fenced: it stops"
+                                   : "unfenced",
               "kind", kind_name(request->kind), "id", SLOG_INT(request->id), NULL);
   NodeCall *node = g_new(NodeCall, 1);
-  *node = (NodeCall){nodes, call, request->kind, request->id, epoch, fence};
+  *node = (NodeCall){nodes, call, request->kind, request->id, heartbeat.epoch, heartbeat.fenced};
   host_propose(nodes->host, g_steal_pointer(&records), heartbeat_done, node);
 }
 
@@ -228,13 +177,10 @@ static void fence_done(const Failure *failure, MetadataImage *image, gpointer da
     slog_warning("fencing failed, and is tried again", "error", failure_message(failure), NULL);
 }
 
-static void fence_if_gone(Nodes *nodes, NodeKind kind, gint32 id, guint64 epoch, gboolean fenced, gint64 now_us) {
-  gboolean gone = is_gone(nodes, kind, id, epoch);
-  if (fenced || (!gone && liveness_is_alive(nodes->liveness, kind, id, epoch, fenced, now_us)))
-    return;
+static void fence_if_gone(Nodes *nodes, NodeKind kind, gint32 id, gint64 now_us) {
+  gboolean gone = is_gone(nodes, kind, id);
   g_autoptr(GPtrArray) records = metadata_records_new();
-  g_autoptr(Failure) failure = metadata_command_fence_node(host_tip(nodes->host), kind, id, epoch, TRUE, records);
-  if (failure || records->len == 0)
+  if (!sessions_fence(nodes->liveness, host_tip(nodes->host), kind, id, gone, now_us, records))
     return;
   slog_warning(gone ? "fenced: its process is gone" : "fenced: no heartbeat within its session", "kind",
                kind_name(kind), "id", SLOG_INT(id), NULL);
@@ -252,10 +198,10 @@ static gboolean look(gpointer data) {
   MetadataIter iter;
   metadata_iter_brokers(&iter, tip, G_MININT32);
   for (const MetadataBroker *broker; (broker = metadata_iter_next_broker(&iter));)
-    fence_if_gone(nodes, NODE_KIND(BROKER), broker->id, broker->epoch, broker->fenced, now_us);
+    fence_if_gone(nodes, NODE_KIND(BROKER), broker->id, now_us);
   metadata_iter_coordinators(&iter, tip);
   for (const MetadataCoordinator *coordinator; (coordinator = metadata_iter_next_coordinator(&iter));)
-    fence_if_gone(nodes, NODE_KIND(COORDINATOR), coordinator->id, coordinator->epoch, coordinator->fenced, now_us);
+    fence_if_gone(nodes, NODE_KIND(COORDINATOR), coordinator->id, now_us);
   return G_SOURCE_CONTINUE;
 }
 
@@ -264,7 +210,7 @@ static void on_gone(gint32 broker_id, guint64 epoch, gpointer data) {
   Nodes *nodes = data;
   const MetadataBroker *broker = metadata_image_broker(host_tip(nodes->host), broker_id);
   if (host_is_active(nodes->host) && broker && broker->epoch == epoch)
-    fence_if_gone(nodes, NODE_KIND(BROKER), broker_id, epoch, broker->fenced, g_get_monotonic_time());
+    fence_if_gone(nodes, NODE_KIND(BROKER), broker_id, g_get_monotonic_time());
 }
 
 /* ---- Making ---- */

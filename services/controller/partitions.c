@@ -116,21 +116,9 @@ void partitions_alter_in_sync(Host *host, RpcCall *call, const Milena__Internal_
   }
   WaitingCall *waiting = waiting_new(call, reply_alter);
   waiting->results = g_ptr_array_new_with_free_func(free_result);
-  /* Each is of another partition, so they may be decided by one image; of two of one partition the first counts. */
-  g_autoptr(GHashTable) seen = g_hash_table_new(NULL, NULL);
-  for (gsize i = 0; i < request->n_proposals; i++) {
-    const Milena__Internal__V1__InSyncProposal *proposal = request->proposals[i];
-    const MetadataTopic *topic = metadata_image_topic_by_id(host_tip(host), proposal->topic_id);
-    const MetadataPartition *partition = topic ? metadata_topic_partition(topic, proposal->partition) : NULL;
-    Failure *refusal = NULL;
-    if (partition && !g_hash_table_add(seen, (gpointer)partition))
-      refusal = failure_new(FAILURE(INVALID_FIELD), "A partition was proposed twice in one request.");
-    else
-      refusal = metadata_command_alter_in_sync(host_tip(host), request->broker_id, request->broker_epoch, proposal,
-                                               waiting->records);
-    g_ptr_array_add(waiting->results, refusal);
-  }
-  failure = metadata_command_follow_factors(host_tip(host), waiting->records);
+  g_ptr_array_set_size(waiting->results, (gint)request->n_proposals);
+  failure = metadata_command_alter_all_in_sync(host_tip(host), request, waiting->records,
+                                               (Failure **)waiting->results->pdata);
   carry_out(host, failure, waiting, FALSE);
 }
 

@@ -11,6 +11,7 @@
 #include "milena/internal/v1/controller_service.pb-c.h"
 #include "services/base/slog.h"
 #include "services/broker/front_internal.h"
+#include "services/broker/replica/assignment.h"
 #include "services/broker/replication/replication_internal.h"
 
 #define LOOK_EVERY_MS 500
@@ -49,10 +50,8 @@ static void look_in(InSync *in_sync, gint64 delay_ms) {
 
 /* ---- collecting ---- */
 
-/* What the controller would say too, as far as this broker has heard: it is not asked in vain again and again. */
 static gboolean may_join(gint32 broker_id, guint64 broker_epoch, gpointer data) {
-  const MetadataBroker *broker = metadata_image_broker(data, broker_id);
-  return broker && broker->epoch == broker_epoch && !broker->fenced && !broker->stopping;
+  return replica_assignment_may_join(data, broker_id, broker_epoch);
 }
 
 static void collect_from(InSync *in_sync, Partition *partition, gint64 now_ms) {
