@@ -5,13 +5,19 @@
 #
 #   tools/bench.sh [--quick] [--turns N] [--alone] [--store]
 #   tools/bench.sh controllers ...    the controllers alone: bench-controllers.sh
+#   tools/bench.sh replicated ...     three brokers, against three of Kafka's: bench-replicated.sh
+#   tools/bench.sh failover ...       how long partitions wait when their leader is killed: bench-failover.sh
 . "$(dirname "$0")/common.sh"
-if [ "${1:-}" = controllers ]; then
-  shift
-  exec tools/bench-controllers.sh "$@"
-fi
+case ${1:-} in
+  controllers | replicated | failover)
+    which=$1
+    shift
+    exec "tools/bench-$which.sh" "$@"
+    ;;
+esac
 . tests/interop/tools.sh
 . tests/bench/sides.sh
+. tests/bench/measure.sh
 
 turns=3 scale=100 alone=0 store=0
 while [ $# -gt 0 ]; do
@@ -52,35 +58,6 @@ if [ $alone = 0 ]; then
     say "Milena alone: no comparison without$PEER_MISSING"
   fi
 fi
-
-# field NAME: the number of that name, from the JSON on standard input.
-field() { grep -o "\"$1\": *[0-9.eE+-]*" | head -n 1 | sed 's/.*: *//'; }
-note() { echo "$1 $2 $3" >>"$WORK/figures"; }            # note MEASURE SIDE VALUE
-per_gb() { awk -v a="$1" -v b="$2" -v bytes="$3" 'BEGIN {print (b - a) / (bytes / 1e9)}'; } # s/GB
-since() { awk -v a="$1" -v b="$EPOCHREALTIME" 'BEGIN {print b - a}'; }
-
-# settled_cpu SIDE: its broker's CPU seconds, once what the load before left behind is done (flushes, collections of
-# garbage); after 3 s at the latest.
-settled_cpu() {
-  local before now
-  now=$("${1}_cpu")
-  for _ in $(seq 10); do
-    before=$now
-    sleep 0.3
-    now=$("${1}_cpu")
-    awk -v a="$before" -v b="$now" 'BEGIN {exit !(b - a < 0.02)}' && break
-  done
-  echo "$now"
-}
-
-# produce_load SIDE TOPIC SIZE RECORDS MEASURE NAME: as fast as it goes.
-produce_load() {
-  local side=$1 topic=$2 size=$3 records=$4 before json
-  before=$(settled_cpu "$side")
-  json=$("${side}_produce" "$topic" "$records" "$size")
-  note "$5" "$side" "$(field "$6" <<<"$json")"
-  note "$5_cpu" "$side" "$(per_gb "$before" "$(settled_cpu "$side")" $((records * size)))"
-}
 
 # A consumer that waits at the end, then a producer at full rate. What consuming costs is a difference of two large figures:
 # so producing alone is measured before (produce_load) and after.
@@ -180,4 +157,4 @@ done
 [ "$dropped" = 1 ] || say "the page cache can be dropped by root alone: no cold figures"
 
 echo "load average now: $(cut -d ' ' -f 1-3 /proc/loadavg), $(nproc) processors"
-awk -v turns="$turns" -f tests/bench/table.awk "$WORK/figures"
+awk -v turns="$turns" -f tests/bench/figures.awk -f tests/bench/table.awk "$WORK/figures"

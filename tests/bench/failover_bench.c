@@ -1,19 +1,18 @@
 /* How long records of a partition are refused after its leader was killed with -9: three controllers, three brokers,
  * default settings, one producer that writes to every partition all the time.
  *
- *   failover_bench MILENA FOLDER [--kills N] [--partitions N] [--interval MS]
+ *   failover_bench --base-port PORT MILENA FOLDER [--kills N] [--partitions N] [--interval MS]
  *
- * For each kill: the longest time without a delivery of the partitions that the broker led (median and worst of them),
- * and of the other partitions (worst). A record that failed counts, and none may: the producer retries. The broker is
- * started again and has caught up before the next kill. Ends with 1 when something was not as it should be. */
+ * For each kill: until the metadata that a broker tells has a living leader for each partition; the longest time
+ * without a delivery of the partitions that the broker led (median and worst of them), and of the other partitions
+ * (worst). A record that failed counts, and none may: the producer retries. The broker is started again and has caught
+ * up before the next kill. Ends with 1 when something was not as it should be. */
 #include <glib.h>
 #include <milena/milena.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#define BASE_PORT 28600
-#define BOOTSTRAP "127.0.0.1:28600,127.0.0.1:28601,127.0.0.1:28602"
 #define CALL_MS 30000
 #define SETTLE_MS 60000
 
@@ -164,6 +163,19 @@ static gboolean all_delivered_since(Load *load, gint64 since_us) {
   return all;
 }
 
+/* As a broker's metadata tells: nothing is left that the victim leads, or nobody. Returns how long that took. */
+static gint64 wait_led(Load *load, gint32 victim, gint64 killed_us) {
+  for (gboolean led = FALSE; !led;) {
+    g_usleep(10000);
+    MilenaTopic *topic = describe(load);
+    led = TRUE;
+    for (size_t i = 0; i < topic->partition_count; i++)
+      led &= topic->partitions[i].leader_id >= 0 && topic->partitions[i].leader_id != victim;
+    milena_topic_free(topic);
+  }
+  return g_get_monotonic_time() - killed_us;
+}
+
 /* @ret_worst_us: of the partitions that had to find another leader */
 static void kill_once(Load *load, guint number, gint64 *ret_median_us, gint64 *ret_worst_us) {
   gint32 victim = choose(load);
@@ -173,6 +185,7 @@ static void kill_once(Load *load, guint number, gint64 *ret_median_us, gint64 *r
   g_mutex_unlock(&load->mutex);
   gint64 killed_us = g_get_monotonic_time();
   kill((pid_t)pid_of(victim), SIGKILL);
+  gint64 led_us = wait_led(load, victim, killed_us);
   while (!all_delivered_since(load, killed_us + 100000))
     g_usleep(5000);
   g_usleep(500000);
@@ -189,8 +202,10 @@ static void kill_once(Load *load, guint number, gint64 *ret_median_us, gint64 *r
   g_array_sort(led, compare);
   *ret_median_us = g_array_index(led, gint64, led->len / 2);
   *ret_worst_us = g_array_index(led, gint64, led->len - 1);
-  printf("kill %2u  broker %d  led %4u  median %5.0f ms  worst %5.0f ms  partitions of others, worst %5.0f ms\n",
-         number, victim, led->len, (double)*ret_median_us / 1e3, (double)*ret_worst_us / 1e3, (double)others_us / 1e3);
+  printf("{\"kill\": %u, \"broker\": %d, \"led\": %u, \"led_again_ms\": %.0f, \"median_ms\": %.0f, \"worst_ms\": %.0f, "
+         "\"worst_of_others_ms\": %.0f}\n",
+         number, victim, led->len, (double)led_us / 1e3, (double)*ret_median_us / 1e3, (double)*ret_worst_us / 1e3,
+         (double)others_us / 1e3);
   fflush(stdout);
   g_autofree char *name = g_strdup_printf("broker-%d", victim);
   run("start", name, NULL, NULL, NULL);
@@ -209,8 +224,9 @@ static void report(Load *load, GArray *medians, GArray *worsts) {
 }
 
 int main(int argc, char **argv) {
-  gint kills = 10, partitions = 6, interval_ms = 5;
+  gint base_port = 0, kills = 10, partitions = 6, interval_ms = 5;
   const GOptionEntry entries[] = {
+      {"base-port", 0, 0, G_OPTION_ARG_INT, &base_port, "Of a block of 300 that are free", "PORT"},
       {"kills", 0, 0, G_OPTION_ARG_INT, &kills, "How many brokers are killed, one after the other", "N"},
       {"partitions", 0, 0, G_OPTION_ARG_INT, &partitions, "Of the topic", "N"},
       {"interval", 0, 0, G_OPTION_ARG_INT, &interval_ms, "Between two records of one partition", "MS"},
@@ -218,15 +234,18 @@ int main(int argc, char **argv) {
   g_autoptr(GOptionContext) context = g_option_context_new("MILENA FOLDER");
   g_option_context_add_main_entries(context, entries, NULL);
   g_autoptr(GError) error = NULL;
-  if (!g_option_context_parse(context, &argc, &argv, &error) || argc != 3 || kills < 1 || partitions < 1)
-    fail("the command line", error ? error->message : "name the milena command and a folder");
+  if (!g_option_context_parse(context, &argc, &argv, &error) || argc != 3 || base_port < 1 || kills < 1 ||
+      partitions < 1)
+    fail("the command line", error ? error->message : "name a base port, the milena command and a folder");
   milena = argv[1];
   folder = argv[2];
-  g_autofree char *port = g_strdup_printf("--base-port=%d", BASE_PORT);
+  g_autofree char *port = g_strdup_printf("--base-port=%d", base_port);
+  g_autofree char *bootstrap =
+      g_strdup_printf("127.0.0.1:%d,127.0.0.1:%d,127.0.0.1:%d", base_port, base_port + 1, base_port + 2);
   run("up", "--controllers=3", "--brokers=3", port, NULL);
   Load load = {.partitions = (guint)partitions, .interval_us = interval_ms * 1000};
   g_mutex_init(&load.mutex);
-  check(milena_client_new(BOOTSTRAP, NULL, &load.client), "the addresses");
+  check(milena_client_new(bootstrap, NULL, &load.client), "the addresses");
   check(milena_admin_create_topic(load.client, &(MilenaNewTopic){.name = "failover", .partitions = load.partitions},
                                   CALL_MS, NULL),
         "creating the topic");

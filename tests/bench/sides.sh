@@ -1,16 +1,24 @@
 # The two systems that ./dev bench compares, behind one set of functions each: milena_... and kafka_...; sourced by
-# tools/bench.sh, which sets WORK. A function that drives prints one line of JSON; both C clients use the same names in it.
+# tools/bench.sh and tools/bench-replicated.sh, which set WORK. A function that drives prints one line of JSON; both C
+# clients use the same names in it. BROKERS (1) says how many brokers each cluster has, and as many controllers: Kafka's
+# are in the same processes, so the sums below count Milena's controllers as well where there are several.
 #
-#   start, stop, resume    a fresh cluster of one broker; resume starts it again over its data
-#   topic NAME [flush]     a topic of 6 partitions
+#   start, stop, resume    a fresh cluster; resume starts it again over its data
+#   topic NAME [flush]     a topic of 6 partitions, with a replica on each broker and a minimum of 2 of 3
 #   produce TOPIC RECORDS SIZE [RATE]
 #   consume TOPIC RECORDS; tail TOPIC RECORDS; latency TOPIC RECORDS SIZE
-#   cpu, rss, peak         of the broker: seconds so far, MiB resident now, the most so far
+#   failover PARTITIONS N  a fresh cluster, whose leaders are killed: how long until all partitions are led again
+#   cpu, rss, peak         of all brokers: seconds so far, MiB resident now, the most so far
+
+BROKERS=${BROKERS:-1}
+bootstrap_list() { seq -f "127.0.0.1:%g" -s , "$1" $(($1 + BROKERS - 1)); }
 
 milena_start() {
-  bin/milena local up --data "$WORK/milena" --brokers 1 --base-port "$BASE_PORT" >"$WORK/up.log" 2>&1 ||
+  bin/milena local up --data "$WORK/milena" --brokers "$BROKERS" --controllers "$BROKERS" --base-port "$BASE_PORT" \
+    >"$WORK/up.log" 2>&1 ||
     { cat "$WORK/up.log" >&2; die "the local cluster does not start"; }
-  export MILENA_BOOTSTRAP=localhost:$BASE_PORT
+  MILENA_BOOTSTRAP=$(bootstrap_list "$BASE_PORT")
+  export MILENA_BOOTSTRAP
 }
 milena_resume() { milena_start; }
 milena_stop() { bin/milena local down --data "$WORK/milena" >/dev/null 2>&1 || true; }
@@ -23,16 +31,29 @@ milena_produce() {
 milena_consume() { bin/milena bench consume --output json --topic "$1" --records "$2"; }
 milena_tail() { bin/milena bench consume --output json --topic "$1" --records "$2" --from end; }
 milena_latency() { bin/milena bench latency --output json --topic "$1" --records "$2" --record-size "$3"; }
-milena_pid() { awk '{print $1; exit}' "$WORK/milena/broker-1.pid"; }
-milena_cpu() { awk -v hz="$(getconf CLK_TCK)" '{print ($14 + $15) / hz}' "/proc/$(milena_pid)/stat"; }
-milena_rss() { awk '/VmRSS/ {print int($2 / 1024)}' "/proc/$(milena_pid)/status"; }
-milena_peak() { awk '/VmHWM/ {print int($2 / 1024)}' "/proc/$(milena_pid)/status"; }
+# milena_files NAME [KIND]: that file in /proc of each broker, and of each controller where there are several
+milena_files() {
+  local kind
+  for kind in ${2:-broker $([ "$BROKERS" = 1 ] || echo controller)}; do
+    awk -v name="$1" 'FNR == 1 {print "/proc/" $1 "/" name}' "$WORK"/milena/"$kind"-*.pid
+  done
+}
+milena_cpu() { milena_files stat | xargs cat | awk -v hz="$(getconf CLK_TCK)" '{sum += $14 + $15} END {print sum / hz}'; }
+milena_mib() { milena_files status "${2:-}" | xargs awk -v line="$1" '$0 ~ line {sum += $2 / 1024} END {print int(sum)}'; }
+milena_rss() { milena_mib VmRSS "$@"; }
+milena_peak() { milena_mib VmHWM "$@"; }
+
+# A fresh cluster; KILLS times a broker is killed, and started again.
+milena_failover() { # milena_failover PARTITIONS KILLS
+  bazel-bin/tests/bench/failover_bench --base-port "$BASE_PORT" --partitions "$1" --kills "$2" --interval 100 \
+    bin/milena "$WORK/milena"
+}
 
 KAFKA_BOOTSTRAP=
-kafka() { KAFKA_DATA=$WORK/kafka KAFKA_PORT=$((BASE_PORT + 250)) tests/bench/kafka/kafka "$@"; }
+kafka() { KAFKA_DATA=$WORK/kafka KAFKA_PORT=$((BASE_PORT + 180)) tests/bench/kafka/kafka "$@"; }
 kafka_start() {
-  KAFKA_BOOTSTRAP=127.0.0.1:$((BASE_PORT + 250))
-  kafka start 1
+  KAFKA_BOOTSTRAP=$(bootstrap_list $((BASE_PORT + 180)))
+  kafka start "$BROKERS"
   "$WORK/rdkafka-bench" ready "$KAFKA_BOOTSTRAP"
 }
 kafka_resume() {
@@ -40,7 +61,11 @@ kafka_resume() {
   "$WORK/rdkafka-bench" ready "$KAFKA_BOOTSTRAP"
 }
 kafka_stop() { kafka stop; }
-kafka_topic() { kafka topic --create --topic "$1" --partitions 6 >/dev/null 2>&1; }
+kafka_topic() {
+  local minimum=()
+  [ "$BROKERS" = 1 ] || minimum=(--config min.insync.replicas=2)
+  kafka topic --create --topic "$1" --partitions "${2:-6}" --replication-factor "$BROKERS" "${minimum[@]}" >/dev/null 2>&1
+}
 kafka_produce() { "$WORK/rdkafka-bench" produce "$KAFKA_BOOTSTRAP" "$@"; }
 kafka_consume() { "$WORK/rdkafka-bench" consume "$KAFKA_BOOTSTRAP" "$@"; }
 kafka_tail() { "$WORK/rdkafka-bench" tail "$KAFKA_BOOTSTRAP" "$@"; }
@@ -48,6 +73,12 @@ kafka_latency() { "$WORK/rdkafka-bench" latency "$KAFKA_BOOTSTRAP" "$@"; }
 kafka_cpu() { kafka cpu; }
 kafka_rss() { kafka rss; }
 kafka_peak() { kafka peak; }
+# A fresh cluster, and one kill: a second one would wait for the first broker's return.
+kafka_failover() { # kafka_failover PARTITIONS
+  kafka_start
+  kafka_topic failover "$1"
+  "$WORK/rdkafka-bench" failover "$(bootstrap_list $((BASE_PORT + 180)))" failover 3 "$(cat "$WORK/kafka/broker-3.pid")"
+}
 
 # Sets PEER_MISSING to what the comparison lacks, or to nothing when Kafka can be measured.
 find_peer() {

@@ -1,39 +1,6 @@
-# Lines of "measure side value", any number of turns, to a table of medians with the ratio and the target of each.
-# A target is "> FLOOR AIM" or "< FLOOR AIM" for the ratio of ours to Kafka's, or "abs FLOOR AIM" for our own figure.
-
-function median(key,   n, i, j, t, v) {
-  n = split(values[key], v, " ")
-  for (i = 2; i <= n; i++)
-    for (j = i; j > 1 && v[j - 1] + 0 > v[j] + 0; j--) { t = v[j]; v[j] = v[j - 1]; v[j - 1] = t }
-  if (n == 0) return ""
-  return n % 2 ? v[(n + 1) / 2] : (v[n / 2] + v[n / 2 + 1]) / 2
-}
-
-function figure(value) {
-  if (value == "") return "-"
-  if (value >= 1000) return sprintf("%.0f", value)
-  return sprintf(value >= 100 ? "%.0f" : "%.2f", value)
-}
-
-function verdict(kind, got, floor, aim) {
-  if (got == "") return "not measured"
-  if (kind == ">") return got >= aim ? "aim" : got >= floor ? "floor" : "MISSED"
-  return got <= aim ? "aim" : got <= floor ? "floor" : "MISSED"
-}
-
-function row(measure, what, kind, floor, aim,   ours, theirs, ratio, got) {
-  ours = median(measure " milena")
-  theirs = median(measure " kafka")
-  ratio = ours != "" && theirs + 0 > 0 ? ours / theirs : ""
-  got = kind == "abs" ? ours : ratio
-  printf "%-52s %10s %10s %7s   %-16s %s\n", what, figure(ours), figure(theirs), ratio == "" ? "-" : sprintf("%.2f", ratio),
-    kind ? (kind == "abs" ? "at most " : kind == ">" ? "ratio > " : "ratio < ") floor " / " aim : "", kind ? verdict(kind, got, floor, aim) : ""
-}
-
-{ values[$1 " " $2] = values[$1 " " $2] " " $3 }
-
+# The rows of one broker against one; see figures.awk.
 END {
-  printf "%-52s %10s %10s %7s   %-16s %s\n", "medians of " turns " turns", "Milena", "Kafka", "ratio", "floor / aim", ""
+  head()
   row("produce_100", "produce 100 B, records/s", ">", 1.5, 2)
   row("produce_100_cpu", "  broker CPU s/GB", "<", 1, 0.7)
   row("produce_1000", "produce 1,000 B, MB/s", ">", 1.5, 2)

@@ -1,16 +1,19 @@
 /* Drives Apache Kafka through librdkafka as `milena bench` drives Milena, so that both sides of a comparison have a C
  * client.
  *
- *   rdkafka-bench produce BOOTSTRAP TOPIC RECORDS SIZE [RATE]   RATE: records/s without batching; else as fast as it
- * goes rdkafka-bench consume BOOTSTRAP TOPIC RECORDS               all partitions, from the beginning rdkafka-bench
- * tail    BOOTSTRAP TOPIC RECORDS               what comes from now on; the clock starts with the first rdkafka-bench
- * latency BOOTSTRAP TOPIC RECORDS SIZE          one at a time, from its send until it is read
+ *   rdkafka-bench COMMAND BOOTSTRAP ...
  *
- *   rdkafka-bench ready   BOOTSTRAP                             waits until a broker tells its metadata
+ *   - produce TOPIC RECORDS SIZE [RATE]: RATE records/s without batching; else as fast as it goes
+ *   - consume TOPIC RECORDS: all partitions, from the beginning
+ *   - tail TOPIC RECORDS: what comes from now on; the clock starts with the first
+ *   - latency TOPIC RECORDS SIZE: one at a time, from its send until it is read
+ *   - failover TOPIC BROKER PID: kills that broker; the time until others lead all its partitions
+ *   - ready: waits until a broker tells its metadata
  *
  * acks=all. Prints one line of JSON with the names that `milena bench --output json` has. Not part of the build:
  * tools/bench.sh compiles it where librdkafka-dev is installed. One thread, but for librdkafka's own. */
 #include <librdkafka/rdkafka.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -271,6 +274,44 @@ static int ready(char **args) {
   return brokers == 0;
 }
 
+/* Of the topic's partitions, those that @broker leads or nobody; -1: the metadata did not come. */
+static int led_by_or_nobody(rd_kafka_t *client, rd_kafka_topic_t *topic, int broker, int *ret_led) {
+  const struct rd_kafka_metadata *metadata;
+  if (rd_kafka_metadata(client, 0, topic, &metadata, 1000))
+    return -1;
+  int nobodys = 0, led = 0;
+  for (int p = 0; p < metadata->topics[0].partition_cnt; p++) {
+    led += metadata->topics[0].partitions[p].leader == broker;
+    nobodys += metadata->topics[0].partitions[p].leader < 0;
+  }
+  int complete = metadata->topics[0].partition_cnt > 0;
+  rd_kafka_metadata_destroy(metadata);
+  *ret_led = led;
+  return complete ? led + nobodys : -1;
+}
+
+static int failover(char **args) {
+  int broker = atoi(args[4]), led = 0, left = -1;
+  rd_kafka_conf_t *conf = rd_kafka_conf_new();
+  set(conf, "bootstrap.servers", args[2]);
+  set(conf, "log_level", "0");
+  rd_kafka_t *client = client_new(RD_KAFKA_PRODUCER, conf);
+  rd_kafka_topic_t *topic = rd_kafka_topic_new(client, args[3], NULL);
+  double begun_s = now_s();
+  while ((left != led || led == 0) && now_s() - begun_s < GIVE_UP_S) /* until all are led at all */
+    left = led_by_or_nobody(client, topic, broker, &led);
+  int was_led = led;
+  double killed_s = now_s();
+  kill((pid_t)atol(args[5]), SIGKILL);
+  while (left != 0 && now_s() - killed_s < GIVE_UP_S) {
+    nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+    left = led_by_or_nobody(client, topic, broker, &led);
+  }
+  printf("{\"benchmark\": \"failover\", \"led\": %d, \"left\": %d, \"led_again_ms\": %.0f}\n", was_led, left,
+         1e3 * (now_s() - killed_s));
+  return left != 0;
+}
+
 int main(int argc, char **argv) {
   const char *what = argc >= 5 ? argv[1] : "";
   if (argc == 3 && !strcmp(argv[1], "ready"))
@@ -281,6 +322,8 @@ int main(int argc, char **argv) {
     return consume(argv, !strcmp(what, "tail"));
   if (argc >= 6 && !strcmp(what, "latency"))
     return latency(argv);
+  if (argc == 6 && !strcmp(what, "failover"))
+    return failover(argv);
   fprintf(stderr, "usage: see the top of rdkafka-bench.c\n");
   return 2;
 }
