@@ -34,13 +34,20 @@ grpc_byte_buffer *rpc_message_to_core(RpcMessage *message) {
   return buffer;
 }
 
+/* Every slice that came from the core ends here, in a frame of its own: the core orders readers and the last release by
+ * its reference count, which ThreadSanitizer does not see, and its jump to free() leaves no frame of the core to name.
+ */
+static G_NO_INLINE void release_core_slice(grpc_slice slice) {
+  grpc_slice_unref(slice);
+}
+
 typedef struct {
   grpc_slice slice;
 } HeldSlice;
 
 static void release_slice(gpointer data) {
   HeldSlice *held = data;
-  grpc_slice_unref(held->slice);
+  release_core_slice(held->slice);
   g_free(held);
 }
 
@@ -49,7 +56,7 @@ static GBytes *bytes_of_slice(grpc_slice slice) {
   gsize size = GRPC_SLICE_LENGTH(slice);
   if (size < RPC_SHARE_BYTES) {
     GBytes *copy = g_bytes_new(GRPC_SLICE_START_PTR(slice), size);
-    grpc_slice_unref(slice);
+    release_core_slice(slice);
     return copy;
   }
   HeldSlice *held = g_new(HeldSlice, 1);

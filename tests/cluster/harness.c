@@ -121,20 +121,25 @@ static char *read_whole(const char *path) {
   return g_file_get_contents(path, &text, NULL, NULL) ? text : g_strdup("");
 }
 
-/* A service that a sanitizer was built into reports to its log: leaks among it, when it ends. */
-static void expect_no_reports(const Cluster *cluster) {
+/* What a program that a sanitizer was built into wrote about itself; @name says whose text it is. */
+static void expect_no_report(const char *name, const char *text) {
   static const char *const REPORTS[] = {"Sanitizer: ", "runtime error: "};
-  g_autoptr(GDir) folder = g_dir_open(cluster->data, 0, NULL);
+  for (guint i = 0; i < G_N_ELEMENTS(REPORTS); i++) {
+    const char *report = strstr(text, REPORTS[i]);
+    if (report)
+      shim_fail(__FILE__, __LINE__, "%s has a sanitizer's report: %.8000s", name, report);
+  }
+}
+
+/* Services report to their logs, leaks among it, when they end; programs of cluster_spawn to a file of their own. */
+static void expect_no_reports(const char *path, const char *suffix) {
+  g_autoptr(GDir) folder = g_dir_open(path, 0, NULL);
   for (const char *name; folder && (name = g_dir_read_name(folder));) {
-    if (!g_str_has_suffix(name, ".log"))
+    if (!g_str_has_suffix(name, suffix))
       continue;
-    g_autofree char *path = g_build_filename(cluster->data, name, NULL);
-    g_autofree char *log = read_whole(path);
-    for (guint i = 0; i < G_N_ELEMENTS(REPORTS); i++) {
-      const char *report = strstr(log, REPORTS[i]);
-      if (report)
-        shim_fail(__FILE__, __LINE__, "%s has a sanitizer's report: %.4000s", name, report);
-    }
+    g_autofree char *file = g_build_filename(path, name, NULL);
+    g_autofree char *text = read_whole(file);
+    expect_no_report(name, text);
   }
 }
 
@@ -145,8 +150,9 @@ void cluster_down(Cluster *cluster) {
     const Ran *ran = cluster_milena(cluster, "local", "down", "--data", cluster->data, NULL);
     if (ran->exit_code != 0)
       shim_fail(__FILE__, __LINE__, "the cluster does not go down: %s%s", ran->out, ran->err);
-    expect_no_reports(cluster);
+    expect_no_reports(cluster->data, ".log");
   }
+  expect_no_reports(cluster->work, ".out.err");
   if (cluster->port_lock >= 0)
     close(cluster->port_lock);
   g_free(cluster->ran.out);
@@ -224,6 +230,15 @@ int cluster_wait(GPid pid) {
   return WIFEXITED(waited.status) ? WEXITSTATUS(waited.status) : -1;
 }
 
+/* Most failures are what a test is after; those that are not would otherwise leave a number alone. */
+static void report_failure(const char *const *words, const Ran *ran) {
+  if (ran->exit_code == 0)
+    return;
+  g_autofree char *line = g_strjoinv(" ", (char **)words);
+  g_printerr("\"%s\" ended with %d and said: %.8000s\n", line, ran->exit_code, ran->err);
+  expect_no_report(line, ran->err);
+}
+
 const Ran *cluster_run(Cluster *cluster, const char *input, const char *const *words) {
   signal(SIGPIPE, SIG_IGN);
   g_autofree char *out = g_build_filename(cluster->work, "ran.out", NULL);
@@ -240,6 +255,7 @@ const Ran *cluster_run(Cluster *cluster, const char *input, const char *const *w
   g_free(cluster->ran.out);
   g_free(cluster->ran.err);
   cluster->ran = (Ran){exit_code, read_whole(out), read_whole(err)};
+  report_failure(words, &cluster->ran);
   return &cluster->ran;
 }
 
