@@ -47,6 +47,12 @@ typedef void (*RpcUnaryDone)(RpcMessage *response, const Failure *failure, gpoin
 RpcClientCall *rpc_client_unary(RpcClient *client, const char *address, const ProtobufCServiceDescriptor *service,
                                 const char *method, RpcMessage *request, gint64 deadline_us, Loop *loop,
                                 RpcUnaryDone done, gpointer user_data);
+/* The same for somebody else: who asks this process to ask. The server's rpc_call_client tells it.
+ *
+ * @client_address: of that client, as rpc_call_client of its call says; copied */
+RpcClientCall *rpc_client_unary_for(RpcClient *client, const char *client_address, const char *address,
+                                    const ProtobufCServiceDescriptor *service, const char *method, RpcMessage *request,
+                                    gint64 deadline_us, Loop *loop, RpcUnaryDone done, gpointer user_data);
 /* The same, blocking: for command-line tools and tests; not on a loop. */
 Failure *rpc_client_unary_sync(RpcClient *client, const char *address, const ProtobufCServiceDescriptor *service,
                                const char *method, const ProtobufCMessage *request, gint64 deadline_us,

@@ -46,6 +46,7 @@ static RpcClientCall *call_new(RpcClient *client, const char *address, const cha
   call->link.data = call;
   call->loop = loop;
   call->sentence = grpc_empty_slice();
+  call->client_address = grpc_empty_slice();
   grpc_metadata_array_init(&call->headers);
   grpc_metadata_array_init(&call->trailers);
   pthread_mutex_init(&call->mutex, NULL);
@@ -72,6 +73,7 @@ static void call_free(RpcClientCall *call) {
   grpc_call_unref(call->core);
   rpc_queue_unref(call->queue);
   g_free(call->metadata);
+  grpc_slice_unref(call->client_address);
   g_free(call->address);
   rpc_client_unref(call->client);
   g_free(call);
@@ -130,9 +132,15 @@ static void post_end(RpcClientCall *call) {
 
 static grpc_op send_headers(RpcClientCall *call) {
   const RpcClient *client = call->client;
-  call->metadata = g_memdup2(client->metadata, client->metadata_count * sizeof *client->metadata);
+  gsize count = client->metadata_count;
+  call->metadata = g_new0(grpc_metadata, count + 1);
+  for (gsize i = 0; i < count; i++)
+    call->metadata[i] = client->metadata[i];
+  if (GRPC_SLICE_LENGTH(call->client_address) > 0)
+    call->metadata[count++] =
+        (grpc_metadata){.key = grpc_slice_from_static_string(RPC_CLIENT_KEY), .value = call->client_address};
   return (grpc_op){.op = GRPC_OP_SEND_INITIAL_METADATA,
-                   .data.send_initial_metadata = {.count = client->metadata_count, .metadata = call->metadata}};
+                   .data.send_initial_metadata = {.count = count, .metadata = call->metadata}};
 }
 
 /* NULL for success. */
@@ -156,8 +164,16 @@ static const ProtobufCMethodDescriptor *find_method(const ProtobufCServiceDescri
 RpcClientCall *rpc_client_unary(RpcClient *client, const char *address, const ProtobufCServiceDescriptor *service,
                                 const char *method, RpcMessage *request, gint64 deadline_us, Loop *loop,
                                 RpcUnaryDone done, gpointer user_data) {
+  return rpc_client_unary_for(client, NULL, address, service, method, request, deadline_us, loop, done, user_data);
+}
+
+RpcClientCall *rpc_client_unary_for(RpcClient *client, const char *client_address, const char *address,
+                                    const ProtobufCServiceDescriptor *service, const char *method, RpcMessage *request,
+                                    gint64 deadline_us, Loop *loop, RpcUnaryDone done, gpointer user_data) {
   const ProtobufCMethodDescriptor *found = find_method(service, method);
   RpcClientCall *call = call_new(client, address, service->name, found->name, deadline_us, loop);
+  call->client_address = grpc_slice_from_copied_string(client_address ? client_address : "");
+  INVARIANT(grpc_header_nonbin_value_is_legal(call->client_address), "a peer's address is printable");
   call->response_type = found->output;
   call->done = done;
   call->user_data = user_data;

@@ -40,9 +40,10 @@ struct RpcClientCall {
   RpcClient *client;
   char *address;
   grpc_call *core;
-  RpcQueue *queue;         /* a reference */
-  grpc_metadata *metadata; /* a copy of the client's: the core may write into it */
-  GList link;              /* in client->calls */
+  RpcQueue *queue;           /* a reference */
+  grpc_metadata *metadata;   /* a copy of the client's: the core may write into it */
+  grpc_slice client_address; /* the call is made for this client; empty: for nobody else */
+  GList link;                /* in client->calls */
   const ProtobufCMessageDescriptor *response_type;
   Loop *loop; /* NULL: events come on the queue's thread */
   gboolean is_stream;

@@ -461,3 +461,8 @@ const char *rpc_call_metadata(RpcCall *call, const char *key) {
   }
   return g_hash_table_lookup(call->metadata_texts, key);
 }
+
+const char *rpc_call_client(RpcCall *call) {
+  const char *client = rpc_call_metadata(call, RPC_CLIENT_KEY);
+  return client ? client : rpc_call_peer(call);
+}

@@ -67,3 +67,50 @@ TEST(unary, failures_travel_with_their_details) {
   EXPECT_EQ_STR("fail", failure_get(failure, "topic"));
   EXPECT_EQ_INT(250, failure_retry_delay_ms(failure));
 }
+
+/* ---- On behalf of another ---- */
+
+static void tell_client(RpcCall *call, RpcMessage *request, gpointer user_data) {
+  (void)request;
+  (void)user_data;
+  Milena__V1__ProduceResult result = MILENA__V1__PRODUCE_RESULT__INIT;
+  result.topic = (char *)rpc_call_client(call);
+  Milena__V1__ProduceResult *results[] = {&result};
+  Milena__V1__ProduceResponse response = MILENA__V1__PRODUCE_RESPONSE__INIT;
+  response.n_results = 1;
+  response.results = results;
+  rpc_call_reply(call, &response.base, NULL, 0);
+}
+
+static const RpcMethodHandler TELLERS[] = {{.name = "Produce", .unary = tell_client}, {.name = NULL}};
+
+typedef struct {
+  char *told;
+  gint done;
+} Told;
+
+static void take_told(RpcMessage *response, const Failure *failure, gpointer user_data) {
+  Told *told = user_data;
+  const Milena__V1__ProduceResponse *body = response ? rpc_message_body(response) : NULL;
+  told->told = g_strdup(body ? body->results[0]->topic : failure_message(failure));
+  g_atomic_int_set(&told->done, 1);
+}
+
+TEST(unary, tells_for_whom_it_is_made) {
+  g_autoptr(Fixture) fixture = fixture_new(NULL, 1000);
+  rpc_server_add_service(fixture->server, PRODUCER, TELLERS, fixture->server_loop, NULL);
+  fixture_start(fixture);
+  Milena__V1__ProduceRequest request = MILENA__V1__PRODUCE_REQUEST__INIT;
+  g_autoptr(RpcMessage) packed = rpc_message_pack(&request.base, NULL, 0);
+  const char *const clients[] = {"ipv6:%5B::1%5D:40612", NULL};
+  const char *const want[] = {"ipv6:%5B::1%5D:40612", "ipv4:127.0.0.1:"};
+  for (guint i = 0; i < G_N_ELEMENTS(clients); i++) {
+    Told told = {.done = 0};
+    rpc_client_call_unref(rpc_client_unary_for(fixture->client, clients[i], fixture->address, PRODUCER, "Produce",
+                                               packed, fixture_deadline_us(10000), fixture->client_loop, take_told,
+                                               &told));
+    ASSERT_TRUE(fixture_wait(&told.done, 1));
+    EXPECT_CONTAINS(told.told, want[i]);
+    g_free(told.told);
+  }
+}
