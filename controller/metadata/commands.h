@@ -62,6 +62,23 @@ Failure *metadata_command_stop_broker(const MetadataImage *image, gint32 id, gui
 /* Drain a broker for maintenance, or take it back. UNKNOWN_BROKER. */
 Failure *metadata_command_drain_broker(const MetadataImage *image, gint32 id, gboolean drained, GPtrArray *records);
 
+/* ---- Leases of coordinators ---- */
+
+/* The topic that groups are kept in, with leases for the coordinators that are there; nothing when it is there.
+ *
+ * @partitions: of a new one
+ *
+ * NOT_ENOUGH_BROKERS when there is none that could hold it. */
+Failure *metadata_command_ensure_group_topic(const MetadataImage *image, const MetadataContext *context,
+                                             guint32 partitions, GPtrArray *records);
+/* Lease what has no living owner, and give everybody a fair share. Registrations, fencing and the topic's creation do
+ * so by themselves; nothing when it is so already. */
+void metadata_command_balance_leases(const MetadataImage *image, GPtrArray *records);
+/* A coordinator can't use leases of its: others get them where there are others, in any case with a higher epoch. What
+ * it does not hold in that epoch is passed over. FENCED when its epoch is not that of its registration. */
+Failure *metadata_command_yield_leases(const MetadataImage *image,
+                                       const Milena__Internal__V1__YieldLeasesRequest *request, GPtrArray *records);
+
 /* ---- Partitions ---- */
 
 /* A leader's proposal of who is in sync (REPLICATION.md, rules 6 to 8), compared and set.

@@ -36,6 +36,9 @@ void metadata_change_partitions_of(const StandingView *view, gint32 broker_id,
                                                   const MetadataTopic *topic, gpointer data),
                                    gpointer data, GPtrArray *records);
 
+/* Append what @records, which are to be applied to @image, mean for the leases. */
+Failure *metadata_follow_leases(const MetadataImage *image, GPtrArray *records);
+
 /* Refuse a list that has a number twice. @path: of the field */
 Failure *metadata_check_once(const char *path, const gint32 *numbers, gsize count);
 

@@ -156,7 +156,7 @@ static Failure *register_coordinator(const MetadataImage *image, const MetadataC
   };
   g_ptr_array_add(records, metadata_record_register_coordinator(&coordinator));
   *ret_epoch = context->version;
-  return NULL;
+  return metadata_follow_leases(image, records); /* those of the process before go to others */
 }
 
 Failure *metadata_command_register_node(const MetadataImage *image, const MetadataContext *context,
@@ -178,9 +178,10 @@ Failure *metadata_command_fence_node(const MetadataImage *image, Milena__Interna
     const MetadataCoordinator *coordinator = metadata_image_coordinator(image, id);
     if (!coordinator || coordinator->epoch != epoch)
       return metadata_stale_epoch("coordinator", id, epoch, coordinator ? coordinator->epoch : 0);
-    if (coordinator->fenced != fenced)
-      g_ptr_array_add(records, metadata_record_fence_coordinator(id, epoch, fenced));
-    return NULL;
+    if (coordinator->fenced == fenced)
+      return NULL;
+    g_ptr_array_add(records, metadata_record_fence_coordinator(id, epoch, fenced));
+    return metadata_follow_leases(image, records);
   }
   const MetadataBroker *broker = metadata_image_broker(image, id);
   if (!broker || broker->epoch != epoch)

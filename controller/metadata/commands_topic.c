@@ -25,10 +25,23 @@ static Failure *check_name(const char *name) {
     if (!g_ascii_isalnum(*c) && !strchr("._-", *c))
       return metadata_invalid_field("name", "1 to 249 of a-z A-Z 0-9 . _ -",
                                     "The topic name \"%s\" has a character that is not one of a-z A-Z 0-9 . _ -", name);
-  if (g_str_has_prefix(name, "__"))
-    return metadata_invalid_field("name", "not beginning with __",
-                                  "The topic name \"%s\" begins with __, which is kept for Milena's own topics.", name);
+  if (g_str_has_prefix(name, METADATA_INTERNAL_PREFIX))
+    return failure_set_resource(failure_new(FAILURE(INTERNAL_TOPIC),
+                                            "The topic name \"%s\" begins with " METADATA_INTERNAL_PREFIX
+                                            ", which is kept for Milena's own topics. Choose another.",
+                                            name),
+                                "topic", name);
   return NULL;
+}
+
+/* @what: "deleted" */
+static Failure *check_not_internal(const MetadataTopic *topic, const char *what) {
+  if (!metadata_topic_is_internal(topic))
+    return NULL;
+  return failure_set_resource(failure_new(FAILURE(INTERNAL_TOPIC),
+                                          "The topic \"%s\" is Milena's own: it can be read, but not %s.", topic->name,
+                                          what),
+                              "topic", topic->name);
 }
 
 static Failure *check_flush_interval(const Google__Protobuf__Duration *interval) {
@@ -40,10 +53,17 @@ static Failure *check_flush_interval(const Google__Protobuf__Duration *interval)
                                 "The flush interval must be between 1 ms and 1 hour.");
 }
 
-static Failure *check_config(const TopicConfig *config, guint32 replication_factor) {
+static Failure *check_config(const TopicConfig *config, guint32 replication_factor, gboolean internal) {
   if ((guint)config->flush > MILENA__V1__FLUSH__FLUSH_OS)
     return metadata_invalid_field("config.flush", "a value of Flush", "The flush mode %d is none that Milena has.",
                                   (int)config->flush);
+  if ((guint)config->cleanup_policy > MILENA__V1__CLEANUP_POLICY__CLEANUP_POLICY_COMPACT)
+    return metadata_invalid_field("config.cleanup_policy", "a value of CleanupPolicy",
+                                  "The cleanup policy %d is none that Milena has.", (int)config->cleanup_policy);
+  if (config->cleanup_policy == MILENA__V1__CLEANUP_POLICY__CLEANUP_POLICY_COMPACT && !internal)
+    return failure_new(FAILURE(UNSUPPORTED),
+                       "This version compacts Milena's own topics alone: leave the cleanup policy "
+                       "out, and old records go by age and size.");
   if (config->flush_interval) {
     Failure *failure = check_flush_interval(config->flush_interval);
     if (failure)
@@ -139,7 +159,7 @@ static Failure *check_create(const Milena__V1__CreateTopicRequest *request, guin
     failure = metadata_invalid_field("replication_factor", "1 to 16",
                                      "A partition has at most %d replicas, and %u were asked for.",
                                      METADATA_REPLICATION_FACTOR_MAX, replication_factor);
-  return failure ? failure : check_config(config, replication_factor);
+  return failure ? failure : check_config(config, replication_factor, FALSE);
 }
 
 /* A new topic with its partitions. */
@@ -183,6 +203,23 @@ Failure *metadata_command_create_topic(const MetadataImage *image, const Metadat
   return failure;
 }
 
+Failure *metadata_command_ensure_group_topic(const MetadataImage *image, const MetadataContext *context,
+                                             guint32 partitions, GPtrArray *records) {
+  if (metadata_image_topic_by_name(image, METADATA_GROUP_TOPIC))
+    return NULL;
+  TopicConfig config = MILENA__V1__TOPIC_CONFIG__INIT;
+  config.cleanup_policy = MILENA__V1__CLEANUP_POLICY__CLEANUP_POLICY_COMPACT;
+  Milena__V1__CreateTopicRequest request = MILENA__V1__CREATE_TOPIC_REQUEST__INIT;
+  request.name = (char *)METADATA_GROUP_TOPIC;
+  request.partitions = partitions;
+  MetadataPlacement placement;
+  metadata_placement_init(&placement, image, NULL);
+  guint32 factor = CLAMP(metadata_placement_count(&placement), 1, METADATA_REPLICATION_FACTOR_DEFAULT);
+  Failure *failure = make_topic(image, context, &request, factor, &config, &placement, records);
+  metadata_placement_clear(&placement);
+  return failure ? failure : metadata_follow_leases(image, records);
+}
+
 /* ---- Update ---- */
 
 static void take_flush(TopicConfig *config, const TopicConfig *from) {
@@ -208,6 +245,10 @@ static void take_unclean_leader_election(TopicConfig *config, const TopicConfig 
   config->unclean_leader_election = from->unclean_leader_election;
 }
 
+static void take_cleanup_policy(TopicConfig *config, const TopicConfig *from) {
+  config->cleanup_policy = from->cleanup_policy;
+}
+
 static const struct {
   const char *path;
   void (*take)(TopicConfig *config, const TopicConfig *from);
@@ -217,8 +258,10 @@ static const struct {
     {"max_message_bytes", take_max_message_bytes},
     {"min_insync_replicas", take_min_insync_replicas},
     {"unclean_leader_election", take_unclean_leader_election},
+    {"cleanup_policy", take_cleanup_policy},
 };
-#define KNOWN_PATHS "flush, flush_interval, max_message_bytes, min_insync_replicas, unclean_leader_election"
+#define KNOWN_PATHS                                                                                                    \
+  "flush, flush_interval, max_message_bytes, min_insync_replicas, unclean_leader_election, cleanup_policy"
 
 static Failure *take_field(const char *path, TopicConfig *config, const TopicConfig *from) {
   for (guint i = 0; i < G_N_ELEMENTS(FIELDS); i++) {
@@ -273,8 +316,10 @@ Failure *metadata_command_update_topic(const MetadataImage *image, const Milena_
   TopicConfig config = *topic->config;
   for (gsize i = 0; i < request->update_mask->n_paths && !failure; i++)
     failure = take_field(request->update_mask->paths[i], &config, from);
+  if (!failure && config.cleanup_policy != topic->config->cleanup_policy)
+    failure = check_not_internal(topic, "given another cleanup policy");
   if (!failure)
-    failure = check_config(&config, fewest_replicas(topic));
+    failure = check_config(&config, fewest_replicas(topic), metadata_topic_is_internal(topic));
   if (failure)
     return failure;
   if (!same_config(&config, topic->config)) {
@@ -293,6 +338,9 @@ Failure *metadata_command_delete_topic(const MetadataImage *image, const Milena_
   Failure *failure = metadata_image_find_topic(image, request->name, request->id, &topic);
   if (failure)
     return failure;
+  failure = check_not_internal(topic, "deleted");
+  if (failure)
+    return failure;
   g_ptr_array_add(records, metadata_record_remove_topic(topic->id));
   *ret_topic = topic;
   return NULL;
@@ -304,6 +352,8 @@ Failure *metadata_command_add_partitions(const MetadataImage *image, const Milen
   Failure *failure = metadata_image_find_topic(image, request->name, request->id, &topic);
   if (!failure)
     failure = check_partitions("total_partitions", request->total_partitions);
+  if (!failure)
+    failure = check_not_internal(topic, "given more partitions: its records belong where they are");
   if (failure)
     return failure;
   if (request->total_partitions <= topic->partition_count)

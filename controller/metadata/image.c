@@ -278,6 +278,29 @@ const MetadataTreeType METADATA_COORDINATORS = {compare_coordinator, coordinator
 const MetadataTreeType METADATA_CONTROLLERS = {compare_controller, controller_id, controller_ref,
                                                metadata_controller_unref};
 
+/* ---- Leases ---- */
+
+static gpointer lease_ref(gpointer value) {
+  MetadataLease *lease = value;
+  g_atomic_int_inc(&lease->refs);
+  return lease;
+}
+
+static void lease_unref(gpointer value) {
+  MetadataLease *lease = value;
+  if (lease && g_atomic_int_dec_and_test(&lease->refs))
+    g_free(lease);
+}
+
+static gconstpointer lease_partition(gconstpointer value) {
+  return &((const MetadataLease *)value)->partition;
+}
+static int compare_lease(gconstpointer key, gconstpointer value) {
+  return compare_ids(key, lease_partition(value));
+}
+
+const MetadataTreeType METADATA_LEASES = {compare_lease, lease_partition, lease_ref, lease_unref};
+
 /* ---- Images ---- */
 
 MetadataImage *metadata_image_new(void) {
@@ -295,6 +318,7 @@ MetadataImage *metadata_image_share(const MetadataImage *base) {
   metadata_tree_ref(image->brokers);
   metadata_tree_ref(image->coordinators);
   metadata_tree_ref(image->controllers);
+  metadata_tree_ref(image->leases);
   return image;
 }
 
@@ -311,6 +335,7 @@ void metadata_image_unref(MetadataImage *image) {
   metadata_tree_unref(&METADATA_BROKERS, image->brokers);
   metadata_tree_unref(&METADATA_COORDINATORS, image->coordinators);
   metadata_tree_unref(&METADATA_CONTROLLERS, image->controllers);
+  metadata_tree_unref(&METADATA_LEASES, image->leases);
   g_free(image);
 }
 
@@ -394,6 +419,14 @@ const MetadataController *metadata_image_controller(const MetadataImage *image, 
   return metadata_tree_get(&METADATA_CONTROLLERS, image->controllers, &id);
 }
 
+const MetadataLease *metadata_image_lease(const MetadataImage *image, gint32 partition) {
+  return metadata_tree_get(&METADATA_LEASES, image->leases, &partition);
+}
+
+gboolean metadata_topic_is_internal(const MetadataTopic *topic) {
+  return g_str_has_prefix(topic->name, METADATA_INTERNAL_PREFIX);
+}
+
 /* ---- Differences ---- */
 
 typedef struct {
@@ -433,6 +466,24 @@ void metadata_image_diff(const MetadataImage *before, const MetadataImage *after
     metadata_tree_diff(&METADATA_COORDINATORS, before->coordinators, after->coordinators, diff_coordinator, &diff);
 }
 
+typedef struct {
+  void (*lease)(const MetadataLease *, const MetadataLease *, gpointer);
+  gpointer user_data;
+} LeaseDiff;
+
+static void diff_lease(gpointer before, gpointer after, gpointer user_data) {
+  const LeaseDiff *diff = user_data;
+  diff->lease(before, after, diff->user_data);
+}
+
+void metadata_image_diff_leases(const MetadataImage *before, const MetadataImage *after,
+                                void (*lease)(const MetadataLease *before, const MetadataLease *after,
+                                              gpointer user_data),
+                                gpointer user_data) {
+  LeaseDiff diff = {lease, user_data};
+  metadata_tree_diff(&METADATA_LEASES, before->leases, after->leases, diff_lease, &diff);
+}
+
 /* ---- Iteration ---- */
 
 static gpointer iter_next(MetadataIter *iter) {
@@ -456,6 +507,10 @@ void metadata_iter_controllers(MetadataIter *iter, const MetadataImage *image) {
   iter->depth = metadata_tree_seek(&METADATA_CONTROLLERS, image->controllers, NULL, iter->stack, METADATA_ITER_DEPTH);
 }
 
+void metadata_iter_leases(MetadataIter *iter, const MetadataImage *image) {
+  iter->depth = metadata_tree_seek(&METADATA_LEASES, image->leases, NULL, iter->stack, METADATA_ITER_DEPTH);
+}
+
 const MetadataTopic *metadata_iter_next_topic(MetadataIter *iter) {
   return iter_next(iter);
 }
@@ -466,5 +521,8 @@ const MetadataCoordinator *metadata_iter_next_coordinator(MetadataIter *iter) {
   return iter_next(iter);
 }
 const MetadataController *metadata_iter_next_controller(MetadataIter *iter) {
+  return iter_next(iter);
+}
+const MetadataLease *metadata_iter_next_lease(MetadataIter *iter) {
   return iter_next(iter);
 }

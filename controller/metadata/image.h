@@ -21,6 +21,10 @@ typedef Milena__Internal__V1__MetadataRecord MetadataRecord;
 /* Version of the formats MetadataTransaction and MetadataSnapshot that this code writes and reads. */
 #define METADATA_FORMAT 1
 
+/* The topic of Milena's own that groups are kept in; names that begin like it are kept for such topics. */
+#define METADATA_GROUP_TOPIC "__consumer_offsets"
+#define METADATA_INTERNAL_PREFIX "__"
+
 /* One partition of a topic. Immutable. */
 typedef struct {
   gint refs; /* the image's */
@@ -75,6 +79,14 @@ typedef struct {
   char *address;
   gboolean fenced;
 } MetadataCoordinator;
+
+/* Who coordinates the groups of one partition of METADATA_GROUP_TOPIC. Immutable. */
+typedef struct {
+  gint refs; /* the image's */
+  gint32 partition;
+  gint32 coordinator_id; /* -1: nobody now */
+  guint32 lease_epoch;   /* rises each time that somebody gets it; from 1 */
+} MetadataLease;
 
 /* A controller. Immutable. */
 typedef struct {
@@ -133,6 +145,10 @@ const MetadataPartition *metadata_topic_partition(const MetadataTopic *topic, gi
 const MetadataBroker *metadata_image_broker(const MetadataImage *image, gint32 id);
 const MetadataCoordinator *metadata_image_coordinator(const MetadataImage *image, gint32 id);
 const MetadataController *metadata_image_controller(const MetadataImage *image, gint32 id);
+/* @partition: of METADATA_GROUP_TOPIC */
+const MetadataLease *metadata_image_lease(const MetadataImage *image, gint32 partition);
+/* The topic is Milena's own: users read it, and no more. */
+gboolean metadata_topic_is_internal(const MetadataTopic *topic);
 /* @id is among the partition's replicas. */
 gboolean metadata_partition_has_replica(const MetadataPartition *partition, gint32 id);
 
@@ -146,6 +162,12 @@ void metadata_image_diff(const MetadataImage *before, const MetadataImage *after
                          void (*coordinator)(const MetadataCoordinator *before, const MetadataCoordinator *after,
                                              gpointer user_data),
                          gpointer user_data);
+
+/* The same for leases. */
+void metadata_image_diff_leases(const MetadataImage *before, const MetadataImage *after,
+                                void (*lease)(const MetadataLease *before, const MetadataLease *after,
+                                              gpointer user_data),
+                                gpointer user_data);
 
 /* ---- Iteration: topics in the order of their names (strcmp), the others in that of their ids. The image must
  * outlive the iterator.
@@ -170,5 +192,7 @@ void metadata_iter_coordinators(MetadataIter *iter, const MetadataImage *image);
 const MetadataCoordinator *metadata_iter_next_coordinator(MetadataIter *iter);
 void metadata_iter_controllers(MetadataIter *iter, const MetadataImage *image);
 const MetadataController *metadata_iter_next_controller(MetadataIter *iter);
+void metadata_iter_leases(MetadataIter *iter, const MetadataImage *image);
+const MetadataLease *metadata_iter_next_lease(MetadataIter *iter);
 
 G_END_DECLS

@@ -248,6 +248,24 @@ static Failure *apply_fence_coordinator(Apply *apply, const Milena__Internal__V1
   return NULL;
 }
 
+static Failure *apply_lease(Apply *apply, const Milena__Internal__V1__CoordinatorLeaseRecord *record) {
+  const MetadataLease *before = metadata_image_lease(apply->image, record->partition);
+  g_autofree char *partition = g_strdup_printf("%d", record->partition);
+  if (record->partition < 0 || record->lease_epoch == 0)
+    return corrupt("a lease without a partition or an epoch", partition);
+  if (before && record->lease_epoch < before->lease_epoch)
+    return corrupt("a lease whose epoch goes back", partition);
+  MetadataLease *lease = g_new(MetadataLease, 1);
+  *lease = (MetadataLease){
+      .refs = 1,
+      .partition = record->partition,
+      .coordinator_id = record->coordinator_id,
+      .lease_epoch = record->lease_epoch,
+  };
+  apply->image->leases = metadata_tree_set(&METADATA_LEASES, apply->image->leases, lease);
+  return NULL;
+}
+
 static Failure *apply_controller(Apply *apply, const Milena__Internal__V1__ControllerRecord *record) {
   if (record->removed) {
     apply->image->controllers = metadata_tree_remove(&METADATA_CONTROLLERS, apply->image->controllers, &record->id);
@@ -299,6 +317,8 @@ static Failure *apply_record(Apply *apply, const MetadataRecord *record) {
     return apply_register_coordinator(apply, record->register_coordinator);
   case RECORD(FENCE_COORDINATOR):
     return apply_fence_coordinator(apply, record->fence_coordinator);
+  case RECORD(COORDINATOR_LEASE):
+    return apply_lease(apply, record->coordinator_lease);
   case RECORD(CONTROLLER):
     return apply_controller(apply, record->controller);
   case RECORD(NEXT_LOG_ID):

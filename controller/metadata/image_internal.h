@@ -19,10 +19,11 @@ struct MetadataImage {
   MetadataTree *brokers;
   MetadataTree *coordinators;
   MetadataTree *controllers;
+  MetadataTree *leases;
 };
 
 extern const MetadataTreeType METADATA_TOPICS_BY_NAME, METADATA_TOPICS_BY_ID, METADATA_BROKERS, METADATA_COORDINATORS,
-    METADATA_CONTROLLERS;
+    METADATA_CONTROLLERS, METADATA_LEASES;
 
 /* An image that shares everything with @base. */
 MetadataImage *metadata_image_share(const MetadataImage *base);

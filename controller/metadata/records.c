@@ -119,6 +119,15 @@ MetadataRecord *metadata_record_fence_coordinator(gint32 id, guint64 epoch, gboo
   return record;
 }
 
+MetadataRecord *metadata_record_lease(gint32 partition, gint32 coordinator_id, guint32 lease_epoch) {
+  MetadataRecord *record = record_new(RECORD(COORDINATOR_LEASE));
+  record->coordinator_lease = MESSAGE_NEW(CoordinatorLeaseRecord, coordinator_lease_record);
+  record->coordinator_lease->partition = partition;
+  record->coordinator_lease->coordinator_id = coordinator_id;
+  record->coordinator_lease->lease_epoch = lease_epoch;
+  return record;
+}
+
 MetadataRecord *metadata_record_topic(const MetadataTopic *topic) {
   MetadataRecord *record = record_new(RECORD(TOPIC));
   record->topic = MESSAGE_NEW(TopicRecord, topic_record);
@@ -214,6 +223,9 @@ GPtrArray *metadata_image_to_records(const MetadataImage *image) {
   metadata_iter_coordinators(&iter, image);
   for (const MetadataCoordinator *coordinator; (coordinator = metadata_iter_next_coordinator(&iter));)
     g_ptr_array_add(records, metadata_record_register_coordinator(coordinator));
+  metadata_iter_leases(&iter, image);
+  for (const MetadataLease *lease; (lease = metadata_iter_next_lease(&iter));)
+    g_ptr_array_add(records, metadata_record_lease(lease->partition, lease->coordinator_id, lease->lease_epoch));
   add_topics(image, records);
   g_ptr_array_add(records, metadata_record_next_log_id(image->next_log_id));
   /* Of all brokers; none before the first block, so that an older process still reads such a snapshot. */

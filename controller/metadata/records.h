@@ -15,6 +15,7 @@ MetadataRecord *metadata_record_drain_broker(gint32 id, gboolean drained);
 MetadataRecord *metadata_record_stop_broker(gint32 id, guint64 epoch);
 MetadataRecord *metadata_record_register_coordinator(const MetadataCoordinator *coordinator);
 MetadataRecord *metadata_record_fence_coordinator(gint32 id, guint64 epoch, gboolean fenced);
+MetadataRecord *metadata_record_lease(gint32 partition, gint32 coordinator_id, guint32 lease_epoch);
 /* Without the partitions: each has a record of its own. */
 MetadataRecord *metadata_record_topic(const MetadataTopic *topic);
 MetadataRecord *metadata_record_partition(const MetadataPartition *partition);

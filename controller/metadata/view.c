@@ -76,6 +76,7 @@ static Milena__V1__TopicConfig *config_copy(const Milena__V1__TopicConfig *confi
   copy->min_insync_replicas_presence_case = config->min_insync_replicas_presence_case;
   copy->min_insync_replicas = config->min_insync_replicas;
   copy->unclean_leader_election = config->unclean_leader_election;
+  copy->cleanup_policy = config->cleanup_policy;
   return copy;
 }
 
@@ -90,6 +91,8 @@ Milena__V1__TopicConfig *metadata_view_effective_config(const Milena__V1__TopicC
     effective->max_message_bytes_presence_case = MILENA__V1__TOPIC_CONFIG__MAX_MESSAGE_BYTES_PRESENCE_MAX_MESSAGE_BYTES;
     effective->max_message_bytes = DEFAULT_MAX_MESSAGE_BYTES;
   }
+  if (!effective->cleanup_policy)
+    effective->cleanup_policy = MILENA__V1__CLEANUP_POLICY__CLEANUP_POLICY_DELETE;
   effective->min_insync_replicas = min_insync(config, replication_factor);
   effective->min_insync_replicas_presence_case =
       MILENA__V1__TOPIC_CONFIG__MIN_INSYNC_REPLICAS_PRESENCE_MIN_INSYNC_REPLICAS;
@@ -153,11 +156,29 @@ Milena__V1__Broker *metadata_view_broker(const MetadataBroker *broker) {
   return message;
 }
 
-static Milena__V1__Coordinator *view_coordinator(const MetadataCoordinator *coordinator) {
+/* Hand the array's elements over to a repeated field. */
+static gpointer take_repeated(GPtrArray *array, gsize *ret_count) {
+  *ret_count = array->len;
+  return g_ptr_array_free(array, FALSE);
+}
+
+static Milena__V1__Coordinator *view_coordinator(const MetadataImage *image, const MetadataCoordinator *coordinator) {
   Milena__V1__Coordinator *message = MESSAGE_NEW(Coordinator, coordinator);
   message->id = coordinator->id;
   message->address = g_strdup(coordinator->address);
   message->fenced = coordinator->fenced;
+  GPtrArray *leases = g_ptr_array_new();
+  MetadataIter iter;
+  metadata_iter_leases(&iter, image);
+  for (const MetadataLease *lease; (lease = metadata_iter_next_lease(&iter));) {
+    if (lease->coordinator_id != coordinator->id)
+      continue;
+    Milena__V1__CoordinatorLease *held = MESSAGE_NEW(CoordinatorLease, coordinator_lease);
+    held->partition = lease->partition;
+    held->lease_epoch = lease->lease_epoch;
+    g_ptr_array_add(leases, held);
+  }
+  message->leases = take_repeated(leases, &message->n_leases);
   return message;
 }
 
@@ -166,12 +187,6 @@ static Milena__V1__Controller *view_controller(const MetadataController *control
   message->id = controller->id;
   message->address = g_strdup(controller->address);
   return message;
-}
-
-/* Hand the array's elements over to a repeated field. */
-static gpointer take_repeated(GPtrArray *array, gsize *ret_count) {
-  *ret_count = array->len;
-  return g_ptr_array_free(array, FALSE);
 }
 
 /* ---- The cluster ---- */
@@ -204,7 +219,7 @@ static void add_processes(const MetadataImage *image, Milena__V1__ClusterMetadat
     g_ptr_array_add(brokers, metadata_view_broker(broker));
   metadata_iter_coordinators(&iter, image);
   for (const MetadataCoordinator *coordinator; (coordinator = metadata_iter_next_coordinator(&iter));)
-    g_ptr_array_add(coordinators, view_coordinator(coordinator));
+    g_ptr_array_add(coordinators, view_coordinator(image, coordinator));
   metadata_iter_controllers(&iter, image);
   for (const MetadataController *controller; (controller = metadata_iter_next_controller(&iter));)
     g_ptr_array_add(controllers, view_controller(controller));
@@ -235,7 +250,8 @@ Failure *metadata_view_cluster(const MetadataImage *image, gint32 active_control
 
 typedef struct {
   GHashTable *names; /* topics that are wanted; NULL for all */
-  GPtrArray *topics, *removed_topics, *brokers, *coordinators;
+  GPtrArray *topics, *removed_topics, *brokers;
+  GHashTable *coordinators; /* set of ids: changed, or their leases are */
   GArray *removed_brokers;
 } Change;
 
@@ -263,7 +279,26 @@ static void change_coordinator(const MetadataCoordinator *before, const Metadata
   Change *change = user_data;
   (void)before; /* coordinators are never removed, only fenced */
   if (after)
-    g_ptr_array_add(change->coordinators, view_coordinator(after));
+    g_hash_table_add(change->coordinators, GINT_TO_POINTER(after->id));
+}
+
+static void change_lease(const MetadataLease *before, const MetadataLease *after, gpointer user_data) {
+  Change *change = user_data;
+  if (before)
+    g_hash_table_add(change->coordinators, GINT_TO_POINTER(before->coordinator_id));
+  if (after)
+    g_hash_table_add(change->coordinators, GINT_TO_POINTER(after->coordinator_id));
+}
+
+/* In the order of their ids. */
+static gpointer changed_coordinators(const MetadataImage *image, const Change *change, gsize *ret_count) {
+  GPtrArray *coordinators = g_ptr_array_new();
+  MetadataIter iter;
+  metadata_iter_coordinators(&iter, image);
+  for (const MetadataCoordinator *coordinator; (coordinator = metadata_iter_next_coordinator(&iter));)
+    if (g_hash_table_contains(change->coordinators, GINT_TO_POINTER(coordinator->id)))
+      g_ptr_array_add(coordinators, view_coordinator(image, coordinator));
+  return take_repeated(coordinators, ret_count);
 }
 
 Milena__V1__MetadataChange *metadata_view_change(const MetadataImage *from, const MetadataImage *to,
@@ -276,17 +311,19 @@ Milena__V1__MetadataChange *metadata_view_change(const MetadataImage *from, cons
       .topics = g_ptr_array_new(),
       .removed_topics = g_ptr_array_new(),
       .brokers = g_ptr_array_new(),
-      .coordinators = g_ptr_array_new(),
+      .coordinators = g_hash_table_new(NULL, NULL),
       .removed_brokers = g_array_new(FALSE, FALSE, sizeof(gint32)),
   };
   metadata_image_diff(from, to, change_topic, change_broker, change_coordinator, &change);
+  metadata_image_diff_leases(from, to, change_lease, &change);
   Milena__V1__MetadataChange *message = MESSAGE_NEW(MetadataChange, metadata_change);
   message->version = metadata_image_version(to);
   message->active_controller_id = active_controller_id;
   message->topics = take_repeated(change.topics, &message->n_topics);
   message->removed_topic_ids = take_repeated(change.removed_topics, &message->n_removed_topic_ids);
   message->brokers = take_repeated(change.brokers, &message->n_brokers);
-  message->coordinators = take_repeated(change.coordinators, &message->n_coordinators);
+  message->coordinators = changed_coordinators(to, &change, &message->n_coordinators);
+  g_hash_table_unref(change.coordinators);
   message->n_removed_broker_ids = change.removed_brokers->len;
   message->removed_broker_ids = (gint32 *)g_array_free(change.removed_brokers, FALSE);
   return message;

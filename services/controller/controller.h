@@ -24,6 +24,7 @@ typedef struct {
   gint64 balance_interval_ms; /* how often leaderships go back to preferred replicas; 0: never by themselves */
   guint election_timeout_ms;  /* see HostOptions; 0: the default */
   guint snapshot_entries;     /* a snapshot after so many entries of the log */
+  guint group_partitions;     /* of __consumer_offsets, when it is made; 0: 50 */
   guint drain_grace_ms;       /* for calls in progress, at the stop */
   /* It waits for its cluster, or it takes part and there is an active one (itself, when it is the only one). Once, on
    * the controller's loop. */

@@ -21,7 +21,8 @@
 
 typedef struct {
   ProcessSettings process;
-  gint64 id, session_timeout_ms, heartbeat_interval_ms, balance_interval_ms, election_timeout_ms, snapshot_entries;
+  gint64 id, session_timeout_ms, heartbeat_interval_ms, balance_interval_ms, election_timeout_ms, snapshot_entries,
+      group_partitions;
   char *listen, *peer_listen, *advertise, *peer_advertise, *data_dir, *cluster_id, *controllers;
   gboolean new_cluster;
 } Settings;
@@ -87,6 +88,7 @@ static ControllerOptions controller_options(Settings *settings) {
       .heartbeat_interval_ms = settings->heartbeat_interval_ms,
       .election_timeout_ms = (guint)settings->election_timeout_ms,
       .snapshot_entries = (guint)settings->snapshot_entries,
+      .group_partitions = (guint)settings->group_partitions,
       .drain_grace_ms = DRAIN_GRACE_MS,
       .ready = on_ready,
       .data = settings,
@@ -139,6 +141,8 @@ int main(int argc, char **argv) {
        "how often leaderships go back to the first of their replicas, where that is in sync; 0: only when asked"},
       {"snapshot-entries", SETTING_INT, &settings->snapshot_entries, "10000", 10, 10000000,
        "a snapshot is written, and the log cut, after so many entries"},
+      {"group-partitions", SETTING_INT, &settings->group_partitions, "50", 1, METADATA_PARTITIONS_MAX,
+       "partitions of __consumer_offsets, when it is made: groups are spread over them, and they over coordinators"},
       PROCESS_SETTINGS(&settings->process),
       {NULL},
   };

@@ -57,6 +57,15 @@ static void report_damage(RpcCall *call, RpcMessage *message, gpointer user_data
   partitions_report_damage(((const ControllerParts *)user_data)->host, call, rpc_message_body(message));
 }
 
+static void ensure_group_topic(RpcCall *call, RpcMessage *message, gpointer user_data) {
+  (void)message;
+  leases_ensure_group_topic(((const ControllerParts *)user_data)->leases, call);
+}
+
+static void yield_leases(RpcCall *call, RpcMessage *message, gpointer user_data) {
+  leases_yield(((const ControllerParts *)user_data)->leases, call, rpc_message_body(message));
+}
+
 static void follow_metadata(RpcCall *call, RpcMessage *message, gpointer user_data) {
   const ControllerParts *parts = user_data;
   feed_follow(parts->feed, call, rpc_message_body(message));
@@ -68,6 +77,8 @@ static const RpcMethodHandler CONTROLLER_HANDLERS[] = {
     {.name = "AllocateProducerIds", .unary = allocate_producer_ids},
     {.name = "AlterInSync", .unary = alter_in_sync},
     {.name = "ReportDamage", .unary = report_damage},
+    {.name = "EnsureGroupTopic", .unary = ensure_group_topic},
+    {.name = "YieldLeases", .unary = yield_leases},
     {.name = "FollowMetadata", .unary = follow_metadata},
     {.name = NULL},
 };

@@ -3,6 +3,7 @@
 
 #include "services/controller/feed.h"
 #include "services/controller/host.h"
+#include "services/controller/leases.h"
 #include "services/controller/nodes.h"
 #include "services/controller/partitions.h"
 #include "services/controller/quorum_admin.h"
@@ -18,6 +19,7 @@ typedef struct {
   Care *care;
   QuorumAdmin *quorum;
   Partitions *partitions;
+  Leases *leases;
 } ControllerParts;
 
 /* Services of the clients' listener: AdminService, MetadataService. */

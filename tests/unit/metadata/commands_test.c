@@ -22,7 +22,7 @@ static const struct {
     {"dots", "..", 1, 0, 0, 0, 0, 0, "INVALID_FIELD", "name"},
     {"slash", "a/b", 1, 0, 0, 0, 0, 0, "INVALID_FIELD", "name"},
     {"umlaut", "\xc3\xa4", 1, 0, 0, 0, 0, 0, "INVALID_FIELD", "name"},
-    {"reserved", "__x", 1, 0, 0, 0, 0, 0, "INVALID_FIELD", "name"},
+    {"reserved", "__x", 1, 0, 0, 0, 0, 0, "INTERNAL_TOPIC", NULL},
     {"exists", "there", 1, 0, 0, 0, 0, 0, "TOPIC_EXISTS", NULL},
     {"many_partitions", "a", 10000, 0, 0, 0, 0, 0, NULL, NULL},
     {"too_many_partitions", "a", 10001, 0, 0, 0, 0, 0, "INVALID_FIELD", "partitions"},
