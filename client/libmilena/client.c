@@ -19,6 +19,8 @@
 #define DEFAULT_PORT "7600"
 /* Tasks of users' threads that may wait: each producer and consumer posts at most one at a time. */
 #define MAILBOX_MAX 4096
+/* Silence that is worth a question: answers take milliseconds, and a long poll at most its own wait. */
+#define CHECK_AFTER_US G_TIME_SPAN_SECOND
 
 typedef struct {
   ClientViewFunc func;
@@ -202,6 +204,14 @@ void client_refresh(MilenaClient *client, guint64 hint_version, const char *addr
 
 void client_suspect(MilenaClient *client, const char *address) {
   watch_suspect(client->watch, address);
+}
+
+gint64 client_check(MilenaClient *client, const char *address, gint64 since_us) {
+  gint64 now_us = g_get_monotonic_time();
+  if (now_us < since_us + CHECK_AFTER_US)
+    return since_us + CHECK_AFTER_US;
+  watch_check(client->watch, address);
+  return now_us + CHECK_AFTER_US;
 }
 
 void client_publish_view(MilenaClient *client, View *view) {

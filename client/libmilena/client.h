@@ -38,6 +38,11 @@ void client_refresh(MilenaClient *client, guint64 hint_version, const char *addr
 /* A broker does not answer in time. If it is the one whose metadata is followed, another one is: it may know who leads
  * now. On the client's loop. */
 void client_suspect(MilenaClient *client, const char *address);
+/* A broker has not answered since @since_us. When that is long, and it is the one whose metadata is followed, it is
+ * asked for a sign of life; without one, another broker is followed.
+ *
+ * Returns when to say so again, monotonic. On the client's loop. */
+gint64 client_check(MilenaClient *client, const char *address, gint64 since_us);
 /* How long the metadata may lack a topic or partition that somebody asks for, or a broker what the metadata has: they
  * learn of changes one after the other. */
 #define CLIENT_MISSING_GRACE_US (3 * G_TIME_SPAN_SECOND)

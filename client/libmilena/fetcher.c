@@ -33,6 +33,7 @@ typedef struct {
   gint32 broker_id;
   char *address;
   guint64 reserved_bytes;
+  gint64 answer_us; /* when it should have been answered */
   RpcClientCall *call;
   GPtrArray *parts;    /* of Part, a reference each */
   GArray *generations; /* of guint32, one for each part */
@@ -45,6 +46,7 @@ struct Fetcher {
   GPtrArray *asks; /* of Ask, owned */
   guint64 reserved_bytes;
   GSource *timer;
+  gint64 timer_us; /* when it fires */
   guint rotation;
   gboolean closed;
 };
@@ -282,6 +284,7 @@ static gint64 ask_deadline_us(const Fetcher *fetcher, gint64 extra_ms) {
 static void ask_call(Ask *ask, const char *method, const ProtobufCMessage *request, gint64 extra_ms,
                      RpcUnaryDone done) {
   MilenaClient *client = fetcher_client(ask->fetcher);
+  ask->answer_us = g_get_monotonic_time() + extra_ms * G_TIME_SPAN_MILLISECOND;
   g_autoptr(RpcMessage) packed = rpc_message_pack(request, NULL, 0);
   ask->call = rpc_client_unary(client_rpc(client), ask->address, &milena__v1__consumer_service__descriptor, method,
                                packed, ask_deadline_us(ask->fetcher, extra_ms), client_loop(client), done, ask);
@@ -524,10 +527,16 @@ static void fetcher_pump(Fetcher *fetcher) {
   for (guint i = 0; i < consumer->parts->len; i++)
     pump_part(fetcher, consumer->parts->pdata[(first + i) % consumer->parts->len], &pump);
   pump_send_all(&pump);
+  for (guint i = 0; i < fetcher->asks->len; i++) {
+    const Ask *ask = fetcher->asks->pdata[i];
+    pump_look_again(&pump, client_check(consumer->client, ask->address, ask->answer_us));
+  }
   pthread_mutex_unlock(&consumer->mutex);
-  fetcher_clear_timer(fetcher);
-  if (pump.next_us == G_MAXINT64)
+  /* One that fires early stays: a pump too many now and then costs less than a new timer for each. */
+  if (pump.next_us == G_MAXINT64 || (fetcher->timer != NULL && fetcher->timer_us <= pump.next_us))
     return;
+  fetcher_clear_timer(fetcher);
+  fetcher->timer_us = pump.next_us;
   gint64 delay_ms = (MAX(pump.next_us - pump.now_us, 0) + 999) / 1000;
   fetcher->timer =
       loop_add_timeout(client_loop(consumer->client), (guint)MIN(delay_ms, G_MAXINT32), fetcher_on_timer, fetcher);
@@ -547,8 +556,23 @@ void fetcher_wake(Fetcher *fetcher) {
     loop_post_completion(client_loop(fetcher_client(fetcher)), &fetcher->wake_task); /* one at a time: always fits */
 }
 
+/* Of a broker that serves no more nothing is waited for. */
 static void fetcher_on_view(gpointer data) {
-  fetcher_wake(data);
+  Fetcher *fetcher = data;
+  g_autoptr(View) view = client_view(fetcher_client(fetcher));
+  pthread_mutex_lock(&fetcher->consumer->mutex);
+  for (guint i = fetcher->asks->len; i-- > 0;) {
+    Ask *ask = fetcher->asks->pdata[i];
+    if (view_broker_serves(view, ask->broker_id, ask->address))
+      continue;
+    g_autoptr(Failure) gone =
+        failure_new(FAILURE(PEER_UNREACHABLE), "the cluster's metadata says that it serves no more");
+    rpc_client_call_abandon(ask->call);
+    ask_failed(ask, gone);
+    ask_finish(ask);
+  }
+  pthread_mutex_unlock(&fetcher->consumer->mutex);
+  fetcher_wake(fetcher);
 }
 
 Fetcher *fetcher_new(MilenaConsumer *consumer) {

@@ -252,6 +252,12 @@ gboolean link_send(Link *link, Batch *batch, gint64 now_us) {
   return TRUE;
 }
 
+void link_look(Link *link, const View *view) {
+  if (link->state == LINK_CLOSED || view_broker_serves(view, link->broker_id, link->address))
+    return;
+  link_end(link, failure_new(FAILURE(PEER_UNREACHABLE), "the cluster's metadata says that it serves no more"), FALSE);
+}
+
 /* ---- time ---- */
 
 /* Report what has passed its deadline unanswered; a late answer finds nobody. Returns when the next will. */
@@ -279,6 +285,10 @@ gint64 link_check_time(Link *link, gint64 now_us) {
   gint64 give_up_us = oldest != NULL ? oldest->sent_us + answer_timeout_us(link) : G_MAXINT64;
   if (link->state == LINK_CONNECTING)
     give_up_us = link->connect_us + connect_timeout_us(link);
+  /* Who stands still is fenced soon: to hear of that, the metadata must not be followed there. */
+  gint64 silent_us = link->state == LINK_CONNECTING ? link->connect_us : oldest != NULL ? oldest->sent_us : G_MAXINT64;
+  if (silent_us != G_MAXINT64)
+    next_us = MIN(next_us, client_check(sender_client(link->sender), link->address, silent_us));
   if (now_us < give_up_us)
     return MIN(next_us, give_up_us);
   client_suspect(sender_client(link->sender), link->address);

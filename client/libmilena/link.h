@@ -21,6 +21,9 @@ gboolean link_can_send(Link *link, gint64 now_us, gint64 *ret_retry_us, const Fa
 /* Send an encoded batch, which link_can_send allowed. Returns FALSE when it was not sent: the stream is ending. The
  * batch is the link's until sender_batch_answered. */
 gboolean link_send(Link *link, Batch *batch, gint64 now_us);
+/* The metadata has changed: where the broker serves no more (it is fenced, gone, or elsewhere) what it did not answer
+ * has an unknown outcome, and nothing more is waited for. */
+void link_look(Link *link, const View *view);
 /* Give up on what takes too long. Returns when to look again, or G_MAXINT64. */
 gint64 link_check_time(Link *link, gint64 now_us);
 /* End the stream and hear nothing more; what is in flight is answered as unknown. NULL is fine. */

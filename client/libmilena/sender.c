@@ -46,6 +46,11 @@ static void sender_on_view(gpointer data) {
   Sender *sender = data;
   g_autoptr(View) view = client_view(sender->client);
   accumulator_update(sender->accumulator, view);
+  GHashTableIter iter;
+  gpointer link;
+  g_hash_table_iter_init(&iter, sender->links);
+  while (g_hash_table_iter_next(&iter, NULL, &link))
+    link_look(link, view);
   sender_wake(sender);
 }
 

@@ -4,6 +4,8 @@
  * Reference counts are C11 atomics, which ThreadSanitizer understands. */
 #include "client/libmilena/view.h"
 
+#include <string.h>
+
 #include "services/base/invariant.h"
 
 typedef struct {
@@ -214,6 +216,11 @@ Failure *view_leader(const View *view, const char *topic_name, gint32 partition,
   *ret_leader_id = leader_id;
   *ret_address = broker->address;
   return NULL;
+}
+
+gboolean view_broker_serves(const View *view, gint32 broker_id, const char *address) {
+  const ViewBroker *broker = g_hash_table_lookup(view->brokers, &broker_id);
+  return !view->known || (broker != NULL && !broker->fenced && strcmp(broker->address, address) == 0);
 }
 
 void view_add_addresses(const View *view, GPtrArray *addresses) {

@@ -52,6 +52,8 @@ const ViewTopic *view_topic(const View *view, const char *name);
  * address for it. */
 Failure *view_leader(const View *view, const char *topic, gint32 partition, gint32 *ret_leader_id,
                      const char **ret_address);
+/* Is the broker up, at this address, as far as the view knows? TRUE while it knows nothing. */
+gboolean view_broker_serves(const View *view, gint32 broker_id, const char *address);
 /* Append the addresses of all brokers, those that are not fenced first: borrowed from the view. */
 void view_add_addresses(const View *view, GPtrArray *addresses);
 

@@ -15,6 +15,7 @@
 
 #include <string.h>
 
+#include "grpc/health/v1/health.pb-c.h"
 #include "milena/v1/metadata_service.pb-c.h"
 
 /* Streams are not moved more often: brokers that disagree would be asked in turn for ever. */
@@ -22,15 +23,19 @@
 /* How long the broker that is followed may take to tell what it said elsewhere: then the stream is opened anew. */
 #define TELL_INTERVAL_US (300 * G_TIME_SPAN_MILLISECOND)
 
+/* For a sign of life. */
+#define CHECK_TIMEOUT_US G_TIME_SPAN_SECOND
+
 typedef enum { WATCH_IDLE, WATCH_CONNECTING, WATCH_LIVE, WATCH_PAUSING, WATCH_STOPPED } WatchState;
 
 struct Watch {
   MilenaClient *client;
   WatchState state;
-  char *address;       /* of the stream */
-  RpcClientCall *call; /* in CONNECTING and LIVE */
-  GSource *timer;      /* in CONNECTING and PAUSING */
-  guint failures;      /* in a row */
+  char *address;        /* of the stream */
+  RpcClientCall *call;  /* in CONNECTING and LIVE */
+  RpcClientCall *check; /* for a sign of life of the broker that is followed; NULL: none is asked for */
+  GSource *timer;       /* in CONNECTING and PAUSING */
+  guint failures;       /* in a row */
   gint64 moved_us;
   View *partial;    /* an image or change of which more parts are to come; NULL: none is */
   gint64 behind_us; /* since when the stream is known to be behind its own broker; 0 when it is not */
@@ -50,10 +55,18 @@ static void watch_set_timer(Watch *watch, gint64 delay_ms, GSourceFunc func) {
   watch->timer = loop_add_timeout(client_loop(watch->client), (guint)delay_ms, func, watch);
 }
 
+static void watch_drop_check(Watch *watch) {
+  if (watch->check == NULL)
+    return;
+  rpc_client_call_abandon(watch->check);
+  g_clear_pointer(&watch->check, rpc_client_call_unref);
+}
+
 static void watch_drop_call(Watch *watch) {
   if (watch->call == NULL)
     return;
   g_clear_pointer(&watch->partial, view_unref);
+  watch_drop_check(watch);
   RpcClientCall *call = g_steal_pointer(&watch->call);
   rpc_client_call_abandon(call);
   rpc_client_call_unref(call);
@@ -187,6 +200,25 @@ void watch_suspect(Watch *watch, const char *address) {
     return;
   g_autoptr(Failure) failure = failure_new(FAILURE(PEER_UNREACHABLE), "it does not answer in time");
   watch_fail(watch, failure);
+}
+
+static void watch_on_sign(RpcMessage *response, const Failure *failure, gpointer data) {
+  (void)response;
+  Watch *watch = data;
+  g_clear_pointer(&watch->check, rpc_client_call_unref);
+  if (failure != NULL && failure_reason(failure) == FAILURE(DEADLINE_EXCEEDED))
+    watch_suspect(watch, watch->address);
+}
+
+void watch_check(Watch *watch, const char *address) {
+  LOOP_ASSERT_CURRENT(client_loop(watch->client));
+  if (watch->state != WATCH_LIVE || watch->check != NULL || strcmp(watch->address, address) != 0)
+    return;
+  Grpc__Health__V1__HealthCheckRequest request = GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
+  g_autoptr(RpcMessage) packed = rpc_message_pack(&request.base, NULL, 0);
+  watch->check =
+      rpc_client_unary(client_rpc(watch->client), address, &grpc__health__v1__health__descriptor, "Check", packed,
+                       g_get_monotonic_time() + CHECK_TIMEOUT_US, client_loop(watch->client), watch_on_sign, watch);
 }
 
 void watch_stop(Watch *watch) {

@@ -16,6 +16,8 @@ void watch_start(Watch *watch);
 void watch_move(Watch *watch, const char *address);
 /* The broker at @address does not answer others in time: go on elsewhere, if the stream is there. */
 void watch_suspect(Watch *watch, const char *address);
+/* The broker at @address is silent to others: if the stream is there, ask it for a sign of life, once at a time. */
+void watch_check(Watch *watch, const char *address);
 /* End the stream: nothing is published any more. */
 void watch_stop(Watch *watch);
 /* After watch_stop. NULL is fine. */

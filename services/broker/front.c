@@ -121,6 +121,11 @@ Failure *front_find_topic(Front *front, const char *topic_name, const char *topi
   return metadata_image_find_topic(front_image(front), topic_name, topic_id, ret_topic);
 }
 
+gboolean front_leader_is_gone(MetadataImage *now, gint32 leader_id, guint64 registration) {
+  const MetadataBroker *leader = metadata_image_broker(now, leader_id);
+  return !leader || leader->fenced || leader->epoch != registration;
+}
+
 static Failure *refuse_proxy(const Route *route, gint32 partition) {
   Failure *failure = failure_new(FAILURE(NOT_LEADER),
                                  "partition %d of topic '%s' is led by broker %d at %s, and the request asks for no "

@@ -54,6 +54,10 @@ Failure *front_find_topic(Front *front, const char *topic_name, const char *topi
  * and leaves the hint as it was, when the route did not get that far. @ret_hint: initialised by this. */
 gboolean route_fill_hint(const Route *route, Milena__V1__RouteHint *ret_hint);
 
+/* Does the leader that a route found, with its registration then, serve no more by @now: is it fenced, gone, or another
+ * process? Then no answer of it is to be waited for. */
+gboolean front_leader_is_gone(MetadataImage *now, gint32 leader_id, guint64 registration);
+
 /* ---- when the front may be behind ---- */
 
 /* The failure may be because this broker's metadata is behind: UNKNOWN_TOPIC, UNKNOWN_PARTITION, TOPIC_ID_MISMATCH,

@@ -22,6 +22,7 @@ struct Producer {
   GHashTable *gates;     /* key → ProduceGate, owned: those that are shut now */
   GHashTable *links;     /* key → ProduceLink, owned */
   GHashTable *old_links; /* set of ProduceLink, owned: to brokers that stop, until they have answered all */
+  FrontWatch watch;      /* ends the links to brokers that serve no more */
   GQueue jobs;           /* of ProduceJob, by link: not done yet */
   LogRecordsBuilder *builder;
   ProduceIds *ids;
@@ -166,6 +167,8 @@ Failure *produce_check_input(const ProduceInput *input);
  * sent for sure comes back as PEER_UNREACHABLE or OVERLOADED. */
 void produce_link_send(Producer *producer, ProduceItem *item);
 void produce_link_free(gpointer link);
+/* The metadata has changed: end the links to brokers that serve no more. */
+void produce_links_look(Producer *producer, MetadataImage *now);
 
 /* ---- producer ids: produce_ids.c ---- */
 

@@ -20,6 +20,8 @@
 struct ProduceLink {
   Producer *producer; /* whose links or old_links it is in */
   char *key, *address;
+  gint32 leader_id;
+  guint64 registration; /* of the broker there, when the link was opened */
   Milena__V1__Acks acks;
   RpcClientCall *call;
   gboolean ready, busy, half_closed;
@@ -95,6 +97,24 @@ static void on_closed(RpcClientCall *call, const Failure *failure, gpointer stat
   link_detach(link);
   fail_all(link, failure);
   link_destroy(link);
+}
+
+/* Where the broker stands still, or can't be reached though its connection is there, nobody else would end it for a
+ * long time. */
+void produce_links_look(Producer *producer, MetadataImage *now) {
+  g_autoptr(GList) links =
+      g_list_concat(g_hash_table_get_values(producer->links), g_hash_table_get_keys(producer->old_links));
+  for (GList *at = links; at; at = at->next) {
+    ProduceLink *link = at->data;
+    if (!front_leader_is_gone(now, link->leader_id, link->registration))
+      continue;
+    link_detach(link);
+    rpc_client_call_abandon(link->call);
+    g_autoptr(Failure) gone =
+        failure_new(FAILURE(PEER_UNREACHABLE), "the cluster's metadata says that it serves no more");
+    fail_all(link, gone);
+    link_destroy(link);
+  }
 }
 
 /* ---- sending ---- */
@@ -218,18 +238,21 @@ static void on_writable(RpcClientCall *call, gpointer state) {
 
 /* ---- the way in ---- */
 
-static ProduceLink *link_open(Producer *producer, const char *address, Milena__V1__Acks acks) {
+static ProduceLink *link_open(Producer *producer, const MetadataBroker *leader, Milena__V1__Acks acks) {
   static const RpcClientEvents EVENTS = {.message = on_message, .writable = on_writable, .closed = on_closed};
   ProduceLink *link = g_new0(ProduceLink, 1);
   *link = (ProduceLink){.producer = producer,
-                        .key = link_key(address, acks),
-                        .address = g_strdup(address),
+                        .key = link_key(leader->peer_address, acks),
+                        .address = g_strdup(leader->peer_address),
+                        .leader_id = leader->id,
+                        .registration = leader->epoch,
                         .acks = acks,
                         .sent = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL)};
   g_queue_init(&link->waiting);
   g_hash_table_insert(producer->links, link->key, link);
-  link->call = rpc_client_stream(front_client(producer->front), address, &milena__v1__producer_service__descriptor,
-                                 "ProduceStream", G_MAXINT64, front_loop(producer->front), &EVENTS, link);
+  link->call =
+      rpc_client_stream(front_client(producer->front), link->address, &milena__v1__producer_service__descriptor,
+                        "ProduceStream", G_MAXINT64, front_loop(producer->front), &EVENTS, link);
   send_init(link);
   rpc_client_call_read(link->call);
   return link;
@@ -241,7 +264,7 @@ void produce_link_send(Producer *producer, ProduceItem *item) {
   g_autofree char *key = link_key(address, acks);
   ProduceLink *link = g_hash_table_lookup(producer->links, key);
   if (!link)
-    link = link_open(producer, address, acks);
+    link = link_open(producer, item->route.leader, acks);
   gsize bytes = log_batch_payload_bytes(&item->batch);
   if (link->waiting.length >= WAITING_MAX || link->waiting_bytes + bytes > WAITING_BYTES_MAX) {
     produce_item_end(item, NULL,

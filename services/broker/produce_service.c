@@ -3,6 +3,11 @@
 
 #include "services/broker/produce_internal.h"
 
+static void on_metadata(FrontWatch *watch, MetadataImage *before, MetadataImage *now) {
+  if (before != now)
+    produce_links_look((Producer *)((char *)watch - G_STRUCT_OFFSET(Producer, watch)), now);
+}
+
 Producer *producer_new(Front *front) {
   Producer *producer = g_new0(Producer, 1);
   producer->front = front;
@@ -12,12 +17,15 @@ Producer *producer_new(Front *front) {
   producer->builder = log_records_builder_new();
   producer->ids = produce_ids_new(front);
   g_queue_init(&producer->jobs);
+  producer->watch.changed = on_metadata;
+  front_watch_add(front, &producer->watch);
   return producer;
 }
 
 void producer_free(Producer *producer) {
   if (!producer)
     return;
+  front_watch_remove(producer->front, &producer->watch);
   while (producer->jobs.head)
     produce_job_expire(producer->jobs.head->data);
   g_hash_table_unref(producer->gates);

@@ -2,134 +2,15 @@
 #include <signal.h>
 #include <string.h>
 
-#include "tests/cluster/load.h"
-#include "tests/shim/shim.h"
+#include "tests/cluster/world.h"
 #include "tests/unit/rocks/spoil.h"
 
-#define CALL_MS 20000
-#define WAIT_MS 60000
-
-/* A cluster and a client of it. */
-typedef struct {
-  Cluster *cluster;
-  MilenaClient *client;
-  guint brokers, controllers;
-} World;
-
-static void world_clear(World *world) {
-  milena_client_free(world->client);
-  cluster_down(world->cluster);
-}
-G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(World, world_clear)
-
-/* Short sessions: a broker that freezes is missed soon. Leaderships stay where they are until the test moves them. */
-static gboolean world_init(World *world, guint controllers, guint brokers) {
-  g_setenv("MILENA_CONTROLLER_SESSION_TIMEOUT", "2s", TRUE);
-  g_setenv("MILENA_CONTROLLER_HEARTBEAT_INTERVAL", "200ms", TRUE);
-  g_setenv("MILENA_CONTROLLER_LEADER_BALANCE_INTERVAL", "0s", TRUE);
-  *world = (World){.cluster = cluster_up_with(controllers, brokers), .brokers = brokers, .controllers = controllers};
-  if (!world->cluster)
-    return FALSE;
-  world->client = load_client(world->cluster, brokers);
-  return world->client != NULL;
-}
-
-static gboolean expect_none(MilenaError *error, int line) {
-  if (error)
-    shim_fail(__FILE__, line, "%s [%s]", milena_error_message(error), milena_error_reason(error));
-  milena_error_free(error);
-  return error == NULL;
-}
-#define ASSERT_NO_ERROR(error)                                                                                         \
-  do {                                                                                                                 \
-    if (!expect_none((error), __LINE__))                                                                               \
-      return;                                                                                                          \
-  } while (0)
-
-static MilenaError *create(World *world, const char *name, guint partitions, guint factor, guint minimum,
-                           MilenaFlush flush) {
-  const MilenaNewTopic topic = {.name = name,
-                                .partitions = partitions,
-                                .replication_factor = factor,
-                                .config = {.flush = flush, .min_insync_replicas = minimum}};
-  return milena_admin_create_topic(world->client, &topic, CALL_MS, NULL);
-}
-
-/* ---- Processes ---- */
-
-static void local(World *world, const char *verb, const char *process, const char *flag, int line) {
-  const Ran *ran =
-      cluster_milena(world->cluster, "local", verb, process, "--data", cluster_folder(world->cluster), flag, NULL);
-  if (ran->exit_code != 0)
-    shim_fail(__FILE__, line, "local %s %s ended with %d: %s%s", verb, process, ran->exit_code, ran->out, ran->err);
-}
-
-static char *broker_name(gint32 id) {
-  return g_strdup_printf("broker-%d", id);
-}
-
-static void change_broker(World *world, const char *verb, gint32 id, const char *flag, int line) {
-  g_autofree char *name = broker_name(id);
-  local(world, verb, name, flag, line);
-}
-#define KILL(world, id) change_broker(world, "stop", id, "--kill", __LINE__)
-#define STOP(world, id) change_broker(world, "stop", id, NULL, __LINE__)
-#define START(world, id) change_broker(world, "start", id, NULL, __LINE__)
-
 static void wipe(World *world, gint32 id) {
-  g_autofree char *name = broker_name(id);
+  g_autofree char *name = world_broker_name(id);
   g_autofree char *folder = g_build_filename(cluster_folder(world->cluster), name, NULL);
   const char *words[] = {"/bin/rm", "-r", folder, NULL};
   EXPECT_EQ_INT(0, cluster_run(world->cluster, NULL, words)->exit_code);
 }
-
-/* ---- The topic ---- */
-
-static gint32 leader_of(World *world, const char *name, guint partition) {
-  MilenaTopic *topic = NULL;
-  if (!expect_none(milena_admin_describe_topic(world->client, name, CALL_MS, &topic), __LINE__))
-    return -1;
-  gint32 leader_id = partition < topic->partition_count ? topic->partitions[partition].leader_id : -1;
-  milena_topic_free(topic);
-  return leader_id;
-}
-
-/* What is waited for of all partitions. */
-typedef struct {
-  World *world;
-  const char *name;
-  gint32 not_by;       /* another broker leads; 0: any does */
-  gsize least_in_sync; /* so many at least */
-  gsize most_in_sync;  /* and at most */
-} Wanted;
-
-static gboolean is_as_wanted(gpointer data) {
-  const Wanted *wanted = data;
-  MilenaTopic *topic = NULL;
-  MilenaError *error = milena_admin_describe_topic(wanted->world->client, wanted->name, CALL_MS, &topic);
-  if (error) {
-    milena_error_free(error);
-    return FALSE;
-  }
-  gboolean as_wanted = TRUE;
-  for (gsize i = 0; i < topic->partition_count; i++) {
-    const MilenaPartition *partition = &topic->partitions[i];
-    as_wanted &= partition->leader_id >= 0 && partition->leader_id != wanted->not_by &&
-                 partition->in_sync_replica_count >= wanted->least_in_sync &&
-                 partition->in_sync_replica_count <= wanted->most_in_sync;
-  }
-  milena_topic_free(topic);
-  return as_wanted;
-}
-
-static void until(Wanted wanted, int line) {
-  if (cluster_until(is_as_wanted, &wanted, WAIT_MS))
-    return;
-  const Ran *ran = cluster_milena(wanted.world->cluster, "topics", "describe", wanted.name, NULL);
-  shim_fail(__FILE__, line, "the topic does not become as it should: %s%s", ran->out, ran->err);
-}
-#define UNTIL_LED(world, name, not_by) until((Wanted){world, name, not_by, 1, 99}, __LINE__)
-#define UNTIL_IN_SYNC(world, name, count) until((Wanted){world, name, 0, count, count}, __LINE__)
 
 static MilenaProducer *producer_for(World *world, gint32 timeout_ms) {
   MilenaProducerOptions options;
@@ -147,7 +28,7 @@ static MilenaError *write_one(World *world, const char *topic, const char *value
   record.topic = topic;
   record.partition = 0;
   record.value = milena_bytes_text(value);
-  MilenaError *error = milena_producer_send_sync(producer, &record, CALL_MS + timeout_ms, ret_receipt);
+  MilenaError *error = milena_producer_send_sync(producer, &record, WORLD_CALL_MS + timeout_ms, ret_receipt);
   milena_producer_free(producer, 0);
   return error;
 }
@@ -172,10 +53,10 @@ TEST(replication, a_leader_is_killed_under_load_and_comes_back_in_sync) {
   g_auto(World) world = {0};
   if (!world_init(&world, 1, 3))
     return;
-  ASSERT_NO_ERROR(create(&world, "t", 6, 3, 2, MILENA_FLUSH_DEFAULT));
+  ASSERT_NO_ERROR(world_create(&world, "t", 6, 3, 2, MILENA_FLUSH_DEFAULT));
   g_autoptr(Load) load = load_start(world.cluster, "t", 3, 2);
   load_expect_more(load, 300);
-  gint32 killed = leader_of(&world, "t", 0);
+  gint32 killed = world_leader(&world, "t", 0);
   KILL(&world, killed);
   UNTIL_LED(&world, "t", killed);
   load_expect_more(load, 300);
@@ -198,15 +79,15 @@ TEST_ROWS(replication_goes_on_without_broker, GONE) {
   g_auto(World) world = {0};
   if (!world_init(&world, 1, 3))
     return;
-  ASSERT_NO_ERROR(create(&world, "t", 3, 3, 2, MILENA_FLUSH_DEFAULT));
+  ASSERT_NO_ERROR(world_create(&world, "t", 3, 3, 2, MILENA_FLUSH_DEFAULT));
   g_autoptr(Load) load = load_start(world.cluster, "t", 3, 1);
   load_expect_more(load, 100);
   KILL(&world, gone);
   UNTIL_LED(&world, "t", gone);
   load_expect_more(load, 100);
-  ASSERT_NO_ERROR(create(&world, "during", 2, 2, 2, MILENA_FLUSH_DEFAULT));
+  ASSERT_NO_ERROR(world_create(&world, "during", 2, 2, 2, MILENA_FLUSH_DEFAULT));
   UNTIL_LED(&world, "during", gone);
-  ASSERT_NO_ERROR(write_one(&world, "during", "x", CALL_MS, NULL));
+  ASSERT_NO_ERROR(write_one(&world, "during", "x", WORLD_CALL_MS, NULL));
   load_stop(load);
   load_expect_no_failure(load);
   load_expect_all_once(load, world.client);
@@ -216,9 +97,9 @@ TEST(replication, below_the_minimum_writes_are_refused_and_reads_go_on) {
   g_auto(World) world = {0};
   if (!world_init(&world, 1, 3))
     return;
-  ASSERT_NO_ERROR(create(&world, "t", 1, 3, 2, MILENA_FLUSH_DEFAULT));
-  ASSERT_NO_ERROR(write_one(&world, "t", "before", CALL_MS, NULL));
-  gint32 leader = leader_of(&world, "t", 0);
+  ASSERT_NO_ERROR(world_create(&world, "t", 1, 3, 2, MILENA_FLUSH_DEFAULT));
+  ASSERT_NO_ERROR(write_one(&world, "t", "before", WORLD_CALL_MS, NULL));
+  gint32 leader = world_leader(&world, "t", 0);
   gint32 others[] = {leader % 3 + 1, (leader + 1) % 3 + 1};
   KILL(&world, others[0]);
   KILL(&world, others[1]);
@@ -229,7 +110,7 @@ TEST(replication, below_the_minimum_writes_are_refused_and_reads_go_on) {
   milena_error_free(error);
   EXPECT_EQ_INT(1, count_records(&world, "t"));
   START(&world, others[1]);
-  ASSERT_NO_ERROR(write_one(&world, "t", "after", WAIT_MS, NULL));
+  ASSERT_NO_ERROR(write_one(&world, "t", "after", WORLD_WAIT_MS, NULL));
   EXPECT_EQ_INT(2, count_records(&world, "t"));
 }
 
@@ -237,7 +118,7 @@ TEST(replication, the_last_one_goes_on_at_minimum_one) {
   g_auto(World) world = {0};
   if (!world_init(&world, 1, 3))
     return;
-  ASSERT_NO_ERROR(create(&world, "t", 3, 3, 1, MILENA_FLUSH_DEFAULT));
+  ASSERT_NO_ERROR(world_create(&world, "t", 3, 3, 1, MILENA_FLUSH_DEFAULT));
   g_autoptr(Load) load = load_start(world.cluster, "t", 3, 1);
   load_expect_more(load, 100);
   KILL(&world, 1);
@@ -267,15 +148,15 @@ TEST(replication, every_process_is_killed_at_once_and_started_in_another_order) 
   g_auto(World) world = {0};
   if (!world_init(&world, 3, 3))
     return;
-  ASSERT_NO_ERROR(create(&world, "always", 3, 3, 2, MILENA_FLUSH_ALWAYS));
-  ASSERT_NO_ERROR(create(&world, "os", 3, 3, 2, MILENA_FLUSH_OS));
+  ASSERT_NO_ERROR(world_create(&world, "always", 3, 3, 2, MILENA_FLUSH_ALWAYS));
+  ASSERT_NO_ERROR(world_create(&world, "os", 3, 3, 2, MILENA_FLUSH_OS));
   g_autoptr(Load) always = load_start(world.cluster, "always", 3, 1);
   g_autoptr(Load) os = load_start(world.cluster, "os", 3, 1);
   load_expect_more(always, 200);
   load_expect_more(os, 200);
   for (guint i = 0; i < G_N_ELEMENTS(NAMES); i++)
     kill(cluster_pid(world.cluster, NAMES[i]), SIGKILL);
-  ASSERT_TRUE(cluster_until(all_are_gone, world.cluster, WAIT_MS));
+  ASSERT_TRUE(cluster_until(all_are_gone, world.cluster, WORLD_WAIT_MS));
   /* One second each: those that wait for others go on when these are there. */
   for (guint i = 0; i < G_N_ELEMENTS(NAMES); i++)
     cluster_milena(world.cluster, "local", "start", NAMES[i], "--data", cluster_folder(world.cluster), "--timeout", "1",
@@ -296,10 +177,10 @@ TEST(replication, a_wiped_broker_fetches_everything_anew) {
   g_auto(World) world = {0};
   if (!world_init(&world, 1, 3))
     return;
-  ASSERT_NO_ERROR(create(&world, "t", 3, 3, 2, MILENA_FLUSH_DEFAULT));
-  ASSERT_NO_ERROR(create(&world, "single", 3, 1, 1, MILENA_FLUSH_DEFAULT));
-  gint32 wiped = leader_of(&world, "single", 0);
-  ASSERT_NO_ERROR(write_one(&world, "single", "lost", CALL_MS, NULL));
+  ASSERT_NO_ERROR(world_create(&world, "t", 3, 3, 2, MILENA_FLUSH_DEFAULT));
+  ASSERT_NO_ERROR(world_create(&world, "single", 3, 1, 1, MILENA_FLUSH_DEFAULT));
+  gint32 wiped = world_leader(&world, "single", 0);
+  ASSERT_NO_ERROR(write_one(&world, "single", "lost", WORLD_CALL_MS, NULL));
   g_autoptr(Load) load = load_start(world.cluster, "t", 3, 1);
   load_expect_more(load, 300);
   KILL(&world, wiped);
@@ -310,7 +191,7 @@ TEST(replication, a_wiped_broker_fetches_everything_anew) {
   load_stop(load);
   load_expect_no_failure(load);
   load_expect_all_once(load, world.client);
-  EXPECT_EQ_INT(-1, leader_of(&world, "single", 0));
+  EXPECT_EQ_INT(-1, world_leader(&world, "single", 0));
   MilenaError *error = write_one(&world, "single", "nobody", 1000, NULL);
   EXPECT_EQ_STR("LEADER_NOT_AVAILABLE", error ? milena_error_reason(error) : "none");
   milena_error_free(error);
@@ -325,16 +206,16 @@ TEST(replication, a_damaged_replica_leads_nothing_and_is_fetched_anew) {
   g_auto(World) world = {0};
   if (!world_init(&world, 1, 3))
     return;
-  ASSERT_NO_ERROR(create(&world, "t", 1, 3, 2, MILENA_FLUSH_DEFAULT));
+  ASSERT_NO_ERROR(world_create(&world, "t", 1, 3, 2, MILENA_FLUSH_DEFAULT));
   g_autoptr(Load) load = load_start(world.cluster, "t", 3, 1);
   load_expect_more(load, 300);
   MilenaTopic *topic = NULL;
-  ASSERT_NO_ERROR(milena_admin_describe_topic(world.client, "t", CALL_MS, &topic));
+  ASSERT_NO_ERROR(milena_admin_describe_topic(world.client, "t", WORLD_CALL_MS, &topic));
   gint32 damaged = topic->partitions[0].leader_id;
   guint64 log_id = topic->partitions[0].log_id;
   milena_topic_free(topic);
   STOP(&world, damaged);
-  g_autofree char *name = broker_name(damaged);
+  g_autofree char *name = world_broker_name(damaged);
   g_autofree char *folder = g_build_filename(cluster_folder(world.cluster), name, NULL);
   ASSERT_TRUE(spoil_producers(folder, log_id));
   START(&world, damaged);
@@ -355,11 +236,11 @@ TEST(replication, a_frozen_leader_wakes_up_and_follows) {
   g_auto(World) world = {0};
   if (!world_init(&world, 1, 3))
     return;
-  ASSERT_NO_ERROR(create(&world, "t", 3, 3, 2, MILENA_FLUSH_DEFAULT));
+  ASSERT_NO_ERROR(world_create(&world, "t", 3, 3, 2, MILENA_FLUSH_DEFAULT));
   g_autoptr(Load) load = load_start(world.cluster, "t", 3, 2);
   load_expect_more(load, 300);
-  gint32 frozen = leader_of(&world, "t", 0);
-  g_autofree char *name = broker_name(frozen);
+  gint32 frozen = world_leader(&world, "t", 0);
+  g_autofree char *name = world_broker_name(frozen);
   GPid pid = cluster_pid(world.cluster, name);
   kill(pid, SIGSTOP);
   UNTIL_LED(&world, "t", frozen);
@@ -376,7 +257,7 @@ TEST(replication, a_leader_that_stops_in_order_hands_over_first) {
   g_auto(World) world = {0};
   if (!world_init(&world, 1, 3))
     return;
-  ASSERT_NO_ERROR(create(&world, "t", 6, 3, 2, MILENA_FLUSH_DEFAULT));
+  ASSERT_NO_ERROR(world_create(&world, "t", 6, 3, 2, MILENA_FLUSH_DEFAULT));
   g_autoptr(Load) load = load_start(world.cluster, "t", 3, 2);
   gint64 longest_ms = 0;
   for (gint32 id = 1; id <= 3; id++) {
@@ -400,19 +281,19 @@ TEST(replication, receipts_tell_copies_and_fsyncs) {
   g_auto(World) world = {0};
   if (!world_init(&world, 1, 3))
     return;
-  ASSERT_NO_ERROR(create(&world, "always", 1, 3, 2, MILENA_FLUSH_ALWAYS));
-  ASSERT_NO_ERROR(create(&world, "os", 1, 3, 2, MILENA_FLUSH_OS));
+  ASSERT_NO_ERROR(world_create(&world, "always", 1, 3, 2, MILENA_FLUSH_ALWAYS));
+  ASSERT_NO_ERROR(world_create(&world, "os", 1, 3, 2, MILENA_FLUSH_OS));
   MilenaReceipt receipt = {0};
-  ASSERT_NO_ERROR(write_one(&world, "always", "x", CALL_MS, &receipt));
+  ASSERT_NO_ERROR(write_one(&world, "always", "x", WORLD_CALL_MS, &receipt));
   EXPECT_EQ_INT(3, receipt.replicas);
   EXPECT_EQ_INT(3, receipt.synced_replicas);
-  ASSERT_NO_ERROR(write_one(&world, "os", "x", CALL_MS, &receipt));
+  ASSERT_NO_ERROR(write_one(&world, "os", "x", WORLD_CALL_MS, &receipt));
   EXPECT_EQ_INT(3, receipt.replicas);
   EXPECT_EQ_INT(0, receipt.synced_replicas);
-  gint32 killed = leader_of(&world, "always", 0) % 3 + 1;
+  gint32 killed = world_leader(&world, "always", 0) % 3 + 1;
   KILL(&world, killed);
   UNTIL_IN_SYNC(&world, "always", 2);
-  ASSERT_NO_ERROR(write_one(&world, "always", "y", CALL_MS, &receipt));
+  ASSERT_NO_ERROR(write_one(&world, "always", "y", WORLD_CALL_MS, &receipt));
   EXPECT_EQ_INT(2, receipt.replicas);
   EXPECT_EQ_INT(2, receipt.synced_replicas);
 }

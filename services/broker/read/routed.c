@@ -25,6 +25,17 @@ Routed *routed_ref(Routed *routed) {
   return routed;
 }
 
+/* The leader that was asked serves no more: its connection may take long to say so. */
+static void on_metadata(FrontWatch *watch, MetadataImage *before, MetadataImage *now) {
+  Routed *routed = (Routed *)((char *)watch - G_STRUCT_OFFSET(Routed, watch));
+  const MetadataBroker *leader = routed->route.leader;
+  if (before == now || !front_leader_is_gone(now, leader->id, leader->epoch) || !routed->ops->hang_up(routed))
+    return;
+  routed_answer(routed, failure_new(FAILURE(PEER_UNREACHABLE),
+                                    "broker %d, which led %s/%d, serves no more by the cluster's metadata", leader->id,
+                                    routed->route.topic->name, routed->partition));
+}
+
 static void routed_unref(Routed *routed) {
   if (--routed->references > 0)
     return;
@@ -44,6 +55,7 @@ void routed_abandon(Routed *routed) {
   routed->abandoned = TRUE;
   if (routed->front != NULL) {
     timer_clear(front_timers(routed->front), &routed->timer);
+    front_watch_remove(routed->front, &routed->watch);
     if (routed->refresh != NULL)
       front_refresh_cancel(g_steal_pointer(&routed->refresh));
     routed->ops->cancel(routed);
@@ -146,8 +158,11 @@ static void attempt(Routed *routed) {
     decide(routed, failure);
   else if (routed->route.shard != NULL)
     routed->ops->local(routed);
-  else
+  else {
+    routed->watch.changed = on_metadata;
+    front_watch_add(routed->front, &routed->watch);
     routed->ops->remote(routed);
+  }
 }
 
 void routed_start(Routed *routed, Front *front, const SourceTarget *target) {
@@ -163,6 +178,7 @@ void routed_start(Routed *routed, Front *front, const SourceTarget *target) {
 }
 
 void routed_answer(Routed *routed, Failure *failure) {
+  front_watch_remove(routed->front, &routed->watch);
   if (routed->abandoned)
     failure_free(failure);
   else if (failure == NULL)

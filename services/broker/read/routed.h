@@ -22,6 +22,9 @@ typedef struct {
   void (*local)(Routed *routed);
   /* Ask routed->route.leader; likewise. */
   void (*remote)(Routed *routed);
+  /* The leader elsewhere will not answer: give up what it was asked. Returns FALSE when nothing was; else the reference
+   * is the caller's. */
+  gboolean (*hang_up)(Routed *routed);
   /* Give up what was asked; its answer still comes, or routed_drop is called. */
   void (*cancel)(Routed *routed);
   /* It ended. @failure: taken; NULL on success. */
@@ -40,6 +43,7 @@ struct Routed {
 
   /* Private. */
   guint references;
+  FrontWatch watch; /* while a leader elsewhere is asked: it may be fenced meanwhile */
   gboolean abandoned, starting, refreshed;
   guint tries;
   Timer timer;

@@ -139,14 +139,20 @@ static void ask_remote(Routed *routed) {
 
 /* ---- the operation ---- */
 
+static gboolean hang_up(Routed *routed) {
+  SourceFindState *state = (SourceFindState *)routed;
+  if (state->remote == NULL)
+    return FALSE;
+  rpc_client_call_abandon(state->remote);
+  g_clear_pointer(&state->remote, rpc_client_call_unref);
+  return TRUE;
+}
+
 static void cancel(Routed *routed) {
   SourceFindState *state = (SourceFindState *)routed;
   state->find = NULL;
-  if (state->remote != NULL) {
-    rpc_client_call_abandon(state->remote);
-    g_clear_pointer(&state->remote, rpc_client_call_unref);
+  if (hang_up(routed))
     routed_drop(routed);
-  }
 }
 
 static void over(Routed *routed, Failure *failure) {
@@ -164,7 +170,7 @@ static void destroy(Routed *routed) {
   g_free(routed);
 }
 
-static const RoutedOps OPS = {ask_local, ask_remote, cancel, over, destroy};
+static const RoutedOps OPS = {ask_local, ask_remote, hang_up, cancel, over, destroy};
 
 SourceFind *source_find_new(void) {
   return g_new0(SourceFind, 1);

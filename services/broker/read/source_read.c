@@ -136,16 +136,22 @@ static void ask_remote(Routed *routed) {
 
 /* ---- the operation ---- */
 
+static gboolean hang_up(Routed *routed) {
+  SourceReadState *state = (SourceReadState *)routed;
+  if (state->remote == NULL)
+    return FALSE;
+  rpc_client_call_abandon(state->remote);
+  g_clear_pointer(&state->remote, rpc_client_call_unref);
+  return TRUE;
+}
+
 static void cancel(Routed *routed) {
   SourceReadState *state = (SourceReadState *)routed;
   state->read = NULL;
   if (state->local != NULL)
     partition_read_cancel(state->local);
-  if (state->remote != NULL) {
-    rpc_client_call_abandon(state->remote);
-    g_clear_pointer(&state->remote, rpc_client_call_unref);
+  if (hang_up(routed))
     routed_drop(routed);
-  }
 }
 
 static void over(Routed *routed, Failure *failure) {
@@ -164,7 +170,7 @@ static void destroy(Routed *routed) {
   g_free(state);
 }
 
-static const RoutedOps OPS = {ask_local, ask_remote, cancel, over, destroy};
+static const RoutedOps OPS = {ask_local, ask_remote, hang_up, cancel, over, destroy};
 
 SourceRead *source_read_new(void) {
   return g_new0(SourceRead, 1);

@@ -17,6 +17,7 @@ typedef enum {
   THERE_NOT_LEADER, /* another broker says no, with a newer version of the metadata */
   THERE_BAD_CRC,
   THERE_BACKWARDS,
+  THERE_SILENT, /* the other broker takes its time, and is fenced meanwhile */
   NOBODY_THERE, /* nothing listens at the leader's address */
   NO_LEADER,
   NO_TOPIC,
@@ -34,6 +35,7 @@ struct Front {
   MetadataPartition partition;
   MetadataBroker leader;
   gint tries, topic_refreshes, version_refreshes;
+  FrontWatch *watch;
 };
 
 /* ---- the front ---- */
@@ -96,6 +98,32 @@ Failure *front_route(Front *front, const char *topic_name, const char *topic_id,
   else if (no_proxy)
     return failure_new(FAILURE(NOT_LEADER), "another broker leads");
   return NULL;
+}
+
+gboolean front_leader_is_gone(MetadataImage *now, gint32 leader_id, guint64 registration) {
+  (void)now;
+  EXPECT_EQ_INT(2, leader_id);
+  EXPECT_EQ_INT(9, registration);
+  return TRUE;
+}
+
+static gboolean tell_watch(gpointer data) {
+  Front *front = data;
+  if (front->watch != NULL)
+    front->watch->changed(front->watch, NULL, front->image);
+  return G_SOURCE_REMOVE;
+}
+
+void front_watch_add(Front *front, FrontWatch *watch) {
+  EXPECT_NULL(front->watch);
+  front->watch = watch;
+  if (front->now == THERE_SILENT)
+    g_source_unref(loop_add_timeout(front->loop, 5, tell_watch, front));
+}
+
+void front_watch_remove(Front *front, FrontWatch *watch) {
+  if (front->watch == watch)
+    front->watch = NULL;
 }
 
 struct FrontRefresh {
@@ -204,8 +232,17 @@ void partition_find_free(PartitionFind *find) {
 
 /* ---- the other broker ---- */
 
+static gboolean answer_late(gpointer call) {
+  rpc_call_finish(call, failure_new(FAILURE(INTERNAL), "too late"));
+  return G_SOURCE_REMOVE;
+}
+
 static void peer_fetch(RpcCall *call, RpcMessage *request, gpointer user_data) {
   Front *front = user_data;
+  if (front->now == THERE_SILENT) {
+    g_source_unref(loop_add_timeout(front->loop, 15, answer_late, call));
+    return;
+  }
   const Milena__V1__FetchRequest *body = rpc_message_body(request);
   EXPECT_TRUE(body->no_proxy);
   EXPECT_EQ_INT(MILENA__V1__FORMAT__FORMAT_BATCHES, body->format);
@@ -281,7 +318,7 @@ static void try_begin(Try *try, const Meeting *meetings, guint count) {
                        .meetings = meetings,
                        .meeting_count = count,
                        .topic = {.id = "id-of-t", .name = (char *)"t"},
-                       .leader = {.id = 2, .peer_address = try->rpc->address}};
+                       .leader = {.id = 2, .epoch = 9, .peer_address = try->rpc->address}};
 }
 
 static void try_end(Try *try) {
@@ -332,6 +369,7 @@ static const struct {
     {"leader_moves_here", {THERE_NOT_LEADER, HERE}, 2, FALSE, 0, 0, 0, 1, 2, 0, 1},
     {"election", {NO_LEADER, NO_LEADER, HERE}, 3, FALSE, 0, 0, 0, 1, 3, 0, 0},
     {"leader_is_gone", {NOBODY_THERE, HERE}, 2, FALSE, 0, 0, 0, 1, 2, 0, 0},
+    {"leader_is_fenced", {THERE_SILENT, HERE}, 2, FALSE, 0, 0, 0, 1, 2, 0, 0},
     {"a_new_topic", {NO_TOPIC, HERE}, 2, FALSE, 0, 0, 0, 1, 2, 1, 0},
     {"no_such_topic", {NO_TOPIC}, 1, FALSE, 0, FAILURE(UNKNOWN_TOPIC), FAILURE(UNKNOWN_TOPIC), 0, 1, 1, 0},
     {"no_such_topic_here", {NO_TOPIC}, 1, FALSE, 0, 0, FAILURE(UNKNOWN_TOPIC), 0, 2, 1, 0},
