@@ -41,12 +41,13 @@ static void on_metadata(FrontWatch *watch, MetadataImage *before, MetadataImage 
     ask(ids);
 }
 
-ProduceIds *produce_ids_new(Front *front) {
+ProduceIds *produce_ids_new(Front *front, gboolean ahead) {
   ProduceIds *ids = g_new0(ProduceIds, 1);
   ids->front = front;
   g_queue_init(&ids->waiting);
   ids->watch.changed = on_metadata;
-  front_watch_add(front, &ids->watch);
+  if (ahead)
+    front_watch_add(front, &ids->watch);
   return ids;
 }
 
@@ -165,6 +166,9 @@ static void ask(ProduceIds *ids) {
 /* ---- the call ---- */
 
 static Failure *check_request(const Milena__V1__InitProducerRequest *request) {
+  if (request->producer_id == LOG_PRODUCER_COORDINATOR)
+    return failure_add_violation(failure_new(FAILURE(INVALID_FIELD), "this producer id is kept for coordinators"),
+                                 "producer_id", "0 for a new id");
   if (request->producer_id < 0)
     return failure_add_violation(failure_new(FAILURE(INVALID_FIELD), "a producer's id is 1 or more"), "producer_id",
                                  "1 or more; 0 for a new id");

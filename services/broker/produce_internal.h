@@ -19,6 +19,7 @@ typedef struct ProduceIds ProduceIds;
 
 struct Producer {
   Front *front;
+  gboolean of_peers;     /* may write Milena's own topics */
   GHashTable *gates;     /* key → ProduceGate, owned: those that are shut now */
   GHashTable *links;     /* key → ProduceLink, owned */
   GHashTable *old_links; /* set of ProduceLink, owned: to brokers that stop, until they have answered all */
@@ -172,7 +173,8 @@ void produce_links_look(Producer *producer, MetadataImage *now);
 
 /* ---- producer ids: produce_ids.c ---- */
 
-ProduceIds *produce_ids_new(Front *front);
+/* @ahead: get a block before somebody asks for an id */
+ProduceIds *produce_ids_new(Front *front, gboolean ahead);
 /* Tell all who wait that the broker stops. */
 void produce_ids_drain(ProduceIds *ids);
 /* NULL is fine. */

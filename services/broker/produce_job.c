@@ -146,9 +146,29 @@ static void item_append(ProduceItem *item) {
   partition_append_start(append, item->route.shard, front_loop(front));
 }
 
+/* Clients do not write Milena's own topics, nor in a coordinator's name. */
+static Failure *item_check_client(const ProduceItem *item) {
+  if (item->job->producer->of_peers)
+    return NULL;
+  const MetadataTopic *topic = item->route.topic;
+  if (metadata_topic_is_internal(topic))
+    return failure_set_resource(failure_new(FAILURE(INTERNAL_TOPIC),
+                                            "the topic \"%s\" is Milena's own: it can be read, but only its processes "
+                                            "write it; nothing was written",
+                                            topic->name),
+                                "topic", topic->name);
+  if (item->batch.producer_id == LOG_PRODUCER_COORDINATOR)
+    return failure_add_violation(failure_new(FAILURE(INVALID_FIELD), "this producer id is kept for coordinators"),
+                                 "header.producer_id", "call InitProducer for one");
+  return NULL;
+}
+
 static Failure *item_check(ProduceItem *item) {
   if (item->checked)
     return NULL;
+  Failure *refused = item_check_client(item);
+  if (refused)
+    return refused;
   Failure *failure = log_batch_check(&item->batch, metadata_topic_max_message_bytes(item->route.topic));
   /* A batch that can't be read would stop every consumer of the partition at its offset, for ever. */
   if (!failure)

@@ -8,14 +8,15 @@ static void on_metadata(FrontWatch *watch, MetadataImage *before, MetadataImage 
     produce_links_look((Producer *)((char *)watch - G_STRUCT_OFFSET(Producer, watch)), now);
 }
 
-Producer *producer_new(Front *front) {
+Producer *producer_new(Front *front, gboolean of_peers) {
   Producer *producer = g_new0(Producer, 1);
   producer->front = front;
+  producer->of_peers = of_peers;
   producer->gates = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, produce_gate_free);
   producer->links = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, produce_link_free);
   producer->old_links = g_hash_table_new_full(NULL, NULL, produce_link_free, NULL);
   producer->builder = log_records_builder_new();
-  producer->ids = produce_ids_new(front);
+  producer->ids = produce_ids_new(front, !of_peers);
   g_queue_init(&producer->jobs);
   producer->watch.changed = on_metadata;
   front_watch_add(front, &producer->watch);

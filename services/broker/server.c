@@ -20,15 +20,16 @@ struct BrokerServer {
   gboolean started;
   /* One for each shard. */
   Loop **loops;
-  gpointer *fronts, *producers, *readers;
+  gpointer *fronts, *producers, *peer_producers, *readers;
 };
 
 static void add_services(BrokerServer *server) {
   guint count = server->broker->shard_count;
   RpcServer *both[] = {server->clients, server->peers};
+  gpointer *producers[] = {server->producers, server->peer_producers};
   for (guint i = 0; i < G_N_ELEMENTS(both); i++) {
     rpc_server_add_sharded_service(both[i], &milena__v1__producer_service__descriptor, PRODUCER_SERVICE_HANDLERS,
-                                   server->loops, server->producers, count);
+                                   server->loops, producers[i], count);
     rpc_server_add_sharded_service(both[i], &milena__v1__consumer_service__descriptor, READ_SERVICE_HANDLERS,
                                    server->loops, server->readers, count);
     rpc_server_add_sharded_service(both[i], &milena__v1__metadata_service__descriptor, METADATA_SERVICE_HANDLERS,
@@ -46,12 +47,14 @@ static void make_states(BrokerServer *server) {
   server->loops = g_new0(Loop *, count);
   server->fronts = g_new0(gpointer, count);
   server->producers = g_new0(gpointer, count);
+  server->peer_producers = g_new0(gpointer, count);
   server->readers = g_new0(gpointer, count);
   for (guint i = 0; i < count; i++) {
     Front *front = broker->shards[i]->front;
     server->loops[i] = broker->shards[i]->loop;
     server->fronts[i] = front;
-    server->producers[i] = producer_new(front);
+    server->producers[i] = producer_new(front, FALSE);
+    server->peer_producers[i] = producer_new(front, TRUE);
     server->readers[i] = read_service_new(front);
   }
 }
@@ -94,21 +97,27 @@ static void drain_on_loop(gpointer producer) {
   producer_drain(producer);
 }
 
+static void drain_producers(BrokerServer *server, guint shard) {
+  loop_call(server->loops[shard], drain_on_loop, server->producers[shard]);
+  loop_call(server->loops[shard], drain_on_loop, server->peer_producers[shard]);
+}
+
 void broker_server_begin_drain(BrokerServer *server) {
   g_atomic_int_set(&server->broker->draining, 1);
   broker_server_set_health(server, FALSE);
   for (guint i = 0; i < server->broker->shard_count; i++)
-    loop_call(server->loops[i], drain_on_loop, server->producers[i]);
+    drain_producers(server, i);
 }
 
 typedef struct {
   Shard *shard;
-  Producer *producer;
+  Producer *producer, *peer_producer;
 } Ending;
 
 static void end_on_loop(gpointer data) {
   Ending *ending = data;
   producer_free(ending->producer);
+  producer_free(ending->peer_producer);
   front_end_refreshes(ending->shard->front);
   shard_retire(ending->shard);
 }
@@ -129,8 +138,9 @@ void broker_server_drain(BrokerServer *server, guint grace_ms) {
   rpc_server_drain(server->clients, grace_ms);
   rpc_server_drain(server->peers, grace_ms);
   for (guint i = 0; i < broker->shard_count; i++) {
-    Ending ending = {.shard = broker->shards[i], .producer = server->producers[i]};
-    server->producers[i] = NULL;
+    Ending ending = {.shard = broker->shards[i],
+                     .producer = g_steal_pointer(&server->producers[i]),
+                     .peer_producer = g_steal_pointer(&server->peer_producers[i])};
     loop_call_and_wait(broker->shards[i]->loop, end_on_loop, &ending);
   }
   flush_loops(broker);
@@ -143,11 +153,13 @@ void broker_server_free(BrokerServer *server) {
   rpc_server_free(server->peers);
   for (guint i = 0; i < server->broker->shard_count; i++) {
     producer_free(server->producers[i]);
+    producer_free(server->peer_producers[i]);
     read_service_free(server->readers[i]);
   }
   g_free(server->loops);
   g_free(server->fronts);
   g_free(server->producers);
+  g_free(server->peer_producers);
   g_free(server->readers);
   g_free(server);
 }

@@ -215,7 +215,7 @@ void log_producers_expire(LogProducers *producers, gint64 before_ms, GArray *ret
   g_hash_table_iter_init(&iter, producers->by_id);
   while (g_hash_table_iter_next(&iter, NULL, &value)) {
     const LogProducer *producer = value;
-    if (last_batch(producer)->append_timestamp_ms >= before_ms)
+    if (last_batch(producer)->append_timestamp_ms >= before_ms || producer->producer_id == LOG_PRODUCER_COORDINATOR)
       continue;
     note(ret_gone, producer->producer_id);
     g_hash_table_iter_remove(&iter);

@@ -25,6 +25,9 @@
 G_BEGIN_DECLS
 
 #define LOG_PRODUCER_BATCHES 5
+/* Who writes Milena's own topics, by turns: the epoch is that of its lease. Given to nobody else, and never forgotten.
+ */
+#define LOG_PRODUCER_COORDINATOR G_MAXINT64
 #define LOG_PRODUCER_KEY_BYTES 16
 #define LOG_PRODUCER_VALUE_BYTES_MAX (16 + LOG_PRODUCER_BATCHES * 32)
 
@@ -83,7 +86,8 @@ void log_producers_restore(LogProducers *producers, const LogProducer *producer)
  *
  * @ret_changed: gets the ids (gint64) of all producers that changed; may be NULL */
 void log_producers_truncate(LogProducers *producers, gint64 offset, GArray *ret_changed);
-/* Forget producers whose last batch was appended before @before_ms. @ret_gone: gets their ids (gint64); may be NULL. */
+/* Forget producers whose last batch was appended before @before_ms, but LOG_PRODUCER_COORDINATOR. @ret_gone: gets their
+ * ids (gint64); may be NULL. */
 void log_producers_expire(LogProducers *producers, gint64 before_ms, GArray *ret_gone);
 /* Borrowed; NULL when it is not known. */
 const LogProducer *log_producers_find(const LogProducers *producers, gint64 producer_id);

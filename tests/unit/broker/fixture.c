@@ -305,7 +305,7 @@ static void on_produced(ProduceJob *job, gpointer user_data) {
 static void start_produce(gpointer data) {
   Producing *producing = data;
   const Milena__V1__ProduceRequest *request = rpc_message_body(producing->message);
-  producing->producer = producer_new(producing->fixture->broker.shards[producing->index]->front);
+  producing->producer = producer_new(producing->fixture->broker.shards[producing->index]->front, FALSE);
   ProduceInput input = {.topic_name = request->topic,
                         .topic_id = request->topic_id,
                         .n_records = request->n_records,

@@ -128,6 +128,15 @@ TEST(producers, expire_when_idle) {
   EXPECT_EQ_INT(0, log_producers_count(producers));
 }
 
+TEST(producers, the_coordinator_is_never_forgotten) {
+  g_autoptr(LogProducers) producers = log_producers_new();
+  LogBatch batch = batch_of(1, 0, 2, 10);
+  batch.producer_id = LOG_PRODUCER_COORDINATOR;
+  log_producers_add(producers, &batch);
+  log_producers_expire(producers, G_MAXINT64, NULL);
+  EXPECT_TRUE(log_producers_find(producers, LOG_PRODUCER_COORDINATOR) != NULL);
+}
+
 /* Computed from the table in producers.h by a program of its own. */
 TEST(producers, have_golden_bytes) {
   LogProducer producer = {.producer_id = 2, .epoch = 3, .batch_count = 1, .batches = {{4, 5, 6, 7, 8}}};
