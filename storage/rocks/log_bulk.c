@@ -26,6 +26,7 @@ struct LogBulk {
   rocksdb_writeoptions_t *unlogged;
   rocksdb_writebatch_t *batch;
   guint64 group;       /* the last one begun */
+  gboolean is_padded;  /* .. and one of its marks is: see bulk_mark.h */
   gboolean is_open;    /* .. and not ended */
   gboolean is_flushed; /* .. and durable */
   guint untidied;      /* groups since the small column families were flushed */
@@ -55,6 +56,7 @@ void log_bulk_begin(LogBulk *bulk) {
   bulk->group++;
   bulk->is_open = TRUE;
   bulk->is_flushed = FALSE;
+  bulk->is_padded = FALSE;
 }
 
 rocksdb_writebatch_t *log_bulk_batch(LogBulk *bulk) {
@@ -67,10 +69,11 @@ void log_bulk_mark(LogBulk *bulk, LogEntry *entry, const LogSegment *segment, gi
     return;
   entry->bulk_group = bulk->group;
   BulkMark mark = {.group = bulk->group, .log_id = entry->log_id, .first_offset = base_offset};
-  guint8 key[BULK_MARK_KEY_BYTES], value[BULK_MARK_VALUE_BYTES];
-  bulk_mark_encode(&mark, key, value);
+  guint8 key[BULK_MARK_KEY_BYTES], value[BULK_MARK_PADDED_BYTES];
+  gsize value_bytes = bulk_mark_encode(&mark, !bulk->is_padded, key, value);
+  bulk->is_padded = TRUE;
   rocksdb_writebatch_put_cf(log_bulk_batch(bulk), segment->cf, (const char *)key, sizeof key, (const char *)value,
-                            sizeof value);
+                            value_bytes);
 }
 
 static void write_piece(LogBulk *bulk) {

@@ -6,10 +6,10 @@
 
 /* Put the cut of what one mark marks, and of the mark. */
 static void put_cut(const LogSegment *segment, const BulkMark *mark, rocksdb_writebatch_t *batch) {
-  guint8 key[BULK_MARK_KEY_BYTES], ignored[BULK_MARK_VALUE_BYTES];
+  guint8 key[BULK_MARK_KEY_BYTES], ignored[BULK_MARK_PADDED_BYTES];
   log_truncate_put_range(LOG_KEY_BATCH, mark->log_id, mark->first_offset, segment, batch);
   log_truncate_put_range(LOG_KEY_TIME, mark->log_id, mark->first_offset, segment, batch);
-  bulk_mark_encode(mark, key, ignored);
+  bulk_mark_encode(mark, FALSE, key, ignored);
   rocksdb_writebatch_delete_cf(batch, segment->cf, (const char *)key, sizeof key);
 }
 

@@ -179,13 +179,15 @@ static void seeds_of_catalog(void) {
     seed_write("catalog", name, seed);
   }
   BulkMark mark = {.group = 12, .log_id = 7, .first_offset = 1000};
-  guint8 key[BULK_MARK_KEY_BYTES], value[BULK_MARK_VALUE_BYTES];
-  bulk_mark_encode(&mark, key, value);
-  Seed *seed = seed_new();
-  seed_number(seed, sizeof key, 1);
-  seed_bytes(seed, key, sizeof key);
-  seed_bytes(seed, value, sizeof value);
-  seed_write("catalog", "mark", seed);
+  guint8 key[BULK_MARK_KEY_BYTES], value[BULK_MARK_PADDED_BYTES];
+  for (gboolean padded = FALSE; padded <= TRUE; padded++) {
+    gsize value_len = bulk_mark_encode(&mark, padded, key, value);
+    Seed *seed = seed_new();
+    seed_number(seed, sizeof key, 1);
+    seed_bytes(seed, key, sizeof key);
+    seed_bytes(seed, value, value_len);
+    seed_write("catalog", padded ? "mark-padded" : "mark", seed);
+  }
 }
 
 int main(int argc, char **argv) {

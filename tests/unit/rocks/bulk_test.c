@@ -94,6 +94,36 @@ TEST(bulk, write_ahead_logs_do_not_pile_up) {
   EXPECT_TRUE(count <= 100);
 }
 
+/* Bytes that this process has read of files. */
+static gint64 read_bytes(void) {
+  g_autofree char *text = NULL;
+  EXPECT_TRUE(g_file_get_contents("/proc/self/io", &text, NULL, NULL));
+  return g_ascii_strtoll(strstr(text, "rchar:") + strlen("rchar:"), NULL, 10);
+}
+
+/* A new cursor seeks in every file. Newer files begin, for it, with the marks of their bulk group: these must not share
+ * a block with the first batch, or each seek reads, and its cursor holds, that batch of each file. */
+TEST(bulk, a_read_reads_no_batches_of_newer_files) {
+  enum { GROUPS = 24, BATCH_BYTES = 200 << 10 };
+  g_auto(Fixture) f;
+  init_bulk(&f, shim_temp_dir());
+  f.options.segment_bytes_max = 1 << 30;
+  f.options.write_buffer_bytes = 16 << 20;
+  f.options.cache_bytes = 1 << 20;
+  f.options.read_sessions_max = 0;
+  ASSERT_TRUE(fixture_open(&f));
+  g_auto(TestLog) log;
+  test_log_init(&log, 1);
+  fixture_create(&f, &log);
+  for (guint i = 0; i < GROUPS; i++)
+    fixture_append(&f, &log, 1, BATCH_BYTES, 1000 + i);
+  EXPECT_EQ_INT(1, stats_of(&f).segments);
+  gint64 before = read_bytes();
+  EXPECT_EQ_INT(GROUPS, fixture_scan(&f, &log, 0, BATCH_BYTES + 1000)); /* each read has a cursor of its own */
+  EXPECT_TRUE(stats_of(&f).seeks >= GROUPS);
+  EXPECT_TRUE(read_bytes() - before < 2 * GROUPS * BATCH_BYTES);
+}
+
 /* ---- a crash between the flush and the hot records ---- */
 
 typedef struct {
@@ -257,13 +287,28 @@ TEST(bulk, a_log_beyond_its_hot_record_without_a_reason_is_damage) {
 
 /* ---- the mark ---- */
 
+/* Each flipped bit, and a newer format. */
+static void expect_damage_is_noticed(guint8 key[BULK_MARK_KEY_BYTES], guint8 *value, gsize value_len) {
+  BulkMark back;
+  for (gsize bit = 0; bit < (BULK_MARK_KEY_BYTES + value_len) * 8; bit++) {
+    guint8 *byte = bit / 8 < BULK_MARK_KEY_BYTES ? &key[bit / 8] : &value[bit / 8 - BULK_MARK_KEY_BYTES];
+    *byte ^= (guint8)(1 << bit % 8);
+    g_autoptr(Failure) failure = bulk_mark_decode(key, BULK_MARK_KEY_BYTES, value, value_len, &back);
+    EXPECT_TRUE(failure != NULL);
+    *byte ^= (guint8)(1 << bit % 8);
+  }
+  value[0] = 3;
+  g_autoptr(Failure) newer = bulk_mark_decode(key, BULK_MARK_KEY_BYTES, value, value_len, &back);
+  EXPECT_EQ_STR("UNSUPPORTED", failure_reason_name(failure_reason(newer)));
+}
+
 TEST(bulk_mark, bytes_and_damage) {
   BulkMark mark = {.group = 5, .log_id = 9, .first_offset = 77}, back;
-  guint8 key[BULK_MARK_KEY_BYTES], value[BULK_MARK_VALUE_BYTES], start[BULK_MARK_KEY_BYTES], end[BULK_MARK_KEY_BYTES];
-  bulk_mark_encode(&mark, key, value);
+  guint8 key[BULK_MARK_KEY_BYTES], value[BULK_MARK_PADDED_BYTES], start[BULK_MARK_KEY_BYTES], end[BULK_MARK_KEY_BYTES];
+  EXPECT_EQ_INT(BULK_MARK_VALUE_BYTES, bulk_mark_encode(&mark, FALSE, key, value));
   EXPECT_EQ_INT(0, memcmp(key, "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\5\0\0\0\0\0\0\0\11", sizeof key));
   EXPECT_EQ_INT(0, memcmp(value, "\1\0\0\0\0\0\0\0\115", 9));
-  EXPECT_NULL(bulk_mark_decode(key, sizeof key, value, sizeof value, &back));
+  EXPECT_NULL(bulk_mark_decode(key, sizeof key, value, BULK_MARK_VALUE_BYTES, &back));
   EXPECT_EQ_INT(0, memcmp(&mark, &back, sizeof mark));
   bulk_mark_range(5, start, end);
   EXPECT_TRUE(memcmp(start, key, sizeof key) <= 0 && memcmp(key, end, sizeof key) < 0);
@@ -272,14 +317,18 @@ TEST(bulk_mark, bytes_and_damage) {
   EXPECT_TRUE(memcmp(end, first, sizeof first) < 0);
   bulk_mark_range(6, start, end);
   EXPECT_TRUE(memcmp(key, start, sizeof key) < 0);
-  for (gsize bit = 0; bit < (sizeof key + sizeof value) * 8; bit++) {
-    guint8 *byte = bit / 8 < sizeof key ? &key[bit / 8] : &value[bit / 8 - sizeof key];
-    *byte ^= (guint8)(1 << bit % 8);
-    g_autoptr(Failure) failure = bulk_mark_decode(key, sizeof key, value, sizeof value, &back);
-    EXPECT_TRUE(failure != NULL);
-    *byte ^= (guint8)(1 << bit % 8);
-  }
-  value[0] = 2;
-  g_autoptr(Failure) newer = bulk_mark_decode(key, sizeof key, value, sizeof value, &back);
-  EXPECT_EQ_STR("UNSUPPORTED", failure_reason_name(failure_reason(newer)));
+  expect_damage_is_noticed(key, value, BULK_MARK_VALUE_BYTES);
+}
+
+TEST(bulk_mark, padded) {
+  BulkMark mark = {.group = 5, .log_id = 9, .first_offset = 77}, back;
+  guint8 key[BULK_MARK_KEY_BYTES], value[BULK_MARK_PADDED_BYTES];
+  EXPECT_EQ_INT(BULK_MARK_PADDED_BYTES, bulk_mark_encode(&mark, TRUE, key, value));
+  EXPECT_EQ_INT(0, memcmp(key, "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\5\0\0\0\0\0\0\0\11", sizeof key));
+  EXPECT_EQ_INT(0, memcmp(value, "\2\0\0\0\0\0\0\0\115", 9));
+  EXPECT_NULL(bulk_mark_decode(key, sizeof key, value, sizeof value, &back));
+  EXPECT_EQ_INT(0, memcmp(&mark, &back, sizeof mark));
+  g_autoptr(Failure) cut = bulk_mark_decode(key, sizeof key, value, BULK_MARK_VALUE_BYTES, &back);
+  EXPECT_EQ_STR("CORRUPT_LOG", failure_reason_name(failure_reason(cut)));
+  expect_damage_is_noticed(key, value, sizeof value);
 }
