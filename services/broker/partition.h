@@ -10,7 +10,7 @@
 #include "milena/v1/producer_service.pb-c.h"
 #include "services/broker/replica/replica.h"
 #include "services/broker/shard.h"
-#include "services/broker/timers.h"
+#include "services/base/timers.h"
 #include "storage/log/batch.h"
 
 G_BEGIN_DECLS

@@ -10,7 +10,7 @@
 
 #include "controller/metadata/image.h"
 #include "services/base/loop.h"
-#include "services/broker/timers.h"
+#include "services/base/timers.h"
 #include "services/rpc/client.h"
 
 G_BEGIN_DECLS

@@ -48,6 +48,9 @@ struct Membership {
   Backoff backoff;
   guint64 epoch; /* 0: not registered */
   guint heartbeat_ms;
+  gint64 session_timeout_us;
+  gint64 asked_us;   /* when the call that is under way was sent, monotonic */
+  gint64 current_us; /* until when the controllers do not end the session */
   guint64 told_version; /* of the metadata, in the last heartbeat */
   gboolean fenced;
   gint64 unserved_us; /* since when no controller has served; 0: one does */
@@ -215,6 +218,7 @@ static void start_call(Membership *membership, const char *method, const Protobu
   g_free(membership->call_address);
   membership->call_address = g_strdup(controllers_current(membership->controllers));
   g_autoptr(RpcMessage) request = rpc_message_pack(body, NULL, 0);
+  membership->asked_us = g_get_monotonic_time();
   membership->call = rpc_client_unary(membership->client, membership->call_address,
                                       &milena__internal__v1__controller_service__descriptor, method, request,
                                       deadline_us(), membership->loop, done, membership);
@@ -252,6 +256,8 @@ static void on_registered(RpcMessage *response, const Failure *failure, gpointer
   const Milena__Internal__V1__RegisterNodeResponse *body = rpc_message_body(response);
   gint64 interval_ms = times_duration_ms(body->heartbeat_interval, 1000);
   membership->heartbeat_ms = (guint)CLAMP(interval_ms, 10, 60000);
+  membership->session_timeout_us = times_duration_ms(body->session_timeout, 6000) * 1000;
+  membership->current_us = membership->asked_us + membership->session_timeout_us;
   membership->epoch = body->epoch;
   membership->told_version = 0;
   membership->fenced = TRUE;
@@ -294,6 +300,7 @@ static gboolean has_news(Membership *membership) {
 
 static void heartbeat_answered(Membership *membership, const Milena__Internal__V1__HeartbeatResponse *body) {
   note_served(membership);
+  membership->current_us = membership->asked_us + membership->session_timeout_us;
   follower_expect(membership->follower, body->metadata_version);
   if (membership->leaving && body->may_stop) {
     finish_leaving(membership);
@@ -457,6 +464,11 @@ void membership_free(Membership *membership) {
   for (guint i = 0; i < G_N_ELEMENTS(strings); i++)
     g_free(strings[i]);
   g_free(membership);
+}
+
+gboolean membership_is_current(const Membership *membership) {
+  return membership->epoch && !membership->fenced && !membership->refused &&
+         g_get_monotonic_time() < membership->current_us;
 }
 
 MetadataImage *membership_image(Membership *membership) {

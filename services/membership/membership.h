@@ -59,6 +59,10 @@ void membership_leave(Membership *membership, guint timeout_ms, void (*left)(gpo
 void membership_free(Membership *membership);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Membership, membership_free)
 
+/* The session goes on, for all that this process can know: not fenced, and a heartbeat was answered that is not older
+ * than a session. Who stood still for longer (a frozen process) learns so before anything else. On the loop. */
+gboolean membership_is_current(const Membership *membership);
+
 /* The latest image; borrowed; NULL before the first. On the loop. */
 MetadataImage *membership_image(Membership *membership);
 

@@ -1,7 +1,7 @@
 /* A partition's place among those that its broker follows: embedded in the partition. Thread: the shard's loop. */
 #pragma once
 
-#include "services/broker/timers.h"
+#include "services/base/timers.h"
 
 G_BEGIN_DECLS
 

@@ -1,6 +1,6 @@
 /* Timers for fake fronts, which begin with their Loop: a timer is a source of its own, kept where the real one keeps
  * its place. */
-#include "services/broker/timers.h"
+#include "services/base/timers.h"
 
 static gboolean timer_due(gpointer data) {
   Timer *timer = data;

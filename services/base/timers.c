@@ -2,7 +2,7 @@
  *
  * Invariant: the source is ready at the due time of the first timer, or never when there is none.
  * Thread: the loop's. Fails never. */
-#include "services/broker/timers.h"
+#include "services/base/timers.h"
 
 struct Timers {
   Loop *loop;
