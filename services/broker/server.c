@@ -9,6 +9,7 @@
 #include "milena/v1/producer_service.pb-c.h"
 #include "services/broker/admin_service.h"
 #include "services/broker/front_internal.h"
+#include "services/broker/groups/group_service.h"
 #include "services/broker/metadata_service.h"
 #include "services/broker/produce.h"
 #include "services/broker/read/read_service.h"
@@ -20,7 +21,7 @@ struct BrokerServer {
   gboolean started;
   /* One for each shard. */
   Loop **loops;
-  gpointer *fronts, *producers, *peer_producers, *readers;
+  gpointer *fronts, *producers, *peer_producers, *doors, *readers;
 };
 
 static void add_services(BrokerServer *server) {
@@ -39,6 +40,8 @@ static void add_services(BrokerServer *server) {
                                  REPLICATION_SERVICE_HANDLERS, server->loops, server->fronts, count);
   rpc_server_add_sharded_service(server->clients, &milena__v1__admin_service__descriptor, ADMIN_SERVICE_HANDLERS,
                                  server->loops, server->fronts, count);
+  rpc_server_add_sharded_service(server->clients, &milena__v1__group_service__descriptor, GROUP_SERVICE_HANDLERS,
+                                 server->loops, server->doors, count);
 }
 
 static void make_states(BrokerServer *server) {
@@ -48,6 +51,7 @@ static void make_states(BrokerServer *server) {
   server->fronts = g_new0(gpointer, count);
   server->producers = g_new0(gpointer, count);
   server->peer_producers = g_new0(gpointer, count);
+  server->doors = g_new0(gpointer, count);
   server->readers = g_new0(gpointer, count);
   for (guint i = 0; i < count; i++) {
     Front *front = broker->shards[i]->front;
@@ -55,7 +59,8 @@ static void make_states(BrokerServer *server) {
     server->fronts[i] = front;
     server->producers[i] = producer_new(front, FALSE);
     server->peer_producers[i] = producer_new(front, TRUE);
-    server->readers[i] = read_service_new(front);
+    server->doors[i] = group_door_new(front);
+    server->readers[i] = read_service_new(front, server->doors[i]);
   }
 }
 
@@ -112,12 +117,14 @@ void broker_server_begin_drain(BrokerServer *server) {
 typedef struct {
   Shard *shard;
   Producer *producer, *peer_producer;
+  GroupDoor *door;
 } Ending;
 
 static void end_on_loop(gpointer data) {
   Ending *ending = data;
   producer_free(ending->producer);
   producer_free(ending->peer_producer);
+  group_door_end(ending->door);
   front_end_refreshes(ending->shard->front);
   shard_retire(ending->shard);
 }
@@ -140,7 +147,8 @@ void broker_server_drain(BrokerServer *server, guint grace_ms) {
   for (guint i = 0; i < broker->shard_count; i++) {
     Ending ending = {.shard = broker->shards[i],
                      .producer = g_steal_pointer(&server->producers[i]),
-                     .peer_producer = g_steal_pointer(&server->peer_producers[i])};
+                     .peer_producer = g_steal_pointer(&server->peer_producers[i]),
+                     .door = server->doors[i]};
     loop_call_and_wait(broker->shards[i]->loop, end_on_loop, &ending);
   }
   flush_loops(broker);
@@ -155,11 +163,13 @@ void broker_server_free(BrokerServer *server) {
     producer_free(server->producers[i]);
     producer_free(server->peer_producers[i]);
     read_service_free(server->readers[i]);
+    group_door_free(server->doors[i]);
   }
   g_free(server->loops);
   g_free(server->fronts);
   g_free(server->producers);
   g_free(server->peer_producers);
+  g_free(server->doors);
   g_free(server->readers);
   g_free(server);
 }

@@ -9,9 +9,10 @@ const RpcMethodHandler READ_SERVICE_HANDLERS[] = {
     {.name = NULL},
 };
 
-ReadService *read_service_new(Front *front) {
+ReadService *read_service_new(Front *front, GroupDoor *door) {
   ReadService *service = g_new0(ReadService, 1);
   service->front = front;
+  service->door = door;
   return service;
 }
 

@@ -8,7 +8,8 @@ G_BEGIN_DECLS
 
 struct ReadService {
   Front *front;
-  guint turn; /* which partition of a Fetch is served first: another one each time */
+  GroupDoor *door; /* to the groups' coordinators */
+  guint turn;      /* which partition of a Fetch is served first: another one each time */
 };
 
 /* Handlers: RpcMethodHandler. */

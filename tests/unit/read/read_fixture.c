@@ -5,7 +5,7 @@ ReadFixture *read_fixture_new(void) {
   ReadFixture *fixture = g_new0(ReadFixture, 1);
   fixture->rpc = fixture_new(NULL, 1000);
   fixture->front = fake_front_new(fixture->rpc->server_loop);
-  fixture->service = read_service_new(fixture->front);
+  fixture->service = read_service_new(fixture->front, NULL);
   rpc_server_add_service(fixture->rpc->server, CONSUMER, READ_SERVICE_HANDLERS, fixture->rpc->server_loop,
                          fixture->service);
   fixture_start(fixture->rpc);
