@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
-# Real processes under faults: ./dev chaos controllers [--minutes N] [--seed S] [--tour] ... (--help lists all). Kills,
-# freezes, cuts off and robs controllers of their disks while clients work, and checks what the clients saw. Ends with 1
-# when something is wrong, and prints the command that inflicts the same faults again.
+# Real processes under faults: ./dev chaos [cluster|controllers] [--minutes N] [--seed S] [--tour] ... (--help lists all).
+# Kills, freezes, cuts off and robs controllers and brokers of their disks while clients work, and checks what the clients
+# saw. Ends with 1 when something is wrong, and prints the command that inflicts the same faults again.
 . "$(dirname "$0")/common.sh"
 
 case ${1:-} in
-  controllers) shift ;;
-  *) die "what to break? ./dev chaos controllers [--minutes N] [--seed S] [--tour]; --help lists all" ;;
+  cluster) shift && whom=(--brokers 3 --clients 2 --pause-ms 150) ;;
+  controllers) shift && whom=() ;;
+  '' | -*) whom=(--brokers 3 --clients 2 --pause-ms 150) ;;
+  *) die "there is no '$1' to break: ./dev chaos [cluster|controllers] [--minutes N] [--seed S] [--tour]; --help lists all" ;;
 esac
 
 tools/setup.sh
 bazel build --ui_event_filters=-info --noshow_progress "${PROGRAMS[@]}" //tests/chaos:chaos //tests/crash:liblose_unsynced.so
 link_programs
-exec bazel-bin/tests/chaos/chaos --programs bin --preload "$PWD/bazel-bin/tests/crash/liblose_unsynced.so" "$@"
+exec bazel-bin/tests/chaos/chaos --programs bin --preload "$PWD/bazel-bin/tests/crash/liblose_unsynced.so" "${whom[@]}" "$@"

@@ -44,9 +44,9 @@ struct Fleet {
   GMutex mutex;
   Net *net;
   char *programs, *preload;
-  Process *controllers;
-  guint count, snapshot_entries;
-  Process broker;
+  Process *nodes; /* controllers, then brokers */
+  guint controllers, brokers, count, snapshot_entries;
+  gboolean has_broker_outside;
   GRand *random;
   guint disk_refusals;
 };
@@ -74,25 +74,38 @@ static void process_clear(Process *process) {
   g_free(process->peer_address);
 }
 
+static void init_controller(Fleet *fleet, const char *folder, guint i) {
+  g_autofree char *name = g_strdup_printf("controller-%u", i + 1);
+  process_init(&fleet->nodes[i], folder, name, net_address(fleet->net, i), i, CLIENT_PORT, PEER_PORT);
+}
+
+static void init_broker(Fleet *fleet, const char *folder, guint i) {
+  g_autofree char *name = g_strdup_printf("broker-%u", i + 1);
+  guint host = fleet->controllers + i;
+  /* Without namespaces a port of the machine's loopback may be taken: the one outside has a host's address too. */
+  if (fleet->has_broker_outside && net_can_cut(fleet->net))
+    host = NET_OUTSIDE;
+  process_init(&fleet->nodes[fleet->controllers + i], folder, name, net_address(fleet->net, host), host, BROKER_PORT,
+               BROKER_PEER_PORT);
+}
+
 Fleet *fleet_new(const FleetOptions *options) {
   Fleet *fleet = g_new0(Fleet, 1);
   g_mutex_init(&fleet->mutex);
   fleet->net = options->net;
   fleet->programs = g_strdup(options->programs);
   fleet->preload = g_strdup(options->preload);
-  fleet->count = options->controllers;
+  fleet->has_broker_outside = options->brokers == 0;
+  fleet->controllers = options->controllers;
+  fleet->brokers = MAX(options->brokers, 1);
+  fleet->count = fleet->controllers + fleet->brokers;
   fleet->snapshot_entries = options->snapshot_entries ? options->snapshot_entries : SNAPSHOT_ENTRIES_DEFAULT;
-  fleet->controllers = g_new0(Process, fleet->count);
+  fleet->nodes = g_new0(Process, fleet->count);
   fleet->random = g_rand_new_with_seed((guint32)options->seed);
-  for (guint i = 0; i < fleet->count; i++) {
-    g_autofree char *name = g_strdup_printf("controller-%u", i + 1);
-    process_init(&fleet->controllers[i], options->folder, name, net_address(fleet->net, i), i, CLIENT_PORT, PEER_PORT);
-  }
-  /* Without namespaces a port of the machine's loopback may be taken: the broker has the address of a host of its own.
-   */
-  guint host = net_can_cut(fleet->net) ? NET_OUTSIDE : fleet->count;
-  process_init(&fleet->broker, options->folder, "broker-1", net_address(fleet->net, host), host, BROKER_PORT,
-               BROKER_PEER_PORT);
+  for (guint i = 0; i < fleet->controllers; i++)
+    init_controller(fleet, options->folder, i);
+  for (guint i = 0; i < fleet->brokers; i++)
+    init_broker(fleet, options->folder, i);
   return fleet;
 }
 
@@ -109,13 +122,11 @@ void fleet_free(Fleet *fleet) {
   if (!fleet)
     return;
   for (guint i = 0; i < fleet->count; i++) {
-    end_process(&fleet->controllers[i]);
-    process_clear(&fleet->controllers[i]);
+    end_process(&fleet->nodes[i]);
+    process_clear(&fleet->nodes[i]);
   }
-  end_process(&fleet->broker);
-  process_clear(&fleet->broker);
   g_rand_free(fleet->random);
-  g_free(fleet->controllers);
+  g_free(fleet->nodes);
   g_free(fleet->programs);
   g_free(fleet->preload);
   g_mutex_clear(&fleet->mutex);
@@ -123,36 +134,40 @@ void fleet_free(Fleet *fleet) {
 }
 
 guint fleet_controllers(const Fleet *fleet) {
+  return fleet->controllers;
+}
+
+guint fleet_brokers(const Fleet *fleet) {
+  return fleet->has_broker_outside ? 0 : fleet->brokers;
+}
+
+guint fleet_nodes(const Fleet *fleet) {
   return fleet->count;
 }
 
-const char *fleet_client_address(const Fleet *fleet, guint controller) {
-  return fleet->controllers[controller].client_address;
+const char *fleet_name(const Fleet *fleet, guint node) {
+  return fleet->nodes[node].name;
 }
 
-const char *fleet_peer_address(const Fleet *fleet, guint controller) {
-  return fleet->controllers[controller].peer_address;
+const char *fleet_client_address(const Fleet *fleet, guint node) {
+  return fleet->nodes[node].client_address;
 }
 
-const char *fleet_broker_address(const Fleet *fleet) {
-  return fleet->broker.client_address;
+const char *fleet_peer_address(const Fleet *fleet, guint node) {
+  return fleet->nodes[node].peer_address;
 }
 
-char *fleet_data_path(const Fleet *fleet, guint controller) {
-  return g_strdup(fleet->controllers[controller].data);
+char *fleet_data_path(const Fleet *fleet, guint node) {
+  return g_strdup(fleet->nodes[node].data);
 }
 
-char *fleet_log_path(const Fleet *fleet, guint controller) {
-  return g_strdup(fleet->controllers[controller].log);
+char *fleet_log_path(const Fleet *fleet, guint node) {
+  return g_strdup(fleet->nodes[node].log);
 }
 
-char *fleet_broker_log_path(const Fleet *fleet) {
-  return g_strdup(fleet->broker.log);
-}
-
-FleetState fleet_state(Fleet *fleet, guint controller) {
+FleetState fleet_state(Fleet *fleet, guint node) {
   g_mutex_lock(&fleet->mutex);
-  FleetState state = fleet->controllers[controller].state;
+  FleetState state = fleet->nodes[node].state;
   g_mutex_unlock(&fleet->mutex);
   return state;
 }
@@ -218,16 +233,33 @@ static char **watched_environment(const Fleet *fleet, const Process *process, gu
   return failing_after ? g_environ_setenv(env, "LOSE_FAIL_SYNC_AFTER", after, TRUE) : env;
 }
 
-static void start_controller(Fleet *fleet, guint controller, gboolean alone, guint failing_after) {
+/* @alone: a controller, with a cluster of its own */
+static GPtrArray *words_of_controller(const Fleet *fleet, guint node, gboolean alone) {
+  GPtrArray *words = words_new(fleet, &fleet->nodes[node], "milena-controller", node + 1);
+  g_autofree char *entries = g_strdup_printf("%u", fleet->snapshot_entries);
+  add(words, "--snapshot-entries", entries);
+  if (alone)
+    add(words, "--new-cluster", NULL);
+  return words;
+}
+
+static GPtrArray *words_of_broker(const Fleet *fleet, guint node) {
+  GPtrArray *words = words_new(fleet, &fleet->nodes[node], "milena-broker", node - fleet->controllers + 1);
+  g_autoptr(GString) controllers = g_string_new(NULL);
+  for (guint i = 0; i < fleet->controllers; i++)
+    g_string_append_printf(controllers, "%s%s", i ? "," : "", fleet->nodes[i].peer_address);
+  add(words, "--controllers", controllers->str);
+  return words;
+}
+
+static void start_node(Fleet *fleet, guint node, gboolean alone, guint failing_after) {
   g_mutex_lock(&fleet->mutex);
-  Process *process = &fleet->controllers[controller];
+  Process *process = &fleet->nodes[node];
   if (process->state == FLEET_DOWN) {
-    g_autoptr(GPtrArray) words = words_new(fleet, process, "milena-controller", controller + 1);
-    g_autofree char *entries = g_strdup_printf("%u", fleet->snapshot_entries);
-    add(words, "--snapshot-entries", entries);
-    if (alone)
-      add(words, "--new-cluster", NULL);
-    g_auto(GStrv) env = watched_environment(fleet, process, failing_after);
+    gboolean is_controller = node < fleet->controllers;
+    g_autoptr(GPtrArray) words = is_controller ? words_of_controller(fleet, node, alone) : words_of_broker(fleet, node);
+    gboolean is_watched = is_controller || !fleet->has_broker_outside;
+    g_auto(GStrv) env = is_watched ? watched_environment(fleet, process, failing_after) : g_get_environ();
     process->may_end_by_disk = failing_after > 0;
     process->has_refused = FALSE;
     start(fleet, process, words, env);
@@ -235,40 +267,25 @@ static void start_controller(Fleet *fleet, guint controller, gboolean alone, gui
   g_mutex_unlock(&fleet->mutex);
 }
 
-void fleet_start(Fleet *fleet, guint controller) {
-  start_controller(fleet, controller, FALSE, 0);
+void fleet_start(Fleet *fleet, guint node) {
+  start_node(fleet, node, FALSE, 0);
 }
 
 void fleet_start_alone(Fleet *fleet, guint controller) {
-  start_controller(fleet, controller, TRUE, 0);
+  start_node(fleet, controller, TRUE, 0);
 }
 
-void fleet_start_failing(Fleet *fleet, guint controller, guint syncs) {
+void fleet_start_failing(Fleet *fleet, guint node, guint syncs) {
   g_assert(fleet->preload && syncs > 0);
-  start_controller(fleet, controller, FALSE, syncs);
+  start_node(fleet, node, FALSE, syncs);
 }
 
-gboolean fleet_is_failing(Fleet *fleet, guint controller) {
+gboolean fleet_is_failing(Fleet *fleet, guint node) {
   g_mutex_lock(&fleet->mutex);
-  const Process *process = &fleet->controllers[controller];
+  const Process *process = &fleet->nodes[node];
   gboolean is_failing = process->state != FLEET_DOWN && process->may_end_by_disk;
   g_mutex_unlock(&fleet->mutex);
   return is_failing;
-}
-
-void fleet_start_broker(Fleet *fleet) {
-  g_mutex_lock(&fleet->mutex);
-  Process *process = &fleet->broker;
-  if (process->state == FLEET_DOWN) {
-    g_autoptr(GPtrArray) words = words_new(fleet, process, "milena-broker", 1);
-    g_autoptr(GString) controllers = g_string_new(NULL);
-    for (guint i = 0; i < fleet->count; i++)
-      g_string_append_printf(controllers, "%s%s", i ? "," : "", fleet->controllers[i].peer_address);
-    add(words, "--controllers", controllers->str);
-    g_auto(GStrv) env = g_get_environ();
-    start(fleet, process, words, env);
-  }
-  g_mutex_unlock(&fleet->mutex);
 }
 
 /* ---- Ending ---- */
@@ -281,9 +298,9 @@ static guint64 lose(Fleet *fleet, Process *process) {
   return report.bytes_lost;
 }
 
-guint64 fleet_kill(Fleet *fleet, guint controller, gboolean loses) {
+guint64 fleet_kill(Fleet *fleet, guint node, gboolean loses) {
   g_mutex_lock(&fleet->mutex);
-  Process *process = &fleet->controllers[controller];
+  Process *process = &fleet->nodes[node];
   guint64 lost = 0;
   if (process->state != FLEET_DOWN) {
     end_process(process);
@@ -293,9 +310,9 @@ guint64 fleet_kill(Fleet *fleet, guint controller, gboolean loses) {
   return lost;
 }
 
-static void send_signal(Fleet *fleet, guint controller, FleetState from, FleetState to, int signal) {
+static void send_signal(Fleet *fleet, guint node, FleetState from, FleetState to, int signal) {
   g_mutex_lock(&fleet->mutex);
-  Process *process = &fleet->controllers[controller];
+  Process *process = &fleet->nodes[node];
   if (process->state == from) {
     kill(process->pid, signal);
     process->state = to;
@@ -303,17 +320,17 @@ static void send_signal(Fleet *fleet, guint controller, FleetState from, FleetSt
   g_mutex_unlock(&fleet->mutex);
 }
 
-void fleet_freeze(Fleet *fleet, guint controller) {
-  send_signal(fleet, controller, FLEET_RUNNING, FLEET_FROZEN, SIGSTOP);
+void fleet_freeze(Fleet *fleet, guint node) {
+  send_signal(fleet, node, FLEET_RUNNING, FLEET_FROZEN, SIGSTOP);
 }
 
-void fleet_thaw(Fleet *fleet, guint controller) {
-  send_signal(fleet, controller, FLEET_FROZEN, FLEET_RUNNING, SIGCONT);
+void fleet_thaw(Fleet *fleet, guint node) {
+  send_signal(fleet, node, FLEET_FROZEN, FLEET_RUNNING, SIGCONT);
 }
 
-int fleet_terminate(Fleet *fleet, guint controller) {
+int fleet_terminate(Fleet *fleet, guint node) {
   g_mutex_lock(&fleet->mutex);
-  Process *process = &fleet->controllers[controller];
+  Process *process = &fleet->nodes[node];
   int status = 0;
   gboolean ended = FALSE;
   if (process->state == FLEET_RUNNING) {
@@ -355,9 +372,9 @@ static void remove_below(const char *folder) {
   }
 }
 
-void fleet_wipe(Fleet *fleet, guint controller) {
+void fleet_wipe(Fleet *fleet, guint node) {
   g_mutex_lock(&fleet->mutex);
-  Process *process = &fleet->controllers[controller];
+  Process *process = &fleet->nodes[node];
   end_process(process);
   remove_below(process->data);
   g_unlink(process->journal);
@@ -386,9 +403,9 @@ static char *choose_file(Fleet *fleet, const Process *process, goffset *ret_size
   return NULL;
 }
 
-char *fleet_damage(Fleet *fleet, guint controller) {
+char *fleet_damage(Fleet *fleet, guint node) {
   g_mutex_lock(&fleet->mutex);
-  Process *process = &fleet->controllers[controller];
+  Process *process = &fleet->nodes[node];
   end_process(process);
   goffset size = 0;
   g_autofree char *path = choose_file(fleet, process, &size);
@@ -413,9 +430,9 @@ char *fleet_damage(Fleet *fleet, guint controller) {
   return what;
 }
 
-gboolean fleet_has_refused(Fleet *fleet, guint controller) {
+gboolean fleet_has_refused(Fleet *fleet, guint node) {
   g_mutex_lock(&fleet->mutex);
-  gboolean has_refused = fleet->controllers[controller].has_refused;
+  gboolean has_refused = fleet->nodes[node].has_refused;
   g_mutex_unlock(&fleet->mutex);
   return has_refused;
 }
@@ -459,18 +476,11 @@ static char *look_at(Fleet *fleet, Process *process) {
 
 char *fleet_look(Fleet *fleet) {
   g_mutex_lock(&fleet->mutex);
-  char *found = look_at(fleet, &fleet->broker);
+  char *found = NULL;
   for (guint i = 0; i < fleet->count && !found; i++)
-    found = look_at(fleet, &fleet->controllers[i]);
+    found = look_at(fleet, &fleet->nodes[i]);
   g_mutex_unlock(&fleet->mutex);
   return found;
-}
-
-gboolean fleet_broker_runs(Fleet *fleet) {
-  g_mutex_lock(&fleet->mutex);
-  gboolean runs = fleet->broker.state == FLEET_RUNNING;
-  g_mutex_unlock(&fleet->mutex);
-  return runs;
 }
 
 guint fleet_disk_refusals(Fleet *fleet) {

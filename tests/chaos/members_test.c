@@ -264,7 +264,7 @@ static gboolean has_logged(Cluster *cluster, const char *sentence) {
 /* Create topics until there is a snapshot; they need a broker, which takes a moment to come up. */
 static gboolean make_snapshot(Cluster *cluster) {
   gint64 until_us = g_get_monotonic_time() + WAIT_S * G_USEC_PER_SEC;
-  fleet_start_broker(cluster->fleet);
+  fleet_start(cluster->fleet, fleet_controllers(cluster->fleet));
   for (guint i = 0; g_get_monotonic_time() < until_us; i++) {
     g_autofree char *name = g_strdup_printf("topic-%u", i);
     if (has_logged(cluster, "snapshot written"))

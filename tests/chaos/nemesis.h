@@ -1,10 +1,15 @@
 /* What goes wrong, by seed: rounds of one to three faults that overlap, then everything is mended, and writes must
- * succeed again within a bound. */
+ * succeed again within a bound: of metadata, and where brokers are hit too, of records in every partition.
+ *
+ * Nothing happens beyond what is promised. Controllers: data is lost at one at a time. Brokers: a disk is lost only
+ * while all replicas are in sync, so at one at a time; what was not synced is lost anywhere and everywhere, unless the
+ * records are not synced before their answers. */
 #pragma once
 
 #include "tests/chaos/fleet.h"
 #include "tests/chaos/load.h"
 #include "tests/chaos/surgeon.h"
+#include "tests/chaos/traffic/traffic.h"
 
 G_BEGIN_DECLS
 
@@ -28,6 +33,27 @@ typedef enum {
   FAULT_LOST_DISK,
   FAULT_DAMAGED_DISK,
   FAULT_MOVE, /* another member instead of one */
+
+  FAULT_BROKER_FIRST,
+  FAULT_BROKER_KILL = FAULT_BROKER_FIRST,
+  FAULT_LEADER_KILL, /* the broker that leads most */
+  FAULT_BROKER_POWER_CUT,
+  FAULT_EVERYTHING_POWER_CUT, /* all controllers and brokers, in one instant */
+  FAULT_BROKER_FREEZE,
+  FAULT_LEADER_FREEZE,
+  FAULT_LEADER_HICCUP,  /* frozen for less or more than its session, then it goes on where it was */
+  FAULT_BROKER_CUT_OFF, /* from brokers and controllers, both ways; clients reach it */
+  FAULT_LEADER_CUT_OFF,
+  FAULT_BROKER_UNPLUG,
+  FAULT_BROKER_DEAF,
+  FAULT_BROKER_DUMB,
+  FAULT_BROKERS_APART,     /* two brokers don't see each other; the third and the controllers see both */
+  FAULT_BROKER_UNMANAGED,  /* cut off from the controllers alone: it goes on replicating */
+  FAULT_BROKER_NO_ANSWERS, /* what clients ask of the leader arrives, and its answers don't */
+  FAULT_BROKER_FAILING_SYNC,
+  FAULT_BROKER_RESTART, /* in order */
+  FAULT_BROKER_LOST_DISK,
+  FAULT_LEADERS_MOVE, /* no fault: others lead */
   FAULT_COUNT,
 } FaultKind;
 
@@ -37,7 +63,9 @@ typedef struct {
   Fleet *fleet; /* all borrowed */
   Net *net;
   Load *load;
-  Surgeon *surgeon; /* NULL: no changes of members */
+  Surgeon *surgeon;   /* NULL: no changes of members */
+  Traffic *traffic;   /* NULL: brokers are left alone */
+  gboolean is_synced; /* records are on disk before they are acknowledged: brokers may lose what they did not sync */
   guint64 seed;
   gboolean can_lose;       /* unsynced writes, and fail syncs */
   const char *const *only; /* names of faults, NULL at the end: no others; or NULL for all. Borrowed */
@@ -68,6 +96,18 @@ const char *nemesis_skips(const Nemesis *nemesis, FaultKind kind);
 guint64 nemesis_bytes_lost(const Nemesis *nemesis);
 /* Monotonic times at which the active controller was killed with nothing else in force; of gint64. */
 const GArray *nemesis_kills_us(const Nemesis *nemesis);
+
+/* A broker that was hit while it led something. */
+typedef struct {
+  FaultKind kind;
+  gint64 at_us;
+  gint32 broker_id;
+  guint32 partitions; /* bits of those that it led */
+  gboolean is_alone;  /* all replicas were in sync and nothing else in force; nor while a kill was watched */
+} NemesisHit;
+
+/* Of NemesisHit, in order. */
+const GArray *nemesis_hits(const Nemesis *nemesis);
 /* The longest time from a mend until writes succeeded again. */
 gint64 nemesis_longest_mend_us(const Nemesis *nemesis);
 

@@ -1,26 +1,23 @@
-/* The kinds of faults, a function each; see nemesis.h. Mending takes back what they do, whatever it was. */
+/* The kinds of faults of controllers, a function each; see nemesis.h. Mending takes back what they do, whatever it was.
+ */
 #include "tests/chaos/nemesis_internal.h"
 
 /* ---- Processes ---- */
 
-static void kill_one(Nemesis *nemesis, guint who, gboolean loses) {
-  nemesis->bytes_lost += fleet_kill(nemesis->options.fleet, who, loses);
-}
-
 static gboolean begin_kill(Nemesis *nemesis, guint who) {
-  kill_one(nemesis, who, FALSE);
+  nemesis_kill(nemesis, who, FALSE);
   return TRUE;
 }
 
 static gboolean begin_power_cut(Nemesis *nemesis, guint who) {
-  kill_one(nemesis, who, TRUE);
+  nemesis_kill(nemesis, who, TRUE);
   return TRUE;
 }
 
 static gboolean begin_power_cut_all(Nemesis *nemesis, guint who) {
   (void)who;
   for (guint i = 0; i < nemesis->count; i++)
-    kill_one(nemesis, i, TRUE);
+    nemesis_kill(nemesis, i, TRUE);
   return TRUE;
 }
 
@@ -28,7 +25,7 @@ static gboolean begin_power_cut_all(Nemesis *nemesis, guint who) {
 static gboolean begin_kill_active(Nemesis *nemesis, guint who) {
   gboolean alone = nemesis->in_force == 0 && fleet_state(nemesis->options.fleet, who) == FLEET_RUNNING;
   gint64 now_us = g_get_monotonic_time();
-  kill_one(nemesis, who, FALSE);
+  nemesis_kill(nemesis, who, FALSE);
   if (!alone || !nemesis->options.surgeon || surgeon_is_busy(nemesis->options.surgeon))
     return TRUE;
   g_array_append_val(nemesis->kills_us, now_us);
@@ -103,7 +100,7 @@ static gboolean begin_no_answers(Nemesis *nemesis, guint who) {
 
 static gboolean begin_failing_sync(Nemesis *nemesis, guint who) {
   guint syncs = (guint)g_rand_int_range(nemesis->random, 1, 40);
-  kill_one(nemesis, who, TRUE);
+  nemesis_kill(nemesis, who, TRUE);
   if (!nemesis->options.surgeon || !surgeon_keeps_down(nemesis->options.surgeon, who))
     fleet_start_failing(nemesis->options.fleet, who, syncs);
   return TRUE;
@@ -141,24 +138,24 @@ static gboolean begin_exchange(Nemesis *nemesis, guint who) {
 
 /* ---- The table ---- */
 
-const Fault NEMESIS_FAULTS[FAULT_COUNT] = {
-    [FAULT_KILL] = {"kill", 6, 0, FALSE, begin_kill},
-    [FAULT_KILL_ACTIVE] = {"kill active", 8, 0, TRUE, begin_kill_active},
-    [FAULT_POWER_CUT] = {"power cut", 6, NEEDS_LOSS, FALSE, begin_power_cut},
-    [FAULT_POWER_CUT_ALL] = {"power cut of all", 3, NEEDS_LOSS, FALSE, begin_power_cut_all},
-    [FAULT_FREEZE] = {"freeze", 5, 0, FALSE, begin_freeze},
-    [FAULT_FREEZE_ACTIVE] = {"freeze active", 6, 0, TRUE, begin_freeze},
-    [FAULT_HICCUP] = {"hiccup", 8, 0, TRUE, begin_hiccup},
-    [FAULT_CUT_OFF] = {"cut off", 5, NEEDS_CUTS | NEEDS_OTHERS, FALSE, begin_cut_off},
-    [FAULT_CUT_ACTIVE] = {"cut off active", 6, NEEDS_CUTS | NEEDS_OTHERS, TRUE, begin_cut_off},
-    [FAULT_UNPLUG] = {"unplug", 4, NEEDS_CUTS, FALSE, begin_unplug},
-    [FAULT_DEAF] = {"deaf", 5, NEEDS_CUTS | NEEDS_OTHERS, FALSE, begin_deaf},
-    [FAULT_DUMB] = {"dumb", 5, NEEDS_CUTS | NEEDS_OTHERS, FALSE, begin_dumb},
-    [FAULT_BRIDGE] = {"bridge", 4, NEEDS_CUTS | NEEDS_OTHERS, FALSE, begin_bridge},
-    [FAULT_NO_ANSWERS] = {"no answers", 4, NEEDS_CUTS, TRUE, begin_no_answers},
-    [FAULT_FAILING_SYNC] = {"failing fsync", 5, NEEDS_LOSS, FALSE, begin_failing_sync},
-    [FAULT_TRANSFER] = {"transfer", 5, NEEDS_OTHERS, FALSE, begin_transfer},
-    [FAULT_LOST_DISK] = {"lost disk", 3, NEEDS_OTHERS, FALSE, begin_lost_disk},
-    [FAULT_DAMAGED_DISK] = {"damaged disk", 3, NEEDS_OTHERS, FALSE, begin_damaged_disk},
-    [FAULT_MOVE] = {"exchange", 4, NEEDS_OTHERS, FALSE, begin_exchange},
+const Fault NEMESIS_FAULTS[FAULT_BROKER_FIRST] = {
+    [FAULT_KILL] = {"kill", 6, 0, HITS_MEMBER, begin_kill},
+    [FAULT_KILL_ACTIVE] = {"kill active", 8, 0, HITS_ACTIVE, begin_kill_active},
+    [FAULT_POWER_CUT] = {"power cut", 6, NEEDS_LOSS, HITS_MEMBER, begin_power_cut},
+    [FAULT_POWER_CUT_ALL] = {"power cut of all", 3, NEEDS_LOSS, HITS_MEMBER, begin_power_cut_all},
+    [FAULT_FREEZE] = {"freeze", 5, 0, HITS_MEMBER, begin_freeze},
+    [FAULT_FREEZE_ACTIVE] = {"freeze active", 6, 0, HITS_ACTIVE, begin_freeze},
+    [FAULT_HICCUP] = {"hiccup", 8, 0, HITS_ACTIVE, begin_hiccup},
+    [FAULT_CUT_OFF] = {"cut off", 5, NEEDS_CUTS | NEEDS_OTHERS, HITS_MEMBER, begin_cut_off},
+    [FAULT_CUT_ACTIVE] = {"cut off active", 6, NEEDS_CUTS | NEEDS_OTHERS, HITS_ACTIVE, begin_cut_off},
+    [FAULT_UNPLUG] = {"unplug", 4, NEEDS_CUTS, HITS_MEMBER, begin_unplug},
+    [FAULT_DEAF] = {"deaf", 5, NEEDS_CUTS | NEEDS_OTHERS, HITS_MEMBER, begin_deaf},
+    [FAULT_DUMB] = {"dumb", 5, NEEDS_CUTS | NEEDS_OTHERS, HITS_MEMBER, begin_dumb},
+    [FAULT_BRIDGE] = {"bridge", 4, NEEDS_CUTS | NEEDS_OTHERS, HITS_MEMBER, begin_bridge},
+    [FAULT_NO_ANSWERS] = {"no answers", 4, NEEDS_CUTS, HITS_ACTIVE, begin_no_answers},
+    [FAULT_FAILING_SYNC] = {"failing fsync", 5, NEEDS_LOSS, HITS_MEMBER, begin_failing_sync},
+    [FAULT_TRANSFER] = {"transfer", 5, NEEDS_OTHERS, HITS_MEMBER, begin_transfer},
+    [FAULT_LOST_DISK] = {"lost disk", 3, NEEDS_OTHERS, HITS_MEMBER, begin_lost_disk},
+    [FAULT_DAMAGED_DISK] = {"damaged disk", 3, NEEDS_OTHERS, HITS_MEMBER, begin_damaged_disk},
+    [FAULT_MOVE] = {"exchange", 4, NEEDS_OTHERS, HITS_MEMBER, begin_exchange},
 };

@@ -57,7 +57,7 @@ void report_skip(Report *report, const char *why, const char *claim, ...) {
   print_line(report, &report->skipped, line);
 }
 
-guint report_failed(Report *report) {
+guint report_failures(Report *report) {
   g_mutex_lock(&report->mutex);
   guint failed = report->failed;
   g_mutex_unlock(&report->mutex);

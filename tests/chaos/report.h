@@ -17,7 +17,7 @@ void report_say(Report *report, const char *format, ...) G_GNUC_PRINTF(2, 3);
 /* The claim holds when @wrong is NULL. @wrong: why it does not; taken */
 void report_claim(Report *report, char *wrong, const char *claim, ...) G_GNUC_PRINTF(3, 4);
 void report_skip(Report *report, const char *why, const char *claim, ...) G_GNUC_PRINTF(3, 4);
-guint report_failed(Report *report);
+guint report_failures(Report *report);
 /* "12 passed, 0 failed, 1 skipped". */
 void report_close(Report *report);
 

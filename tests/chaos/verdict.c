@@ -14,9 +14,8 @@ static char *differ(Fleet *fleet, Witness *witness, guint standby) {
   guint64 version = 0;
   g_autofree char *digest = NULL;
   const char *first = NULL;
-  for (guint i = 0; i <= fleet_controllers(fleet); i++) {
-    gboolean is_broker = i == fleet_controllers(fleet);
-    const char *address = is_broker ? fleet_broker_address(fleet) : fleet_client_address(fleet, i);
+  for (guint i = 0; i < fleet_nodes(fleet); i++) {
+    const char *address = fleet_client_address(fleet, i);
     guint64 mine = 0;
     g_autofree char *my_digest = NULL;
     if (i == standby)
@@ -169,9 +168,8 @@ static char *report_in(const char *path) {
 }
 
 char *verdict_no_reports(Fleet *fleet) {
-  g_autofree char *broker = fleet_broker_log_path(fleet);
-  char *found = report_in(broker);
-  for (guint i = 0; i < fleet_controllers(fleet) && !found; i++) {
+  char *found = NULL;
+  for (guint i = 0; i < fleet_nodes(fleet) && !found; i++) {
     g_autofree char *path = fleet_log_path(fleet, i);
     found = report_in(path);
   }
