@@ -1,6 +1,7 @@
-/* Deadlines of one loop, in a sequence sorted by due time, behind one glib source whose ready time is the first.
+/* Deadlines of one loop, in a sequence sorted by due time, behind one glib source that tells glib's poll how long it
+ * may sleep. Not g_source_set_ready_time: that signals the context's wake-up for each change, although the loop's own
+ * thread makes it: a write, a poll and a read for each timer that is set.
  *
- * Invariant: the source is ready at the due time of the first timer, or never when there is none.
  * Thread: the loop's. Fails never. */
 #include "services/base/timers.h"
 
@@ -9,6 +10,11 @@ struct Timers {
   GSequence *by_due; /* of Timer *, borrowed */
   GSource *source;
 };
+
+typedef struct {
+  GSource base;
+  Timers *timers;
+} TimersSource;
 
 static gint compare_due(gconstpointer a, gconstpointer b, gpointer data) {
   (void)data;
@@ -21,36 +27,40 @@ static Timer *first_timer(Timers *timers) {
   return g_sequence_iter_is_end(first) ? NULL : g_sequence_get(first);
 }
 
-static void timers_arm(Timers *timers) {
-  Timer *first = first_timer(timers);
-  g_source_set_ready_time(timers->source, first ? first->due_us : -1);
+/* Another thread never sets a timer, so what is seen here holds until the poll returns. */
+static gboolean source_prepare(GSource *source, int *timeout) {
+  Timer *first = first_timer(((TimersSource *)source)->timers);
+  gint64 left_us = first ? first->due_us - g_get_monotonic_time() : 0;
+  *timeout = first ? (int)CLAMP((left_us + 999) / 1000, 0, G_MAXINT) : -1;
+  return first && left_us <= 0;
 }
 
-static gboolean on_due(gpointer data) {
-  Timers *timers = data;
+static gboolean source_check(GSource *source) {
+  Timer *first = first_timer(((TimersSource *)source)->timers);
+  return first && first->due_us <= g_get_monotonic_time();
+}
+
+static gboolean source_dispatch(GSource *source, GSourceFunc callback, gpointer data) {
+  (void)callback;
+  (void)data;
+  Timers *timers = ((TimersSource *)source)->timers;
   gint64 now_us = g_get_monotonic_time();
   for (Timer *timer; (timer = first_timer(timers)) && timer->due_us <= now_us;) {
     timer_clear(timers, timer);
     timer->fire(timer, timer->data);
   }
-  timers_arm(timers);
   return G_SOURCE_CONTINUE;
 }
 
-static gboolean source_dispatch(GSource *source, GSourceFunc callback, gpointer data) {
-  (void)source;
-  return callback(data);
-}
-
-static GSourceFuncs SOURCE_FUNCS = {.dispatch = source_dispatch};
+static GSourceFuncs SOURCE_FUNCS = {.prepare = source_prepare, .check = source_check, .dispatch = source_dispatch};
 
 Timers *timers_new(Loop *loop) {
   Timers *timers = g_new0(Timers, 1);
   timers->loop = loop;
   timers->by_due = g_sequence_new(NULL);
-  timers->source = g_source_new(&SOURCE_FUNCS, sizeof(GSource));
+  timers->source = g_source_new(&SOURCE_FUNCS, sizeof(TimersSource));
+  ((TimersSource *)timers->source)->timers = timers;
   g_source_set_name(timers->source, "timers");
-  g_source_set_callback(timers->source, on_due, timers, NULL);
   g_source_set_can_recurse(timers->source, TRUE); /* spares glib's guard against it: see loop.c */
   g_source_attach(timers->source, loop_context(loop));
   return timers;
@@ -75,14 +85,12 @@ void timer_set(Timers *timers, Timer *timer, gint64 due_us, void (*fire)(Timer *
   timer->fire = fire;
   timer->data = data;
   timer->place = g_sequence_insert_sorted(timers->by_due, timer, compare_due, NULL);
-  if (first_timer(timers) == timer)
-    timers_arm(timers);
 }
 
 void timer_clear(Timers *timers, Timer *timer) {
   if (!timer->place)
     return;
-  LOOP_ASSERT_CURRENT(timers->loop); /* an early wake-up for a cleared timer does no harm: it re-arms */
+  LOOP_ASSERT_CURRENT(timers->loop);
   g_sequence_remove(timer->place);
   timer->place = NULL;
 }

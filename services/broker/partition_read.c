@@ -9,6 +9,10 @@
  * holds it too. Thread: begins and ends on the asker's loop, the rest on the shard's. */
 #include "services/broker/partition_internal.h"
 
+/* A follower hears of a higher watermark with the next records, or after this time alone. Nobody is served by it there,
+ * and who becomes the leader finds it out anew: so it is not worth a message for each record. */
+#define TELL_WATERMARK_MS 50
+
 struct PartitionReadState {
   PartitionRead read; /* first */
   gint holders;       /* atomic */
@@ -138,8 +142,15 @@ static void read_store(ReadState *state, const Partition *partition) {
     finish(state, failure_new(FAILURE(OVERLOADED), "too many reads wait for the disk: try again soon"));
 }
 
+static void tell_watermark_soon(ReadState *state, Partition *partition) {
+  wait_for_more(state, partition);
+  if (!timer_is_set(&state->timer))
+    timer_set(state->shard->timers, &state->timer, g_get_monotonic_time() + TELL_WATERMARK_MS * G_TIME_SPAN_MILLISECOND,
+              on_wait_over, state);
+}
+
 /* What the tail cache does not have (any more) is at the disk, if it has come there. */
-static void read_for_follower(ReadState *state, Partition *partition) {
+static void read_for_follower(ReadState *state, Partition *partition, gboolean last) {
   PartitionRead *read = &state->read;
   read->bounds = partition_bounds(partition);
   gint64 end = replica_log_end(partition->replica);
@@ -150,17 +161,19 @@ static void read_for_follower(ReadState *state, Partition *partition) {
     finish(state, NULL);
   else if (read->from_offset < replica_local_end(partition->replica))
     read_store(state, partition);
-  else if (read->bounds.high_watermark > read->told_watermark)
+  else if (read->bounds.high_watermark <= read->told_watermark)
+    wait_for_more(state, partition);
+  else if (last)
     finish(state, NULL);
   else
-    wait_for_more(state, partition);
+    tell_watermark_soon(state, partition);
 }
 
 /* @last: what is there must do */
 static void read_on(ReadState *state, Partition *partition, gboolean last) {
   PartitionRead *read = &state->read;
   if (read->for_follower) {
-    read_for_follower(state, partition);
+    read_for_follower(state, partition, last);
     return;
   }
   read->bounds = partition_bounds(partition);
