@@ -20,6 +20,7 @@ typedef struct {
   const char *topic;
   MovePlan *plan; /* as given; empty: to be made */
   MoveWish wish;
+  guint64 throttle_bytes_per_s; /* 0: none */
   gboolean dry_run, wait;
 } Reassignment;
 
@@ -77,7 +78,11 @@ static int send_plan(Cli *cli, MilenaClient *client, const Reassignment *asked) 
   g_autofree MilenaMove *moves = g_new0(MilenaMove, plan->len);
   for (guint i = 0; i < plan->len; i++) {
     const PlannedMove *move = &g_array_index(plan, PlannedMove, i);
-    moves[i] = (MilenaMove){asked->topic, move->partition, (const int32_t *)move->replicas->data, move->replicas->len};
+    moves[i] = (MilenaMove){.topic = asked->topic,
+                            .partition = move->partition,
+                            .replicas = (const int32_t *)move->replicas->data,
+                            .replica_count = move->replicas->len,
+                            .throttle_bytes_per_s = asked->throttle_bytes_per_s};
   }
   MilenaError *error =
       milena_admin_reassign_partitions(client, moves, plan->len, asked->dry_run, cli_timeout_ms(cli), NULL);
@@ -108,15 +113,21 @@ static const char REASSIGN_NOTES[] = "Partitions are moved as told (0=1,2,3: par
                                      "consumers go on meanwhile. A partition\n"
                                      "that moves already goes on to its new target. The topic's replication factor "
                                      "follows when all its partitions have\n"
-                                     "the same number of replicas.\n";
+                                     "the same number of replicas.\n"
+                                     "--throttle bounds what each broker sends to new replicas, of all moves with a "
+                                     "throttle together; what producers\n"
+                                     "write to replicas in sync is not held back. The same moves with another "
+                                     "--throttle change it on the way.\n";
 
 static int run_reassign(Cli *cli, int argc, char **argv) {
   gint factor = NOT_GIVEN, away_from = NOT_GIVEN;
+  g_autofree char *throttle = NULL;
   g_autoptr(MovePlan) plan = move_plan_new();
   Reassignment asked = {.plan = plan};
   const GOptionEntry entries[] = {
       {"replication-factor", 'r', 0, G_OPTION_ARG_INT, &factor, "Give all partitions so many replicas", "N"},
       {"away-from", 0, 0, G_OPTION_ARG_INT, &away_from, "Move all replicas from this broker to others", "ID"},
+      {"throttle", 't', 0, G_OPTION_ARG_STRING, &throttle, "Bytes a second for new replicas: 20MB, 512KiB", "BYTES"},
       {"dry-run", 0, 0, G_OPTION_ARG_NONE, &asked.dry_run, "Only check, and show the moves", NULL},
       {"wait", 'w', 0, G_OPTION_ARG_NONE, &asked.wait, "Wait until all of the topic's are done", NULL},
       G_OPTION_ENTRY_NULL,
@@ -126,6 +137,8 @@ static int run_reassign(Cli *cli, int argc, char **argv) {
     return code;
   gboolean wished = factor != NOT_GIVEN || away_from != NOT_GIVEN;
   Failure *failure = take_wish(factor, away_from, &asked.wish);
+  if (!failure && throttle)
+    failure = text_size("--throttle", throttle, &asked.throttle_bytes_per_s);
   for (char **word = cli->arguments + 1; *word && !failure; word++)
     failure = move_plan_add_words(plan, *word);
   if (!failure && wished == (plan->len > 0))
@@ -146,7 +159,8 @@ const Command CMD_PARTITIONS_REASSIGN = {
     .summary = "Move partitions to other brokers, or change how many replicas they have",
     .examples = "  milena partitions reassign orders 0=1,2,3 1=2,3,1\n"
                 "  milena partitions reassign orders --replication-factor 3 --wait\n"
-                "  milena partitions reassign orders --away-from 2 --dry-run\n",
+                "  milena partitions reassign orders --away-from 2 --dry-run\n"
+                "  milena partitions reassign orders 0=3,2 --throttle 20MB\n",
     .arguments_least = 1,
     .arguments_most = PARTITIONS_MAX + 1,
     .run = run_reassign,

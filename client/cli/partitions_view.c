@@ -51,9 +51,47 @@ static Counts count_all(const MilenaTopic *topics, gsize count) {
   return counts;
 }
 
+/* ---- Moves ---- */
+
+/* The partition's, or NULL. They are in the order of topics, then partitions, and few. */
+static const MilenaReassignment *move_of(const MilenaReassignmentList *moves, const MilenaTopic *topic,
+                                         const MilenaPartition *partition) {
+  for (gsize i = 0; i < moves->count; i++)
+    if (moves->reassignments[i].partition == partition->partition &&
+        !strcmp(moves->reassignments[i].topic, topic->name))
+      return &moves->reassignments[i];
+  return NULL;
+}
+
+/* How many offsets its replicas lack, all together; -1 while that is not told. */
+static gint64 remaining_of(const MilenaReassignment *move) {
+  gint64 sum = 0;
+  for (gsize i = 0; i < move->pending_replica_count; i++) {
+    if (move->pending_remaining[i] < 0)
+      return -1;
+    sum += move->pending_remaining[i];
+  }
+  return sum;
+}
+
 /* ---- JSON ---- */
 
-static void partition_to_json(const MilenaTopic *topic, const MilenaPartition *partition, Json *json) {
+static void move_to_json(const MilenaReassignment *move, Json *json) {
+  json_uint(json, "throttle_bytes_per_s", move->throttle_bytes_per_s);
+  json_open(json, "pending", '[');
+  for (gsize i = 0; i < move->pending_replica_count; i++) {
+    json_open(json, NULL, '{');
+    json_int(json, "broker", move->pending_replicas[i]);
+    if (move->pending_remaining[i] >= 0)
+      json_int(json, "remaining_offsets", move->pending_remaining[i]);
+    json_close(json);
+  }
+  json_close(json);
+}
+
+static void partition_to_json(const MilenaTopic *topic, const MilenaPartition *partition,
+                              const MilenaReassignmentList *moves, Json *json) {
+  const MilenaReassignment *move = partition->target_replica_count > 0 ? move_of(moves, topic, partition) : NULL;
   json_open(json, NULL, '{');
   json_string(json, "topic", topic->name);
   json_int(json, "partition", partition->partition);
@@ -65,11 +103,14 @@ static void partition_to_json(const MilenaTopic *topic, const MilenaPartition *p
   topic_view_json_ids(json, "eligible", partition->eligible_replicas, partition->eligible_replica_count);
   topic_view_json_ids(json, "target", partition->target_replicas, partition->target_replica_count);
   json_uint(json, "target_in_sync", partition_moved(partition));
+  if (move)
+    move_to_json(move, json);
   json_uint(json, "min_insync_replicas", topic->effective_config.min_insync_replicas);
   json_close(json);
 }
 
-static int print_json(Cli *cli, const MilenaTopic *topics, gsize count, const Counts *counts, PartitionsFilter filter) {
+static int print_json(Cli *cli, const MilenaTopic *topics, gsize count, const MilenaReassignmentList *moves,
+                      const Counts *counts, PartitionsFilter filter) {
   g_autoptr(GString) out = g_string_new(NULL);
   g_autoptr(Json) json = json_new(out, TRUE);
   json_open(json, NULL, '{');
@@ -82,7 +123,7 @@ static int print_json(Cli *cli, const MilenaTopic *topics, gsize count, const Co
   for (gsize i = 0; i < count; i++)
     for (gsize j = 0; j < topics[i].partition_count; j++)
       if (passes(&topics[i], &topics[i].partitions[j], filter))
-        partition_to_json(&topics[i], &topics[i].partitions[j], json);
+        partition_to_json(&topics[i], &topics[i].partitions[j], moves, json);
   json_close(json);
   json_close(json);
   g_string_append_c(out, '\n');
@@ -91,7 +132,17 @@ static int print_json(Cli *cli, const MilenaTopic *topics, gsize count, const Co
 
 /* ---- Text ---- */
 
-static void partition_to_table(const MilenaTopic *topic, const MilenaPartition *partition, Table *table) {
+static void move_to_table(const MilenaReassignment *move, Table *table) {
+  gint64 remaining = move ? remaining_of(move) : -1;
+  g_autofree char *left = remaining >= 0 ? text_grouped((guint64)remaining) : NULL;
+  g_autofree char *throttle =
+      move && move->throttle_bytes_per_s ? text_bytes((double)move->throttle_bytes_per_s) : NULL;
+  table_add(table, "%s", left ? left : move ? "?" : "");
+  table_add(table, "%s%s", throttle ? throttle : "", throttle ? "/s" : "");
+}
+
+static void partition_to_table(const MilenaTopic *topic, const MilenaPartition *partition,
+                               const MilenaReassignmentList *moves, Table *table) {
   gboolean moving = partition->target_replica_count > 0;
   table_add(table, "%s", topic->name);
   table_add(table, "%d", partition->partition);
@@ -105,6 +156,7 @@ static void partition_to_table(const MilenaTopic *topic, const MilenaPartition *
     table_add(table, "%u of %" G_GSIZE_FORMAT, partition_moved(partition), partition->target_replica_count);
   else
     table_add(table, "%s", "");
+  move_to_table(moving ? move_of(moves, topic, partition) : NULL, table);
 }
 
 static char *head_text(const Counts *counts) {
@@ -113,19 +165,20 @@ static char *head_text(const Counts *counts) {
                          counts->under_replicated, counts->below_minimum, counts->no_leader, counts->moving);
 }
 
-int partitions_view_print(Cli *cli, const MilenaTopic *topics, gsize count, PartitionsFilter filter) {
+int partitions_view_print(Cli *cli, const MilenaTopic *topics, gsize count, const MilenaReassignmentList *moves,
+                          PartitionsFilter filter) {
   Counts counts = count_all(topics, count);
   if (cli->json)
-    return print_json(cli, topics, count, &counts, filter);
+    return print_json(cli, topics, count, moves, &counts, filter);
   g_autofree char *head = head_text(&counts);
   g_autoptr(Table) table = table_new("TOPIC", ">PARTITION", "STATE", ">LEADER", "REPLICAS", "IN SYNC", "ELIGIBLE",
-                                     "MOVES TO", ">CAUGHT UP", NULL);
+                                     "MOVES TO", ">CAUGHT UP", ">OFFSETS LEFT", ">THROTTLE", NULL);
   guint shown = 0;
   for (gsize i = 0; i < count; i++) {
     for (gsize j = 0; j < topics[i].partition_count; j++) {
       if (!passes(&topics[i], &topics[i].partitions[j], filter))
         continue;
-      partition_to_table(&topics[i], &topics[i].partitions[j], table);
+      partition_to_table(&topics[i], &topics[i].partitions[j], moves, table);
       shown++;
     }
   }
@@ -137,10 +190,21 @@ int partitions_view_print(Cli *cli, const MilenaTopic *topics, gsize count, Part
 
 /* ---- Fetching ---- */
 
+/* Print, with the reassignments where something moves. */
+static int print_with_moves(Cli *cli, MilenaClient *client, const MilenaTopic *topics, gsize count,
+                            PartitionsFilter filter) {
+  static const MilenaReassignmentList NONE = {NULL, 0};
+  if (count_all(topics, count).moving == 0)
+    return partitions_view_print(cli, topics, count, &NONE, filter);
+  g_autoptr(MilenaReassignmentList) moves = NULL;
+  MilenaError *error = milena_admin_list_reassignments(client, cli_timeout_ms(cli), &moves);
+  return error ? cli_failed(cli, error) : partitions_view_print(cli, topics, count, moves, filter);
+}
+
 static int show_topic(Cli *cli, MilenaClient *client, const char *name, PartitionsFilter filter) {
   g_autoptr(MilenaTopic) topic = NULL;
   MilenaError *error = milena_admin_describe_topic(client, name, cli_timeout_ms(cli), &topic);
-  return error ? cli_failed(cli, error) : partitions_view_print(cli, topic, 1, filter);
+  return error ? cli_failed(cli, error) : print_with_moves(cli, client, topic, 1, filter);
 }
 
 int partitions_view_show(Cli *cli, MilenaClient *client, const char *topic, PartitionsFilter filter) {
@@ -149,7 +213,7 @@ int partitions_view_show(Cli *cli, MilenaClient *client, const char *topic, Part
   g_autoptr(MilenaCluster) cluster = NULL;
   MilenaError *error = milena_admin_describe_cluster(client, cli_timeout_ms(cli), &cluster);
   return error ? cli_failed(cli, error)
-               : partitions_view_print(cli, cluster->topics.topics, cluster->topics.count, filter);
+               : print_with_moves(cli, client, cluster->topics.topics, cluster->topics.count, filter);
 }
 
 static guint count_moves(const MilenaReassignmentList *list, const char *topic) {

@@ -17,8 +17,9 @@ typedef enum {
 
 /* Print a line that counts them, and a table of those that @filter lets pass; or JSON.
  *
- * @topics: borrowed */
-int partitions_view_print(Cli *cli, const MilenaTopic *topics, gsize count, PartitionsFilter filter);
+ * @topics, @moves: borrowed; @moves: the reassignments under way */
+int partitions_view_print(Cli *cli, const MilenaTopic *topics, gsize count, const MilenaReassignmentList *moves,
+                          PartitionsFilter filter);
 /* Fetch the topic, or all of them when @topic is NULL, and print. */
 int partitions_view_show(Cli *cli, MilenaClient *client, const char *topic, PartitionsFilter filter);
 /* Wait until no reassignment of the topic (NULL: of any) is under way. Returns the exit code: CLI_FAILED, after saying

@@ -77,6 +77,23 @@ Failure *text_number(const char *what, const char *text, gint64 least, gint64 mo
   return NULL;
 }
 
+Failure *text_size(const char *what, const char *text, guint64 *ret_bytes) {
+  static const struct {
+    const char *suffix;
+    guint64 factor;
+  } UNITS[] = {{"", 1},          {"B", 1},         {"kB", 1000},    {"KB", 1000}, {"MB", 1000000}, {"GB", 1000000000},
+               {"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}};
+  char *end = NULL;
+  guint64 number = g_ascii_isdigit(*text) ? g_ascii_strtoull(text, &end, 10) : 0;
+  for (guint i = 0; end && i < G_N_ELEMENTS(UNITS); i++) {
+    if (strcmp(end, UNITS[i].suffix) != 0 || number > G_MAXINT64 / UNITS[i].factor)
+      continue;
+    *ret_bytes = number * UNITS[i].factor;
+    return NULL;
+  }
+  return failure_new(FAILURE(INVALID_FIELD), "%s is '%s', but must be a size such as 512, 64KiB or 20MB.", what, text);
+}
+
 Failure *text_pair(const char *what, const char *text, char **ret_key, char **ret_value) {
   const char *equals = strchr(text, '=');
   if (!equals || equals == text)

@@ -25,6 +25,8 @@ char *text_escape(const char *bytes, gsize length);
  *
  * Returns NULL, or INVALID_FIELD. */
 Failure *text_number(const char *what, const char *text, gint64 least, gint64 most, gint64 *ret_number);
+/* A number of bytes with or without a unit: "512", "64KiB", "20MB". As text_number. */
+Failure *text_size(const char *what, const char *text, guint64 *ret_bytes);
 /* The two sides of "key=value"; both owned by the caller, untouched on failure. Returns NULL, or INVALID_FIELD. */
 Failure *text_pair(const char *what, const char *text, char **ret_key, char **ret_value);
 

@@ -98,6 +98,7 @@ static void reassignment_clear(gpointer data) {
   g_free(reassignment->topic);
   g_free(reassignment->target_replicas);
   g_free(reassignment->pending_replicas);
+  g_free(reassignment->pending_remaining);
   g_free(reassignment->replicas_before);
 }
 
@@ -114,6 +115,18 @@ static int32_t *copy_ids(const int32_t *ids, size_t count) {
   return g_memdup2(ids, count * sizeof *ids);
 }
 
+/* What each pending replica lacks; -1 where that is not told. */
+static int64_t *take_remaining(const Milena__V1__Reassignment *proto) {
+  int64_t *remaining = g_new(int64_t, MAX(proto->n_pending_replicas, 1));
+  for (size_t i = 0; i < proto->n_pending_replicas; i++) {
+    remaining[i] = -1;
+    for (size_t j = 0; j < proto->n_progress; j++)
+      if (proto->progress[j]->broker_id == proto->pending_replicas[i])
+        remaining[i] = proto->progress[j]->remaining_offsets;
+  }
+  return remaining;
+}
+
 static void add_reassignments(Milena__V1__Reassignment *const *protos, size_t count, GArray *reassignments) {
   for (size_t i = 0; i < count; i++) {
     MilenaReassignment reassignment = {
@@ -123,6 +136,9 @@ static void add_reassignments(Milena__V1__Reassignment *const *protos, size_t co
         .target_replica_count = protos[i]->n_target_replicas,
         .pending_replicas = copy_ids(protos[i]->pending_replicas, protos[i]->n_pending_replicas),
         .pending_replica_count = protos[i]->n_pending_replicas,
+        .pending_remaining = take_remaining(protos[i]),
+        .throttle_bytes_per_s = protos[i]->throttle_bytes_per_second,
+        .leader_end_offset = protos[i]->leader_end_offset,
         .replicas_before = copy_ids(protos[i]->replicas_before, protos[i]->n_replicas_before),
         .replica_before_count = protos[i]->n_replicas_before,
     };
@@ -149,6 +165,7 @@ MilenaError *milena_admin_reassign_partitions(MilenaClient *client, const Milena
     bodies[i].partition = moves[i].partition;
     bodies[i].n_replicas = moves[i].replica_count;
     bodies[i].replicas = (int32_t *)moves[i].replicas;
+    bodies[i].throttle_bytes_per_second = moves[i].throttle_bytes_per_s;
     places[i] = &bodies[i];
   }
   Milena__V1__ReassignPartitionsRequest request = MILENA__V1__REASSIGN_PARTITIONS_REQUEST__INIT;

@@ -78,6 +78,7 @@ static Failure *reassign_one(const StandingView *view, const Milena__V1__Partiti
   partition_state_load(&state, partition);
   if (!partition_reassign(&state, &rules, &target, NULL))
     return nothing_remains(topic, item->partition);
+  state.throttle_bytes = item->throttle_bytes_per_second;
   metadata_put_partition(&state, partition, records);
   return NULL;
 }

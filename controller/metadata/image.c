@@ -61,6 +61,7 @@ MetadataPartition *metadata_partition_new(const Milena__Internal__V1__PartitionR
       .eligible = put_ids(&tail, record->eligible_replicas, record->n_eligible_replicas),
       .target = put_ids(&tail, record->target_replicas, record->n_target_replicas),
       .before = put_ids(&tail, record->replicas_before, record->n_replicas_before),
+      .throttle_bytes = record->throttle_bytes_per_second,
   };
   g_strlcpy(partition->topic_id, record->topic_id, sizeof partition->topic_id);
   return partition;

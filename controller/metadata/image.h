@@ -40,6 +40,7 @@ typedef struct {
   const gint32 *eligible; /* may lead though out of sync (partition_rules.h) */
   const gint32 *target;   /* of a reassignment under way */
   const gint32 *before;   /* the replicas before it */
+  guint64 throttle_bytes; /* a second, while it lasts: for replicas that are not in sync; 0: no bound */
 } MetadataPartition;
 
 /* A topic. Immutable. */

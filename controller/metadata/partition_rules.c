@@ -82,14 +82,21 @@ void partition_state_load(PartitionState *state, const MetadataPartition *partit
   load_ids(&state->eligible, partition->eligible, partition->eligible_count);
   load_ids(&state->target, partition->target, partition->target_count);
   load_ids(&state->before, partition->before, partition->before_count);
+  state->throttle_bytes = partition->throttle_bytes;
+}
+
+/* It ends with the reassignment. */
+static guint64 throttle_of(const PartitionState *state) {
+  return state->target.count > 0 ? state->throttle_bytes : 0;
 }
 
 gboolean partition_state_changed(const PartitionState *state, const MetadataPartition *partition) {
   PartitionState loaded;
   partition_state_load(&loaded, partition);
-  return state->leader_id != loaded.leader_id || !broker_ids_equal(&state->replicas, &loaded.replicas) ||
-         !broker_ids_equal(&state->in_sync, &loaded.in_sync) || !broker_ids_equal(&state->eligible, &loaded.eligible) ||
-         !broker_ids_equal(&state->target, &loaded.target) || !broker_ids_equal(&state->before, &loaded.before);
+  return state->leader_id != loaded.leader_id || throttle_of(state) != loaded.throttle_bytes ||
+         !broker_ids_equal(&state->replicas, &loaded.replicas) || !broker_ids_equal(&state->in_sync, &loaded.in_sync) ||
+         !broker_ids_equal(&state->eligible, &loaded.eligible) || !broker_ids_equal(&state->target, &loaded.target) ||
+         !broker_ids_equal(&state->before, &loaded.before);
 }
 
 MetadataRecord *partition_state_record(const PartitionState *state, const MetadataPartition *partition) {
@@ -107,6 +114,7 @@ MetadataRecord *partition_state_record(const PartitionState *state, const Metada
   changed.target_count = state->target.count;
   changed.before = state->before.ids;
   changed.before_count = state->before.count;
+  changed.throttle_bytes = throttle_of(state);
   return metadata_record_partition(&changed);
 }
 

@@ -39,6 +39,7 @@ typedef struct {
   /* Of a reassignment under way, else empty: where it goes, and the replicas from before. While it lasts, `replicas`
    * are those of both, the target's first. */
   BrokerIds target, before;
+  guint64 throttle_bytes; /* of that reassignment: a second, for replicas that are not in sync; 0: no bound */
 } PartitionState;
 
 /* How a broker stands. */

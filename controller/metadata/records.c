@@ -159,6 +159,7 @@ MetadataRecord *metadata_record_partition(const MetadataPartition *partition) {
   body->target_replicas = copy_ids(partition->target, partition->target_count);
   body->n_replicas_before = partition->before_count;
   body->replicas_before = copy_ids(partition->before, partition->before_count);
+  body->throttle_bytes_per_second = partition->throttle_bytes;
   body->leader_id = partition->leader_id;
   body->leader_epoch = partition->leader_epoch;
   body->partition_epoch = partition->partition_epoch;

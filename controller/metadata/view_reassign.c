@@ -19,6 +19,7 @@ Milena__V1__Reassignment *metadata_view_reassignment(const MetadataTopic *topic,
   message->target_replicas = g_memdup2(partition->target, partition->target_count * sizeof(gint32));
   message->n_replicas_before = partition->before_count;
   message->replicas_before = g_memdup2(partition->before, partition->before_count * sizeof(gint32));
+  message->throttle_bytes_per_second = partition->throttle_bytes;
   message->pending_replicas = g_new(gint32, MAX(partition->target_count, 1));
   for (guint i = 0; i < partition->target_count; i++)
     if (!is_in_sync(partition, partition->target[i]))

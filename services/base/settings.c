@@ -50,7 +50,7 @@ static gboolean parse_number(const char *text, const Unit *units, gint64 *ret) {
   if (end == text)
     return FALSE;
   for (; units->suffix; units++) {
-    if (strcmp(end, units->suffix) != 0)
+    if (strcmp(end, units->suffix) != 0 && (number != 0 || *end)) /* 0 needs no unit */
       continue;
     if (number > G_MAXINT64 / units->factor || number < G_MININT64 / units->factor)
       return FALSE;

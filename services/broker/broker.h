@@ -2,6 +2,7 @@
  */
 #pragma once
 
+#include "services/broker/replica/pacer.h"
 #include "services/broker/shard.h"
 #include "storage/rocks/log_store.h"
 
@@ -13,6 +14,8 @@ struct Broker {
   gint32 id;
   gint64 orphan_grace_ms;    /* data that the metadata does not know is dropped after so long */
   gint64 producer_expiry_ms; /* a producer that has not written to a partition for so long is forgotten by it */
+  gint64 catch_up_rate;      /* bytes a second to replicas that are not in sync; 0: no bound */
+  Pacer catch_up;            /* of all that is sent so, on all loops */
   LogStore *store;
   RpcPollers *pollers; /* of the client and both servers */
   RpcClient *client;

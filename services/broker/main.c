@@ -27,7 +27,7 @@ typedef struct {
   gint64 id, shards;
   char *rack, *listen, *advertise, *peer_listen, *peer_advertise, *controllers, *data_dir;
   gboolean create_data_dir;
-  gint64 tail_cache_bytes, segment_bytes, segment_age_ms, orphan_grace_ms, producer_expiry_ms;
+  gint64 tail_cache_bytes, segment_bytes, segment_age_ms, orphan_grace_ms, producer_expiry_ms, catch_up_rate;
 } Settings;
 
 typedef struct {
@@ -165,6 +165,7 @@ static Failure *process_open(Process *process) {
   broker->id = (gint32)settings->id;
   broker->orphan_grace_ms = settings->orphan_grace_ms;
   broker->producer_expiry_ms = settings->producer_expiry_ms;
+  broker->catch_up_rate = settings->catch_up_rate;
   make_shards(process);
   Failure *failure = open_store(process);
   if (failure)
@@ -276,6 +277,8 @@ int main(int argc, char **argv) {
        "data that is in no topic any more is kept for so long"},
       {"producer-expiry", SETTING_DURATION_MS, &settings->producer_expiry_ms, "24h", 1000, G_MAXINT64 / 1000,
        "a producer that has not written to a partition for so long is forgotten by it"},
+      {"catch-up-rate", SETTING_BYTES, &settings->catch_up_rate, "0", 0, G_MAXINT64,
+       "bytes a second that this broker sends to replicas that are not in sync, all together; 0: as many as it can"},
       PROCESS_SETTINGS(&settings->process),
       {NULL},
   };

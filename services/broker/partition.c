@@ -122,6 +122,7 @@ void partition_assign(Partition *partition, const MetadataTopic *topic, const Me
   partition_settle(partition, &out);
   following_assigned(partition);
   partition_sync(partition);
+  partition_wake_followers(partition); /* who was held back may not be any more */
 }
 
 void partition_retire(Partition *partition) {

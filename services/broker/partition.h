@@ -37,6 +37,8 @@ struct PartitionRead {
    * watermark is above told_watermark; then there may be no batch. */
   gboolean for_follower;
   gint64 told_watermark;
+  gint32 follower_id;    /* that broker; what it may have while it is not in sync is bounded: */
+  gint64 paced_until_us; /* .. nothing before; comes out as it is to be handed to the next read */
   void (*done)(PartitionRead *read, gpointer user_data);
   gpointer user_data;
 

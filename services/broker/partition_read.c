@@ -90,13 +90,45 @@ static gboolean may_wait(const ReadState *state) {
 
 static void on_wait_over(Timer *timer, gpointer data);
 
-static void wait_for_more(ReadState *state, Partition *partition) {
-  if (state->partition)
+static void wait_until(ReadState *state, Partition *partition, gint64 until_us) {
+  if (!state->partition) {
+    state->partition = partition;
+    state->wait_link.data = state;
+    g_queue_push_tail_link(waiting_in(state, partition), &state->wait_link);
+  } else if (timer_is_set(&state->timer)) {
     return; /* waits already */
-  state->partition = partition;
-  state->wait_link.data = state;
-  g_queue_push_tail_link(waiting_in(state, partition), &state->wait_link);
-  timer_set(state->shard->timers, &state->timer, state->read.wait_until_us, on_wait_over, state);
+  }
+  timer_set(state->shard->timers, &state->timer, until_us, on_wait_over, state);
+}
+
+static void wait_for_more(ReadState *state, Partition *partition) {
+  wait_until(state, partition, state->read.wait_until_us);
+}
+
+/* ---- replicas that catch up ---- */
+
+/* Sent at a time at most, of what a second may bring: the rest of it is for others. */
+#define PACED_PARTS 10
+#define PACED_MIN_BYTES (16 << 10)
+
+/* How many bytes a second its follower may have; 0: no bound. What goes to replicas in sync is never held back. */
+static guint64 throttle_of(const ReadState *state, const Partition *partition) {
+  const MetadataPartition *metadata;
+  guint64 rate = (guint64)state->shard->broker->catch_up_rate;
+  if (replica_follower_in_sync(partition->replica, state->read.follower_id))
+    return 0;
+  if (partition_metadata(partition, &metadata) && metadata->throttle_bytes > 0)
+    rate = rate > 0 ? MIN(rate, metadata->throttle_bytes) : metadata->throttle_bytes;
+  return rate;
+}
+
+/* Its batches are there: the next ones have to wait for so long as these last. */
+static void pace(ReadState *state, const Partition *partition) {
+  PartitionRead *read = &state->read;
+  guint64 rate = read->for_follower ? throttle_of(state, partition) : 0;
+  read->paced_until_us = rate == 0 ? 0
+                                   : pacer_take(&state->shard->broker->catch_up, g_get_monotonic_time(),
+                                                log_batch_array_payload_bytes(read->batches), rate);
 }
 
 /* ---- reading ---- */
@@ -124,17 +156,19 @@ static void on_store_read(LogRead *store_read) {
     failure = NULL;
   }
   Partition *partition = partition_lookup(state->shard, read->log_id);
-  if (partition)
+  if (partition) {
     read->bounds = partition_bounds(partition);
+    pace(state, partition);
+  }
   finish(state, failure);
 }
 
-static void read_store(ReadState *state, const Partition *partition) {
+static void read_store(ReadState *state, const Partition *partition, gsize max_bytes) {
   state->store_read = (LogRead){.log_id = state->read.log_id,
                                 .from_offset = state->read.from_offset,
                                 .end_offset = state->read.for_follower ? replica_local_end(partition->replica)
                                                                        : replica_high_watermark(partition->replica),
-                                .max_bytes = state->read.max_bytes,
+                                .max_bytes = max_bytes,
                                 .loop = state->shard->loop,
                                 .done = on_store_read};
   stop_waiting(state);
@@ -154,19 +188,25 @@ static void read_for_follower(ReadState *state, Partition *partition, gboolean l
   PartitionRead *read = &state->read;
   read->bounds = partition_bounds(partition);
   gint64 end = replica_log_end(partition->replica);
-  if (read->from_offset < read->bounds.log_start_offset || read->from_offset > end)
+  guint64 rate = throttle_of(state, partition);
+  gsize max_bytes = rate > 0 ? CLAMP(rate / PACED_PARTS, PACED_MIN_BYTES, read->max_bytes) : read->max_bytes;
+  if (read->from_offset < read->bounds.log_start_offset || read->from_offset > end) {
     finish(state, out_of_range(state, partition));
-  else if (log_tail_cache_lookup(partition->shard->cache, read->log_id, read->from_offset, G_MAXINT64, read->max_bytes,
-                                 read->batches))
+  } else if (rate > 0 && g_get_monotonic_time() < read->paced_until_us) {
+    wait_until(state, partition, read->paced_until_us);
+  } else if (log_tail_cache_lookup(partition->shard->cache, read->log_id, read->from_offset, G_MAXINT64, max_bytes,
+                                   read->batches)) {
+    pace(state, partition);
     finish(state, NULL);
-  else if (read->from_offset < replica_local_end(partition->replica))
-    read_store(state, partition);
-  else if (read->bounds.high_watermark <= read->told_watermark)
+  } else if (read->from_offset < replica_local_end(partition->replica)) {
+    read_store(state, partition, max_bytes);
+  } else if (read->bounds.high_watermark <= read->told_watermark) {
     wait_for_more(state, partition);
-  else if (last)
+  } else if (last) {
     finish(state, NULL);
-  else
+  } else {
     tell_watermark_soon(state, partition);
+  }
 }
 
 /* @last: what is there must do */
@@ -191,7 +231,7 @@ static void read_on(ReadState *state, Partition *partition, gboolean last) {
   }
   if (!log_tail_cache_lookup(partition->shard->cache, read->log_id, read->from_offset, read->bounds.high_watermark,
                              read->max_bytes, read->batches)) {
-    read_store(state, partition);
+    read_store(state, partition, read->max_bytes);
     return;
   }
   gsize wanted = MIN(read->min_bytes, read->max_bytes);

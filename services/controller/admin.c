@@ -317,12 +317,8 @@ static void cancel_reassignments(RpcCall *call, RpcMessage *message, gpointer us
   partitions_cancel(host_of(user_data), call, rpc_message_body(message));
 }
 
-static Failure *answer_list_reassignments(MetadataImage *image, const void *request, ProtobufCMessage **ret_response) {
-  return metadata_view_list_reassignments(image, request, (Milena__V1__ListReassignmentsResponse **)ret_response);
-}
-
 static void list_reassignments(RpcCall *call, RpcMessage *message, gpointer user_data) {
-  start_read(call, message, user_data, answer_list_reassignments);
+  moves_list(((const ControllerParts *)user_data)->moves, call, message);
 }
 
 static void drain_broker(RpcCall *call, RpcMessage *message, gpointer user_data) {

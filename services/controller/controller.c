@@ -185,6 +185,7 @@ static void make_parts(Controller *controller) {
       nodes_new(parts->host, controller->options.session_timeout_ms, controller->options.heartbeat_interval_ms);
   parts->feed = feed_new(parts->host);
   parts->partitions = partitions_new(parts->host, controller->options.balance_interval_ms);
+  parts->moves = moves_new(parts->host);
   parts->leases = leases_new(parts->host, controller->options.group_partitions);
   parts->care = care_new(parts->host);
   parts->quorum = quorum_admin_new(parts->host, parts->care);
@@ -242,6 +243,7 @@ static void close_all(Controller *controller) {
   nodes_free(controller->parts.nodes);
   partitions_free(controller->parts.partitions);
   leases_free(controller->parts.leases);
+  moves_free(controller->parts.moves);
   host_free(controller->parts.host);
   g_free(controller->address);
   g_free(controller->peer_address);

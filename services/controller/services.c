@@ -57,6 +57,10 @@ static void report_damage(RpcCall *call, RpcMessage *message, gpointer user_data
   partitions_report_damage(((const ControllerParts *)user_data)->host, call, rpc_message_body(message));
 }
 
+static void report_moves(RpcCall *call, RpcMessage *message, gpointer user_data) {
+  moves_report(((const ControllerParts *)user_data)->moves, call, rpc_message_body(message));
+}
+
 static void ensure_group_topic(RpcCall *call, RpcMessage *message, gpointer user_data) {
   (void)message;
   leases_ensure_group_topic(((const ControllerParts *)user_data)->leases, call);
@@ -77,6 +81,7 @@ static const RpcMethodHandler CONTROLLER_HANDLERS[] = {
     {.name = "AllocateProducerIds", .unary = allocate_producer_ids},
     {.name = "AlterInSync", .unary = alter_in_sync},
     {.name = "ReportDamage", .unary = report_damage},
+    {.name = "ReportMoves", .unary = report_moves},
     {.name = "EnsureGroupTopic", .unary = ensure_group_topic},
     {.name = "YieldLeases", .unary = yield_leases},
     {.name = "FollowMetadata", .unary = follow_metadata},

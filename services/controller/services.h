@@ -4,6 +4,7 @@
 #include "services/controller/feed.h"
 #include "services/controller/host.h"
 #include "services/controller/leases.h"
+#include "services/controller/moves.h"
 #include "services/controller/nodes.h"
 #include "services/controller/partitions.h"
 #include "services/controller/quorum_admin.h"
@@ -20,6 +21,7 @@ typedef struct {
   QuorumAdmin *quorum;
   Partitions *partitions;
   Leases *leases;
+  Moves *moves;
 } ControllerParts;
 
 /* Services of the clients' listener: AdminService, MetadataService. */

@@ -9,7 +9,7 @@ void world_clear(World *world) {
 gboolean world_init(World *world, guint controllers, guint brokers) {
   g_setenv("MILENA_CONTROLLER_SESSION_TIMEOUT", "2s", TRUE);
   g_setenv("MILENA_CONTROLLER_HEARTBEAT_INTERVAL", "200ms", TRUE);
-  g_setenv("MILENA_CONTROLLER_LEADER_BALANCE_INTERVAL", "0s", TRUE);
+  g_setenv("MILENA_CONTROLLER_LEADER_BALANCE_INTERVAL", "0", TRUE);
   *world = (World){.cluster = cluster_up_with(controllers, brokers), .brokers = brokers, .controllers = controllers};
   if (!world->cluster)
     return FALSE;

@@ -96,6 +96,11 @@ gboolean replica_follower_end(const Replica *replica, gint32 broker_id, gint64 *
   return TRUE;
 }
 
+gboolean replica_follower_in_sync(const Replica *replica, gint32 broker_id) {
+  const Follower *follower = followers_find(&replica->followers, broker_id);
+  return follower && follower->in_sync;
+}
+
 gboolean replica_propose(Replica *replica, const ReplicaTerms *terms, FollowersProposal *ret_proposal) {
   if (!replica->leads)
     return FALSE;

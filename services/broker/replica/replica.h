@@ -235,6 +235,8 @@ gboolean replica_knows_high_watermark(const Replica *replica);
 const Failure *replica_damage(const Replica *replica);
 /* How far a follower has come, as far as is known in this leadership. Returns FALSE when it has not begun. */
 gboolean replica_follower_end(const Replica *replica, gint32 broker_id, gint64 *ret_written_end);
+/* Is it in sync, by what is committed? */
+gboolean replica_follower_in_sync(const Replica *replica, gint32 broker_id);
 gboolean replica_knows_producer(const Replica *replica, gint64 producer_id);
 
 G_END_DECLS

@@ -49,6 +49,7 @@ typedef struct {
   gint32 leader_epoch;
   guint64 visit; /* what the shard knows it by, from its begin on */
   gint64 next_offset, told_watermark;
+  gint64 paced_until_us;  /* by the throttle of replicas that catch up: PartitionRead */
   PartitionRead *read;    /* under way, or NULL */
   GArray *batches;        /* to be sent; NULL: none */
   PartitionBounds bounds; /* of those */
@@ -248,6 +249,7 @@ static void take_read(Feed *feed, PartitionRead *read) {
     return;
   }
   feed->batches = g_steal_pointer(&read->batches);
+  feed->paced_until_us = read->paced_until_us;
   feed->bounds = read->bounds;
   feed->told_watermark = read->bounds.high_watermark;
   if (feed->batches->len > 0)
@@ -280,6 +282,8 @@ static void feed_read(Feed *feed) {
   read->wait_until_us = G_MAXINT64;
   read->for_follower = TRUE;
   read->told_watermark = feed->told_watermark;
+  read->follower_id = feed->stream->broker_id;
+  read->paced_until_us = feed->paced_until_us;
   read->done = on_read;
   read->user_data = feed;
   feed->read = read;

@@ -7,6 +7,7 @@ Replication *replication_new(Shard *shard) {
   replication->links = g_hash_table_new_full(NULL, NULL, NULL, replication_link_free);
   replication->in_sync = in_sync_new(shard);
   replication->damage = damage_new(shard);
+  replication->progress = progress_new(shard);
   return replication;
 }
 
@@ -16,6 +17,7 @@ void replication_free(Replication *replication) {
   g_hash_table_unref(replication->links);
   in_sync_free(replication->in_sync);
   damage_free(replication->damage);
+  progress_free(replication->progress);
   g_free(replication);
 }
 
@@ -26,6 +28,8 @@ void replication_metadata_changed(Replication *replication) {
   while (g_hash_table_iter_next(&iter, NULL, &link))
     replication_link_look(link);
   damage_look(replication->damage);
+  if (!replication->stopped)
+    progress_look_soon(replication->progress);
 }
 
 void replication_look_soon(Replication *replication) {
@@ -36,4 +40,5 @@ void replication_stop(Replication *replication) {
   replication->stopped = TRUE;
   in_sync_stop(replication->in_sync);
   damage_stop(replication->damage);
+  progress_stop(replication->progress);
 }

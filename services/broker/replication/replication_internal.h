@@ -14,12 +14,14 @@ G_BEGIN_DECLS
 
 typedef struct InSync InSync;
 typedef struct Damage Damage;
+typedef struct Progress Progress;
 
 struct Replication {
   Shard *shard;
   GHashTable *links; /* leader's id → ReplicationLink */
   InSync *in_sync;
   Damage *damage;
+  Progress *progress;
   gboolean stopped;
 };
 
@@ -65,5 +67,13 @@ void damage_free(Damage *damage);
 /* The metadata has changed: is something damaged that still counts? */
 void damage_look(Damage *damage);
 void damage_stop(Damage *damage);
+
+/* ---- progress.c ---- */
+
+Progress *progress_new(Shard *shard);
+void progress_free(Progress *progress);
+/* The metadata has changed: does something move? */
+void progress_look_soon(Progress *progress);
+void progress_stop(Progress *progress);
 
 G_END_DECLS

@@ -32,6 +32,8 @@ static const struct {
     {"not_a_number", {"--id", "seven"}, FALSE},
     {"out_of_bounds", {"--id", "101"}, FALSE},
     {"time_without_a_unit", {"--wait", "5"}, FALSE},
+    {"no_time_at_all", {"--wait", "0"}, TRUE},
+    {"no_time_with_a_bad_unit", {"--wait", "0x"}, FALSE},
     {"size_that_overflows", {"--size", "99999999999999GiB"}, FALSE},
 };
 

@@ -36,6 +36,23 @@ static void move(Cluster *cluster, gint32 partition, const char *ids) {
   cluster_apply(cluster, try_move(cluster, partition, ids, records), records);
 }
 
+static guint64 throttle_of(const Cluster *cluster, guint number) {
+  return topic_a(cluster)->partitions[number]->throttle_bytes;
+}
+
+static Failure *try_throttled(Cluster *cluster, guint64 bytes, GPtrArray *records) {
+  gint32 replicas[] = {3, 4};
+  Milena__V1__PartitionReassignment move = MILENA__V1__PARTITION_REASSIGNMENT__INIT, *place = &move;
+  move.topic = (char *)"a";
+  move.n_replicas = 2;
+  move.replicas = replicas;
+  move.throttle_bytes_per_second = bytes;
+  Milena__V1__ReassignPartitionsRequest request = MILENA__V1__REASSIGN_PARTITIONS_REQUEST__INIT;
+  request.n_reassignments = 1;
+  request.reassignments = &place;
+  return metadata_command_reassign_partitions(cluster->image, &request, records);
+}
+
 /* The leader proposes that all replicas are in sync, and the controller carries it out. */
 static void all_in_sync(Cluster *cluster, guint number) {
   const MetadataPartition *partition = topic_a(cluster)->partitions[number];
@@ -257,5 +274,24 @@ TEST(unclean, is_found_by_the_record_that_makes_it_so) {
   EXPECT_TRUE(metadata_is_unclean(cluster.image, records->pdata[0]));
   cluster_fence(&cluster, 2, FALSE); /* eligible: a clean leader */
   EXPECT_EQ_INT(2, topic_a(&cluster)->partitions[0]->leader_id);
+  cluster_clear(&cluster);
+}
+
+TEST(throttle, lasts_as_long_as_its_reassignment_and_is_changed_alone) {
+  Cluster cluster;
+  moving_cluster(&cluster, 2);
+  GPtrArray *records = metadata_records_new();
+  cluster_apply(&cluster, try_throttled(&cluster, 1000, records), records);
+  EXPECT_EQ_INT(1000, throttle_of(&cluster, 0));
+  EXPECT_EQ_INT(0, throttle_of(&cluster, 1));
+  records = metadata_records_new();
+  EXPECT_NULL(try_throttled(&cluster, 1000, records));
+  EXPECT_EQ_INT(0, records->len); /* nothing changes */
+  cluster_apply(&cluster, try_throttled(&cluster, 2000, records), records);
+  EXPECT_EQ_INT(2000, throttle_of(&cluster, 0));
+  EXPECT_EQ_INT(2, topic_a(&cluster)->partitions[0]->target_count);
+  all_in_sync(&cluster, 0);
+  EXPECT_EQ_INT(0, topic_a(&cluster)->partitions[0]->target_count);
+  EXPECT_EQ_INT(0, throttle_of(&cluster, 0));
   cluster_clear(&cluster);
 }

@@ -586,6 +586,8 @@ typedef struct {
   int32_t partition;
   const int32_t *replicas; /* ids of brokers, the preferred leader first */
   size_t replica_count;
+  uint64_t throttle_bytes_per_s; /* to replicas that are not in sync, from each broker, of all partitions that move with
+                                  * a throttle; 0: no bound. Alone it may be changed while the partition moves */
 } MilenaMove;
 
 /* A reassignment under way. */
@@ -596,8 +598,12 @@ typedef struct {
   size_t target_replica_count;
   int32_t *pending_replicas; /* those of the target that are not in sync yet */
   size_t pending_replica_count;
+  int64_t
+      *pending_remaining; /* offsets that each of those lacks, a second or two ago; -1: not told (yet). A listing's */
   int32_t *replicas_before;
   size_t replica_before_count;
+  uint64_t throttle_bytes_per_s; /* 0: none */
+  int64_t leader_end_offset;     /* when it told pending_remaining; 0: it has not */
 } MilenaReassignment;
 
 typedef struct {
@@ -609,7 +615,7 @@ void milena_reassignment_list_free(MilenaReassignmentList *list); /* NULL is fin
 
 /* Move partitions to other brokers, or give them more or fewer replicas: new replicas are added, catch up, and then
  * take the place of the old ones. All are accepted, or none; a partition that moves already goes on to its new target.
- * A second call with the same moves changes nothing.
+ * A second call with the same moves changes nothing but their throttle.
  *
  * @ret_list: what is under way; a move that had nothing to wait for is not among them. milena_reassignment_list_free;
  *            may be NULL
