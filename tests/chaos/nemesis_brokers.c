@@ -38,6 +38,12 @@ static guint note_hit(Nemesis *nemesis, FaultKind kind, guint node) {
   return nemesis->hits->len - 1;
 }
 
+/* What takes a while to put in force hit it only now. */
+static void hit_now(Nemesis *nemesis, guint index) {
+  if (index != G_MAXUINT)
+    g_array_index(nemesis->hits, NemesisHit, index).at_us = g_get_monotonic_time();
+}
+
 /* Nothing else comes in between until all that it led is written again. */
 static void watch(Nemesis *nemesis, guint index) {
   if (index == G_MAXUINT || !g_array_index(nemesis->hits, NemesisHit, index).is_alone)
@@ -140,6 +146,7 @@ static gboolean begin_cut_off(Nemesis *nemesis, guint who) {
 static gboolean begin_cut_off_leader(Nemesis *nemesis, guint who) {
   guint hit = note_hit(nemesis, FAULT_LEADER_CUT_OFF, who);
   cut_from_all(nemesis, who, INBOUND | OUTBOUND);
+  hit_now(nemesis, hit);
   watch(nemesis, hit);
   return TRUE;
 }
