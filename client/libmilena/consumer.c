@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "client/libmilena/convert.h"
+#include "client/libmilena/group.h"
 #include "services/base/cond.h"
 
 void milena_consumer_options_init(MilenaConsumerOptions *options) {
@@ -133,7 +134,7 @@ void part_rest(MilenaConsumer *consumer, Part *part, Failure *failure) {
   consumer_push(consumer, chunk);
 }
 
-static Part *find_part(const GPtrArray *parts, const char *topic, gint32 partition) {
+Part *part_find(const GPtrArray *parts, const char *topic, gint32 partition) {
   for (guint i = 0; i < parts->len; i++) {
     Part *part = parts->pdata[i];
     if (part->partition == partition && strcmp(part->topic, topic) == 0)
@@ -172,7 +173,23 @@ static Part *part_new(const MilenaAssignment *assignment) {
   part->assigned = TRUE;
   part->high_watermark = -1;
   part->log_start_offset = -1;
+  part->committed = -1;
+  part->given_epoch = -1;
   return part;
+}
+
+Part *part_assign(MilenaConsumer *consumer, const MilenaAssignment *assignment) {
+  Part *part = part_new(assignment);
+  g_ptr_array_add(consumer->parts, part);
+  part_move(consumer, part, assignment->start);
+  return part;
+}
+
+void part_unassign(MilenaConsumer *consumer, Part *part) {
+  part->assigned = FALSE;
+  g_ptr_array_remove(consumer->parts, part);
+  consumer_sweep(consumer);
+  part_unref(part);
 }
 
 static MilenaError *check_place(const char *topic, gint32 partition, MilenaPosition position) {
@@ -202,17 +219,18 @@ static MilenaError *check_assignments(const MilenaAssignment *assignments, size_
 }
 
 MilenaError *milena_consumer_assign(MilenaConsumer *consumer, const MilenaAssignment *assignments, size_t count) {
-  MilenaError *error = check_assignments(assignments, count);
+  MilenaError *error = consumer->group == NULL
+                           ? check_assignments(assignments, count)
+                           : milena_error_new(FAILURE(INVALID_FIELD), "the consumer is in the group %s, which assigns "
+                                                                      "its partitions: leave it first",
+                                              consumer->group->options.group);
   if (error != NULL)
     return error;
   consumer_drop_current(consumer);
   pthread_mutex_lock(&consumer->mutex);
   parts_drop(consumer->parts);
-  for (size_t i = 0; i < count; i++) {
-    Part *part = part_new(&assignments[i]);
-    g_ptr_array_add(consumer->parts, part);
-    part_move(consumer, part, assignments[i].start);
-  }
+  for (size_t i = 0; i < count; i++)
+    part_assign(consumer, &assignments[i]);
   consumer_sweep(consumer);
   g_clear_pointer(&consumer->trouble, failure_free);
   pthread_mutex_unlock(&consumer->mutex);
@@ -249,7 +267,7 @@ MilenaError *milena_consumer_seek(MilenaConsumer *consumer, const char *topic, i
   if (error != NULL)
     return error;
   pthread_mutex_lock(&consumer->mutex);
-  Part *part = find_part(consumer->parts, topic, partition);
+  Part *part = part_find(consumer->parts, topic, partition);
   if (part != NULL)
     part_move(consumer, part, position);
   pthread_mutex_unlock(&consumer->mutex);
@@ -262,7 +280,7 @@ MilenaError *milena_consumer_seek(MilenaConsumer *consumer, const char *topic, i
 MilenaError *milena_consumer_position(MilenaConsumer *consumer, const char *topic, int32_t partition,
                                       int64_t *ret_offset, int64_t *ret_high_watermark) {
   pthread_mutex_lock(&consumer->mutex);
-  const Part *part = find_part(consumer->parts, topic, partition);
+  const Part *part = part_find(consumer->parts, topic, partition);
   if (part != NULL) {
     *ret_offset = part->position;
     if (ret_high_watermark != NULL)
@@ -270,6 +288,29 @@ MilenaError *milena_consumer_position(MilenaConsumer *consumer, const char *topi
   }
   pthread_mutex_unlock(&consumer->mutex);
   return part != NULL ? NULL : not_assigned(topic, partition);
+}
+
+static MilenaError *set_paused(MilenaConsumer *consumer, const char *topic, gint32 partition, gboolean paused) {
+  pthread_mutex_lock(&consumer->mutex);
+  Part *part = part_find(consumer->parts, topic, partition);
+  if (part != NULL && part->paused != paused) {
+    part->paused = paused;
+    if (paused && part->state == PART_FETCHING) /* what was fetched and not given is fetched again later */
+      part_move(consumer, part, MILENA_AT_OFFSET(part->position));
+  }
+  pthread_mutex_unlock(&consumer->mutex);
+  if (part == NULL)
+    return not_assigned(topic, partition);
+  fetcher_wake(consumer->fetcher);
+  return NULL;
+}
+
+MilenaError *milena_consumer_pause(MilenaConsumer *consumer, const char *topic, int32_t partition) {
+  return set_paused(consumer, topic, partition, TRUE);
+}
+
+MilenaError *milena_consumer_resume(MilenaConsumer *consumer, const char *topic, int32_t partition) {
+  return set_paused(consumer, topic, partition, FALSE);
 }
 
 MilenaError *milena_consumer_trouble(MilenaConsumer *consumer) {
@@ -384,6 +425,8 @@ static gboolean poll_current(MilenaConsumer *consumer, const MilenaRecordBatch *
   if (wanted) {
     chunk->part->position = chunk->moves ? next_offset : MAX(chunk->part->position, next_offset);
     chunk->part->log_start_offset = chunk->log_start_offset;
+    if (count > 0)
+      chunk->part->given_epoch = chunk->batch.leader_epoch;
   }
   pthread_mutex_unlock(&consumer->mutex);
   if (!wanted || count == 0) {
@@ -404,12 +447,14 @@ static gboolean poll_current(MilenaConsumer *consumer, const MilenaRecordBatch *
   return TRUE;
 }
 
-/* Wait for a chunk that the user may see; NULL when the time is up. @ret_from: the part's position. */
+/* Wait for a chunk that the user may see; NULL when the time is up, or the group has something to tell first.
+ *
+ * @ret_from: the part's position */
 static Chunk *wait_for_chunk(MilenaConsumer *consumer, gint64 deadline_us, gint64 *ret_from) {
   pthread_mutex_lock(&consumer->mutex);
   gboolean in_time = TRUE;
   Chunk *chunk = NULL;
-  while (chunk == NULL && in_time) {
+  while (chunk == NULL && in_time && !group_wants_turn(consumer->group)) {
     chunk = consumer_pop(consumer);
     if (chunk != NULL && !chunk_is_current(chunk))
       g_clear_pointer(&chunk, chunk_free);
@@ -427,11 +472,14 @@ MilenaError *milena_consumer_poll(MilenaConsumer *consumer, int32_t timeout_ms, 
   gint64 deadline_us = client_deadline_us(timeout_ms);
   MilenaError *error = NULL;
   *ret_batch = NULL;
-  for (;;) {
-    if (consumer->current != NULL && poll_current(consumer, ret_batch, &error))
+  for (gboolean begins = TRUE;; begins = FALSE) {
+    error = group_turn(consumer->group, begins);
+    if (error != NULL || (consumer->current != NULL && poll_current(consumer, ret_batch, &error)))
       return error;
     gint64 from_offset = 0;
     consumer->current = wait_for_chunk(consumer, deadline_us, &from_offset);
+    if (consumer->current == NULL && g_get_monotonic_time() < deadline_us)
+      continue; /* the group's turn */
     if (consumer->current == NULL)
       return NULL;
     fetcher_wake(consumer->fetcher); /* there is room */
@@ -450,6 +498,7 @@ void milena_consumer_free(MilenaConsumer *consumer) {
   if (consumer == NULL)
     return;
   INVARIANT(!loop_is_current(client_loop(consumer->client)), "a consumer is not freed in a callback");
+  group_free(consumer->group);
   fetcher_free(consumer->fetcher);
   consumer_drop_current(consumer);
   parts_drop(consumer->parts);

@@ -27,12 +27,15 @@ typedef struct {
   char *topic_id;     /* once known: a re-created topic is another one */
   guint32 generation; /* rises with every seek and reset: what was asked for before is dropped */
   gboolean assigned;
+  gboolean paused; /* not fetched, not given */
   PartState state;
   MilenaPosition start; /* in RESOLVING */
   gint64 fetch_offset;  /* the next to ask for; in FETCHING */
   gint64 position;      /* the next to give to the user; -1 in RESOLVING */
   gint64 high_watermark;
   gint64 log_start_offset;
+  gint64 committed;        /* by this consumer's group, as far as it knows; -1: nothing */
+  gint32 given_epoch;      /* of the leader that the last record given was read from; -1: none */
   gboolean asked;          /* a request is under way */
   guint64 queued_bytes;    /* fetched and not polled */
   gint64 not_before_us;    /* of the next try */
@@ -65,6 +68,7 @@ struct MilenaConsumer {
   GQueue chunks;    /* of Chunk */
   guint64 queued_bytes;
   Failure *trouble; /* what is being waited out */
+  struct Group *group; /* that it joined; NULL: none. Set and cleared by the user's thread */
 
   /* The user's thread alone: the batch that poll gives out of. */
   Chunk *current;
@@ -83,6 +87,11 @@ void part_move(MilenaConsumer *consumer, Part *part, MilenaPosition position);
 /* Queue an error that does not pass: the partition rests. @failure: taken. */
 void part_rest(MilenaConsumer *consumer, Part *part, Failure *failure);
 void consumer_push(MilenaConsumer *consumer, Chunk *chunk);
+/* The partition, or NULL. */
+Part *part_find(const GPtrArray *parts, const char *topic, gint32 partition);
+/* Read one more partition; or one less. */
+Part *part_assign(MilenaConsumer *consumer, const MilenaAssignment *assignment);
+void part_unassign(MilenaConsumer *consumer, Part *part);
 void chunk_free(Chunk *chunk);
 
 Fetcher *fetcher_new(MilenaConsumer *consumer);

@@ -29,6 +29,22 @@ Outcome outcome_of_write(const Failure *failure) {
   }
 }
 
+#define CODE_UNIMPLEMENTED 12
+
+gboolean outcome_passes(const Failure *failure) {
+  switch (failure_reason(failure)) {
+  case FAILURE(UNSPECIFIED): /* from below Milena */
+    return failure_code(failure) != CODE_UNIMPLEMENTED;
+  case FAILURE(UNKNOWN_OUTCOME):
+  case FAILURE(DEADLINE_EXCEEDED):
+  case FAILURE(CANCELLED):
+  case FAILURE(INTERNAL):
+    return TRUE;
+  default:
+    return failure_is_retriable(failure);
+  }
+}
+
 MilenaError *milena_error_take(Failure *failure, Outcome outcome) {
   if (failure == NULL)
     return NULL;

@@ -17,6 +17,9 @@ typedef enum {
 /* @failure: of a write that was sent: what its reason promises. Reasons that promise nothing are unknown. */
 Outcome outcome_of_write(const Failure *failure);
 
+/* @failure: of a call that does no harm when it is made twice: it may work later, here or elsewhere. */
+gboolean outcome_passes(const Failure *failure);
+
 /* @failure: taken; NULL gives NULL.
  * @outcome: OUTCOME_UNKNOWN makes it never retriable */
 MilenaError *milena_error_take(Failure *failure, Outcome outcome);

@@ -450,7 +450,7 @@ static void part_without_leader(Fetcher *fetcher, Part *part, Pump *pump, const 
 }
 
 static void pump_part(Fetcher *fetcher, Part *part, Pump *pump) {
-  if (part->asked || part->state == PART_RESTING)
+  if (part->asked || part->paused || part->state == PART_RESTING)
     return;
   if (part->state == PART_FETCHING && !part_has_room(fetcher, part))
     return;
