@@ -1,4 +1,5 @@
-/* Administration of consumer groups: plain calls that wait, on the caller's thread. See milena/group.h. Keeps no state. */
+/* Administration of consumer groups: plain calls that wait, on the caller's thread. See milena/group.h. Keeps no state.
+ */
 #include <milena/group.h>
 
 #include "client/libmilena/client.h"
@@ -144,8 +145,8 @@ static MilenaGroupMember convert_member(const Milena__V1__GroupMember *proto) {
 
 static MilenaGroupPartition convert_partition(const Milena__V1__GroupPartition *proto) {
   const Milena__V1__CommittedOffset *committed = proto->committed;
-  gboolean ends = proto->high_watermark_presence_case ==
-                  MILENA__V1__GROUP_PARTITION__HIGH_WATERMARK_PRESENCE_HIGH_WATERMARK;
+  gboolean ends =
+      proto->high_watermark_presence_case == MILENA__V1__GROUP_PARTITION__HIGH_WATERMARK_PRESENCE_HIGH_WATERMARK;
   return (MilenaGroupPartition){
       .topic = g_strdup(proto->topic),
       .partition = proto->partition,
@@ -371,8 +372,8 @@ MilenaError *milena_admin_delete_offsets(MilenaClient *client, const char *group
   request.topics = topics.pointers;
   request.n_topics = count;
   g_autoptr(RpcMessage) response = NULL;
-  MilenaError *error = call(client, "DeleteOffsets", &request.base, CALL_WRITE_IDEMPOTENT,
-                            client_deadline_us(timeout_ms), &response);
+  MilenaError *error =
+      call(client, "DeleteOffsets", &request.base, CALL_WRITE_IDEMPOTENT, client_deadline_us(timeout_ms), &response);
   if (error != NULL || ret_list == NULL)
     return error;
   const Milena__V1__DeleteOffsetsResponse *body = rpc_message_body(response);

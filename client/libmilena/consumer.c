@@ -219,11 +219,11 @@ static MilenaError *check_assignments(const MilenaAssignment *assignments, size_
 }
 
 MilenaError *milena_consumer_assign(MilenaConsumer *consumer, const MilenaAssignment *assignments, size_t count) {
-  MilenaError *error = consumer->group == NULL
-                           ? check_assignments(assignments, count)
-                           : milena_error_new(FAILURE(INVALID_FIELD), "the consumer is in the group %s, which assigns "
-                                                                      "its partitions: leave it first",
-                                              consumer->group->options.group);
+  MilenaError *error = consumer->group == NULL ? check_assignments(assignments, count)
+                                               : milena_error_new(FAILURE(INVALID_FIELD),
+                                                                  "the consumer is in the group %s, which assigns "
+                                                                  "its partitions: leave it first",
+                                                                  consumer->group->options.group);
   if (error != NULL)
     return error;
   consumer_drop_current(consumer);

@@ -67,7 +67,7 @@ struct MilenaConsumer {
   GPtrArray *parts; /* of Part: those assigned; a reference each */
   GQueue chunks;    /* of Chunk */
   guint64 queued_bytes;
-  Failure *trouble; /* what is being waited out */
+  Failure *trouble;    /* what is being waited out */
   struct Group *group; /* that it joined; NULL: none. Set and cleared by the user's thread */
 
   /* The user's thread alone: the batch that poll gives out of. */

@@ -315,8 +315,8 @@ static void apply_change(Group *group) {
 }
 
 gboolean group_wants_turn(const Group *group) {
-  return group != NULL && (group->refused != NULL || member_has_change(group->member) ||
-                           member_state(group->member) == MEMBER_OUT);
+  return group != NULL &&
+         (group->refused != NULL || member_has_change(group->member) || member_state(group->member) == MEMBER_OUT);
 }
 
 MilenaError *group_turn(Group *group, gboolean begins) {

@@ -55,8 +55,7 @@ void coordinator_free(Coordinator *coordinator) {
 /* @failure: taken */
 static void ask_failed(Coordinator *coordinator, Failure *failure) {
   coordinator->failures++;
-  gint64 pause_ms =
-      MAX(client_backoff_ms(coordinator->client, coordinator->failures), failure_retry_delay_ms(failure));
+  gint64 pause_ms = MAX(client_backoff_ms(coordinator->client, coordinator->failures), failure_retry_delay_ms(failure));
   coordinator->retry_us = g_get_monotonic_time() + pause_ms * G_TIME_SPAN_MILLISECOND;
   failure_free(coordinator->failure);
   coordinator->failure = failure_prefix(failure, "looking for the coordinator of group %s", coordinator->group);
@@ -69,8 +68,8 @@ static void on_answer(RpcMessage *message, const Failure *failure, gpointer data
   if (failure != NULL) {
     ask_failed(coordinator, failure_copy(failure));
   } else if (response->coordinator == NULL || *response->coordinator->address == '\0') {
-    ask_failed(coordinator, failure_new(FAILURE(INTERNAL), "broker %s answered without an address",
-                                        coordinator->broker));
+    ask_failed(coordinator,
+               failure_new(FAILURE(INTERNAL), "broker %s answered without an address", coordinator->broker));
   } else {
     coordinator->address = g_strdup(response->coordinator->address);
     coordinator->failures = 0;
@@ -128,5 +127,6 @@ void coordinator_note_failure(Coordinator *coordinator, const char *address, con
   if (failure_reason(failure) == FAILURE(NOT_COORDINATOR) && hint != NULL && *hint != '\0')
     coordinator->address = g_strdup(hint);
   else
-    coordinator->retry_us = g_get_monotonic_time() + client_backoff_ms(coordinator->client, 1) * G_TIME_SPAN_MILLISECOND;
+    coordinator->retry_us =
+        g_get_monotonic_time() + client_backoff_ms(coordinator->client, 1) * G_TIME_SPAN_MILLISECOND;
 }

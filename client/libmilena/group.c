@@ -421,8 +421,8 @@ static void link_close_run(gpointer data) {
   pthread_mutex_lock(&group->consumer->mutex);
   while (!g_queue_is_empty(&group->commits)) {
     Commit *commit = g_queue_peek_head(&group->commits);
-    commit_finish(group, commit, failure_new(FAILURE(CANCELLED), "the consumer left the group %s",
-                                             group->options.group),
+    commit_finish(group, commit,
+                  failure_new(FAILURE(CANCELLED), "the consumer left the group %s", group->options.group),
                   commit->attempts > 0 ? OUTCOME_UNKNOWN : OUTCOME_NOT_WRITTEN);
   }
   pthread_mutex_unlock(&group->consumer->mutex);

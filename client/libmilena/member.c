@@ -186,8 +186,8 @@ RpcMessage *member_heartbeat(Member *member, gint64 max_wait_ms) {
     request.offset_reset = wishes->offset_reset;
   } else if (member->state == MEMBER_LEAVING) {
     member->saying_leave = TRUE;
-    request.leave = *wishes->instance_id != '\0' ? MILENA__V1__LEAVE__LEAVE_TO_RETURN
-                                                 : MILENA__V1__LEAVE__LEAVE_FOR_GOOD;
+    request.leave =
+        *wishes->instance_id != '\0' ? MILENA__V1__LEAVE__LEAVE_TO_RETURN : MILENA__V1__LEAVE__LEAVE_FOR_GOOD;
   } else if (max_wait_ms > 0) {
     times_duration_set(&max_wait, max_wait_ms);
     request.max_wait = &max_wait;
@@ -324,7 +324,8 @@ static GPtrArray *difference(const GPtrArray *parts, const GPtrArray *others) {
 void member_take_change(Member *member, MemberChange *ret_change) {
   INVARIANT(!member->lost_all && member->wanted != NULL, "a loss is told before anything new");
   g_autoptr(GPtrArray) wanted = g_steal_pointer(&member->wanted);
-  *ret_change = (MemberChange){difference(member->owned, wanted), difference(wanted, member->owned), member->generation};
+  *ret_change =
+      (MemberChange){difference(member->owned, wanted), difference(wanted, member->owned), member->generation};
 }
 
 void member_change_clear(MemberChange *change) {

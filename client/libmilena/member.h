@@ -58,13 +58,14 @@ const GPtrArray *member_owned(const Member *member);
 
 /* Begin, or begin again. */
 void member_join(Member *member);
-/* Say farewell with the next heartbeat, or at once when it is in no group. What it owned is no business of its any more:
- * the user was told before. */
+/* Say farewell with the next heartbeat, or at once when it is in no group. What it owned is no business of its any
+ * more: the user was told before. */
 void member_leave(Member *member);
 
 /* There is something to say now: a join, a farewell, what was taken over or given up. */
 gboolean member_has_news(const Member *member);
-/* The next heartbeat, to be followed by member_answered, member_failed or member_unanswered. A reference of the caller's.
+/* The next heartbeat, to be followed by member_answered, member_failed or member_unanswered. A reference of the
+ * caller's.
  *
  * @max_wait_ms: how long the coordinator may hold the answer; 0: not */
 RpcMessage *member_heartbeat(Member *member, gint64 max_wait_ms);

@@ -2,6 +2,7 @@
  * fake_logs.c. All state belongs to the loop; the functions for tests run there and wait. */
 #include <string.h>
 
+#include "milena/v1/group_service.pb-c.h"
 #include "tests/unit/client/fake_internal.h"
 
 /* ---- topics ---- */
@@ -326,6 +327,7 @@ static void start_broker(FakeBroker *broker) {
                          broker->cluster->old ? FAKE_OLD_PRODUCER_HANDLERS : FAKE_PRODUCER_HANDLERS, loop, broker);
   rpc_server_add_service(broker->server, &milena__v1__consumer_service__descriptor, FAKE_CONSUMER_HANDLERS, loop,
                          broker);
+  rpc_server_add_service(broker->server, &milena__v1__group_service__descriptor, FAKE_GROUP_HANDLERS, loop, broker);
   g_autofree char *listen = g_strdup_printf("127.0.0.1:%u", broker->port);
   g_autoptr(Failure) failure = rpc_server_add_listener(broker->server, listen, &broker->port);
   if (failure)
@@ -379,6 +381,8 @@ FakeCluster *fake_cluster_new(guint broker_count) {
   cluster->watches = g_ptr_array_new();
   cluster->held = g_ptr_array_new();
   cluster->pending = g_ptr_array_new();
+  cluster->groups = fake_groups_new(cluster);
+  cluster->coordinator = 1;
   for (guint i = 0; i < broker_count; i++) {
     FakeBroker *broker = g_new0(FakeBroker, 1);
     broker->cluster = cluster;
@@ -396,6 +400,7 @@ void fake_cluster_free(FakeCluster *cluster) {
   for (guint i = 0; i < cluster->brokers->len; i++)
     fake_cluster_stop_broker(cluster, (gint32)i + 1);
   loop_free(cluster->loop);
+  fake_groups_free(cluster->groups);
   g_ptr_array_unref(cluster->brokers);
   g_ptr_array_unref(cluster->topics);
   g_ptr_array_unref(cluster->watches);

@@ -66,6 +66,21 @@ void fake_cluster_make_old(FakeCluster *cluster);
 /* Keep back the answers (and the writes) of all produced items until it is released. */
 void fake_cluster_hold(FakeCluster *cluster, gboolean hold);
 
+/* What happens to calls of groups; see fake_groups.c. */
+typedef struct {
+  guint lose_heartbeats; /* the answers of so many more */
+  guint lose_commits;    /* the same; they are kept */
+  FailureReason refuse;  /* the next heartbeat; 0: none */
+  gint32 coordinator;    /* another broker is the coordinator, and knows all; 0: stays */
+  gboolean throw_out;    /* all members */
+} FakeGroupOrders;
+typedef struct {
+  guint members, heartbeats, commits;
+  gint64 committed[64]; /* by partition of "t"; -1: nothing */
+} FakeGroupState;
+/* @orders: NULL for none */
+FakeGroupState fake_cluster_order_groups(FakeCluster *cluster, const FakeGroupOrders *orders);
+
 typedef struct {
   guint items;     /* produced items that arrived */
   guint held;      /* now kept back */

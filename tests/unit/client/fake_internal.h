@@ -39,8 +39,12 @@ typedef struct {
   gboolean drained;
 } FakeBroker;
 
+typedef struct FakeGroups FakeGroups;
+
 struct FakeCluster {
   Loop *loop;
+  FakeGroups *groups;
+  gint32 coordinator; /* the broker that is the coordinator of all groups */
   GPtrArray *brokers; /* of FakeBroker, owned */
   GPtrArray *topics;  /* of FakeTopic, owned */
   guint64 version;
@@ -92,6 +96,10 @@ void fake_on_reassign(RpcCall *call, RpcMessage *message, gpointer broker);
 void fake_on_list_reassignments(RpcCall *call, RpcMessage *message, gpointer broker);
 void fake_on_cancel_reassignments(RpcCall *call, RpcMessage *message, gpointer broker);
 
+FakeGroups *fake_groups_new(FakeCluster *cluster);
+void fake_groups_free(FakeGroups *groups);
+
+extern const RpcMethodHandler FAKE_GROUP_HANDLERS[];
 extern const RpcMethodHandler FAKE_METADATA_HANDLERS[];
 extern const RpcMethodHandler FAKE_ADMIN_HANDLERS[];
 extern const RpcMethodHandler FAKE_PRODUCER_HANDLERS[];

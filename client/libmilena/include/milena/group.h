@@ -14,8 +14,8 @@
  *   milena_consumer_leave(consumer, 5000);
  *
  * At least once: process, then commit. That is what auto_commit does: a poll commits what polls before it gave.
- * At most once: commit what a poll gave before it is processed (milena_consumer_commit right behind milena_consumer_poll,
- * with auto_commit off).
+ * At most once: commit what a poll gave before it is processed (milena_consumer_commit right behind
+ * milena_consumer_poll, with auto_commit off).
  *
  * The rules of milena.h hold here too. */
 #ifndef MILENA_GROUP_H
@@ -56,8 +56,8 @@ typedef struct {
   const char *instance_id;   /* a name that outlives the process, to come back without a rebalance; NULL: none */
   const char *client_id;     /* what people shall see of it; NULL: "libmilena" */
   const char *rack;          /* NULL: none */
-  /* Where to start in a partition without a committed offset: MILENA_RESET_ERROR lets poll fail. It also takes the place
-   * of the consumer's own `reset`. */
+  /* Where to start in a partition without a committed offset: MILENA_RESET_ERROR lets poll fail. It also takes the
+   * place of the consumer's own `reset`. */
   MilenaReset reset;
   /* Commit what was given by earlier polls: in poll, every auto_commit_interval_ms, before partitions are given up, and
    * when the consumer leaves. */
@@ -77,16 +77,16 @@ void milena_group_options_init(MilenaGroupOptions *options);
 /* Join a group. Does not wait: partitions come in poll. What was assigned before is dropped.
  *
  * From then on poll fails, besides what it says itself, with DUPLICATE_ID (another process has this instance_id),
- * LIMIT_EXCEEDED (the group is full), INVALID_FIELD (a pattern that does not compile, say): then the consumer is out of the
- * group. Troubles that pass are waited out, see milena_consumer_trouble; a member that was thrown out joins again.
+ * LIMIT_EXCEEDED (the group is full), INVALID_FIELD (a pattern that does not compile, say): then the consumer is out of
+ * the group. Troubles that pass are waited out, see milena_consumer_trouble; a member that was thrown out joins again.
  *
  * Fails with INVALID_FIELD: no group, neither topics nor pattern, or a consumer that has joined already. */
 MilenaError *milena_consumer_join(MilenaConsumer *consumer, const MilenaGroupOptions *options);
 /* Leave the group: commit, with auto_commit, what was given; then its partitions go to others. A consumer with an
  * instance_id keeps its place until its session ends. milena_consumer_free leaves too, within 5 s.
  *
- * Fails when the commit or the farewell did not get through in time: the consumer is out all the same, and its partitions
- * go to others when its session ends. NULL for a consumer that is in no group. */
+ * Fails when the commit or the farewell did not get through in time: the consumer is out all the same, and its
+ * partitions go to others when its session ends. NULL for a consumer that is in no group. */
 MilenaError *milena_consumer_leave(MilenaConsumer *consumer, int32_t timeout_ms);
 
 /* An offset to commit, or that was committed. */
@@ -102,12 +102,13 @@ typedef struct {
  *
  * @offsets, @count: none: everything that polls have given so far
  *
- * Fails with NOT_ASSIGNED, UNKNOWN_MEMBER or FENCED when a partition is not this consumer's any more: its new owner reads
- * from what was committed before; with UNKNOWN_OUTCOME or why it did not get through when the time is up. Other
+ * Fails with NOT_ASSIGNED, UNKNOWN_MEMBER or FENCED when a partition is not this consumer's any more: its new owner
+ * reads from what was committed before; with UNKNOWN_OUTCOME or why it did not get through when the time is up. Other
  * partitions' offsets are kept all the same. */
 MilenaError *milena_consumer_commit(MilenaConsumer *consumer, const MilenaOffset *offsets, size_t count,
                                     int32_t timeout_ms);
-/* What became of a commit. @error: borrowed; NULL: it is kept. On the client's thread: be quick, call nothing that waits. */
+/* What became of a commit. @error: borrowed; NULL: it is kept. On the client's thread: be quick, call nothing that
+ * waits. */
 typedef void (*MilenaCommitFunc)(const MilenaError *error, void *user_data);
 /* The same without waiting; it is tried for 60 s.
  *
@@ -130,7 +131,7 @@ typedef struct {
 typedef struct {
   char *group;
   char *member_id;
-  uint32_t epoch; /* 0: it is not in the group now */
+  uint32_t epoch;                   /* 0: it is not in the group now */
   MilenaOwnedPartition *partitions; /* what it reads now */
   size_t partition_count;
   char *explanation; /* why its assignment is as it is; may be empty */
