@@ -294,7 +294,7 @@ static void apply_loss(Group *group) {
 
 /* The same for a change. */
 static void apply_change(Group *group) {
-  g_auto(MemberChange) change = {NULL, NULL, 0};
+  g_auto(MemberChange) change = {.lost = NULL};
   member_take_change(group->member, &change);
   group->telling = TRUE;
   pthread_mutex_unlock(&group->consumer->mutex);

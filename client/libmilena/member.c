@@ -17,8 +17,11 @@ struct Member {
   char *explanation;
   GPtrArray *owned;  /* of MemberPart */
   GPtrArray *wanted; /* the same; NULL: as owned */
+  guint32 told;      /* version of the assignment that it was told last; 0: none */
+  guint32 applied;   /* of the one that `owned` answers */
   gboolean lost_all; /* what is owned is nothing any more */
   guint generation;  /* rises when it falls out */
+  gboolean telling;  /* the user is being told of a change */
   gboolean say_owned;
   gboolean saying_owned; /* the heartbeat under way does */
   gboolean unsure;       /* an answer was lost: ask for everything */
@@ -93,6 +96,7 @@ const GPtrArray *member_owned(const Member *member) {
 static void fall_out(Member *member, MemberState state) {
   member->state = state;
   member->epoch = 0;
+  member->told = member->applied = 0;
   member->generation++;
   member->say_owned = member->saying_owned = member->saying_leave = member->unsure = FALSE;
   member->lost_all = member->lost_all || member->owned->len > 0;
@@ -160,6 +164,7 @@ static RpcMessage *pack(Member *member, Milena__V1__HeartbeatRequest *request) {
     owned.topics = (Milena__V1__TopicPartitions **)pointers->pdata;
     owned.n_topics = pointers->len;
     request->owned = &owned;
+    request->assignment_version = member->applied;
     member->saying_owned = TRUE;
   }
   return rpc_message_pack(&request->base, NULL, 0);
@@ -193,7 +198,21 @@ RpcMessage *member_heartbeat(Member *member, gint64 max_wait_ms) {
     request.max_wait = &max_wait;
   }
   request.tell_assignment = member->unsure;
+  request.assignment_version = member->told;
   return pack(member, &request);
+}
+
+/* Copies of those of @parts that @others lack. Both are sorted. */
+static GPtrArray *difference(const GPtrArray *parts, const GPtrArray *others) {
+  GPtrArray *rest = g_ptr_array_new_with_free_func(part_free);
+  guint at = 0;
+  for (guint i = 0; i < parts->len; i++) {
+    while (at < others->len && part_compare(&others->pdata[at], &parts->pdata[i]) < 0)
+      at++;
+    if (at == others->len || !part_is(others->pdata[at], parts->pdata[i]))
+      g_ptr_array_add(rest, part_copy(parts->pdata[i]));
+  }
+  return rest;
 }
 
 /* ---- hearing ---- */
@@ -215,6 +234,22 @@ static GPtrArray *take_assignment(const Milena__V1__Assignment *assignment) {
   }
   g_ptr_array_sort(parts, part_compare);
   return parts;
+}
+
+/* An assignment that it has already, told once more, is no news: it is only said again that it has it, if that may not
+ * have been heard. */
+static void take_news(Member *member, const Milena__V1__Assignment *assignment) {
+  GPtrArray *wanted = take_assignment(assignment);
+  g_autoptr(GPtrArray) lost = difference(member->owned, wanted), gained = difference(wanted, member->owned);
+  g_clear_pointer(&member->wanted, g_ptr_array_unref);
+  member->told = assignment->version;
+  if (lost->len > 0 || gained->len > 0 || member->telling) {
+    member->wanted = wanted;
+    return;
+  }
+  g_ptr_array_unref(wanted);
+  member->say_owned = member->say_owned || member->applied != member->told;
+  member->applied = member->told;
 }
 
 static Failure *check_answer(const Member *member, const Milena__V1__HeartbeatResponse *response) {
@@ -252,10 +287,8 @@ Failure *member_answered(Member *member, const Milena__V1__HeartbeatResponse *re
     g_free(member->explanation);
     member->explanation = g_strdup(response->explanation);
   }
-  if (response->assignment != NULL) {
-    g_clear_pointer(&member->wanted, g_ptr_array_unref);
-    member->wanted = take_assignment(response->assignment);
-  }
+  if (response->assignment != NULL)
+    take_news(member, response->assignment);
   return NULL;
 }
 
@@ -308,24 +341,14 @@ gboolean member_has_change(const Member *member) {
   return member->lost_all || member->wanted != NULL;
 }
 
-/* Copies of those of @parts that @others lack. Both are sorted. */
-static GPtrArray *difference(const GPtrArray *parts, const GPtrArray *others) {
-  GPtrArray *rest = g_ptr_array_new_with_free_func(part_free);
-  guint at = 0;
-  for (guint i = 0; i < parts->len; i++) {
-    while (at < others->len && part_compare(&others->pdata[at], &parts->pdata[i]) < 0)
-      at++;
-    if (at == others->len || !part_is(others->pdata[at], parts->pdata[i]))
-      g_ptr_array_add(rest, part_copy(parts->pdata[i]));
-  }
-  return rest;
-}
-
 void member_take_change(Member *member, MemberChange *ret_change) {
   INVARIANT(!member->lost_all && member->wanted != NULL, "a loss is told before anything new");
   g_autoptr(GPtrArray) wanted = g_steal_pointer(&member->wanted);
-  *ret_change =
-      (MemberChange){difference(member->owned, wanted), difference(wanted, member->owned), member->generation};
+  *ret_change = (MemberChange){.lost = difference(member->owned, wanted),
+                               .gained = difference(wanted, member->owned),
+                               .version = member->told,
+                               .generation = member->generation};
+  member->telling = TRUE;
 }
 
 void member_change_clear(MemberChange *change) {
@@ -340,8 +363,10 @@ void member_applied(Member *member, const MemberChange *change) {
   g_ptr_array_sort(owned, part_compare);
   g_ptr_array_unref(member->owned);
   member->owned = owned;
+  member->telling = FALSE;
   gboolean current = change->generation == member->generation;
   member->lost_all = !current && owned->len > 0; /* it was thrown out while the user was told */
+  member->applied = current ? change->version : 0;
   member->say_owned = current;
   member->saying_owned = FALSE;
 }

@@ -90,7 +90,8 @@ GPtrArray *member_copy_owned(const Member *member);
 /* The difference between what a member owns and what it shall own. */
 typedef struct {
   GPtrArray *lost, *gained; /* of MemberPart, in the order of topics and numbers */
-  guint generation;         /* private */
+  guint32 version;          /* of the assignment; private, as the next */
+  guint generation;
 } MemberChange;
 
 /* Take the change, to tell the user. Owned by the caller: member_change_clear. */
