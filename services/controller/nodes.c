@@ -18,7 +18,7 @@
 struct Nodes {
   Host *host;
   Liveness *liveness;
-  Presence *presence; /* of brokers; coordinators have no listener for us */
+  Presence *presence;
   gint64 session_timeout_ms, heartbeat_interval_ms;
   GSource *timer;
 };
@@ -39,8 +39,10 @@ static const char *kind_name(NodeKind kind) {
 
 /* Its process was seen to be gone, and it has not been heard since. */
 static gboolean is_gone(const Nodes *nodes, NodeKind kind, gint32 id) {
-  const MetadataBroker *broker = kind == NODE_KIND(BROKER) ? metadata_image_broker(host_tip(nodes->host), id) : NULL;
-  return broker && presence_is_gone(nodes->presence, id, broker->epoch);
+  guint64 epoch;
+  gboolean fenced;
+  return sessions_find(host_tip(nodes->host), kind, id, &epoch, &fenced) &&
+         presence_is_gone(nodes->presence, kind, id, epoch);
 }
 
 /* ---- Registration ---- */
@@ -117,8 +119,7 @@ void nodes_heartbeat(Nodes *nodes, RpcCall *call, const Milena__Internal__V1__He
     rpc_call_finish(call, failure);
     return;
   }
-  if (request->kind == NODE_KIND(BROKER))
-    presence_heard(nodes->presence, request->id, heartbeat.epoch);
+  presence_heard(nodes->presence, request->kind, request->id, heartbeat.epoch);
   if (records->len > 0)
     slog_info(heartbeat.hands_over ? "hands its leaderships over: it stops"
               : heartbeat.fenced   ? "fenced: it stops"
@@ -206,11 +207,13 @@ static gboolean look(gpointer data) {
 }
 
 /* What another controller saw is not known here; this one has been watching all along. */
-static void on_gone(gint32 broker_id, guint64 epoch, gpointer data) {
+static void on_gone(NodeKind kind, gint32 id, guint64 epoch, gpointer data) {
   Nodes *nodes = data;
-  const MetadataBroker *broker = metadata_image_broker(host_tip(nodes->host), broker_id);
-  if (host_is_active(nodes->host) && broker && broker->epoch == epoch)
-    fence_if_gone(nodes, NODE_KIND(BROKER), broker_id, g_get_monotonic_time());
+  guint64 current = 0;
+  gboolean fenced;
+  sessions_find(host_tip(nodes->host), kind, id, &current, &fenced);
+  if (host_is_active(nodes->host) && current == epoch)
+    fence_if_gone(nodes, kind, id, g_get_monotonic_time());
 }
 
 /* ---- Making ---- */
@@ -223,13 +226,14 @@ static void on_active(gboolean active, gpointer data) {
   look(nodes); /* who died together with the active controller before */
 }
 
-/* Sessions follow heartbeats, not the log; but registrations say where brokers are to be watched. */
+/* Sessions follow heartbeats, not the log; but registrations say whom to watch, and where. */
 static void on_applied(MetadataImage *image, const GPtrArray *records, gpointer data) {
   Nodes *nodes = data;
   gboolean moved = !records;
   for (guint i = 0; !moved && i < records->len; i++) {
     const MetadataRecord *record = g_ptr_array_index(records, i);
-    moved = record->record_case == MILENA__INTERNAL__V1__METADATA_RECORD__RECORD_REGISTER_BROKER;
+    moved = record->record_case == MILENA__INTERNAL__V1__METADATA_RECORD__RECORD_REGISTER_BROKER ||
+            record->record_case == MILENA__INTERNAL__V1__METADATA_RECORD__RECORD_REGISTER_COORDINATOR;
   }
   if (moved && nodes->timer)
     presence_follow(nodes->presence, image);

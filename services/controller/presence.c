@@ -1,6 +1,6 @@
 /* Watches and probes; see presence.h.
  *
- * Invariants: a broker that is followed has a watch, a probe or a timer, exactly one of the three; `gone` is said only
+ * Invariants: a process that is followed has a watch, a probe or a timer, exactly one of the three; `gone` is said only
  * of a registration that was watched before, and at most DOUBTS_MAX times while its heartbeats contradict. Owning
  * thread: the loop. Failure modes: an address that can't be reached is tried again, ever more slowly. */
 #include "services/controller/presence.h"
@@ -27,9 +27,10 @@ typedef struct {
   GCancellable *cancellable;
 } Probe;
 
-/* One registration of a broker. */
+/* One registration. */
 struct Watched {
   Presence *presence;
+  NodeKind kind;
   gint32 id;
   guint64 epoch;
   char *address;
@@ -46,10 +47,18 @@ struct Presence {
   Loop *loop;
   PresenceGone gone;
   gpointer data;
-  GHashTable *brokers; /* id -> Watched */
+  GHashTable *nodes; /* key of kind and id -> Watched */
 };
 
 static void watch(Watched *watched);
+
+static gboolean is_broker(const Watched *watched) {
+  return watched->kind == NODE_KIND(BROKER);
+}
+
+static const char *kind_key(const Watched *watched) {
+  return is_broker(watched) ? "broker" : "coordinator";
+}
 
 /* ---- One after the other ---- */
 
@@ -69,9 +78,12 @@ static void watch_later(Watched *watched) {
 static void be_gone(Watched *watched) {
   watched->gone = TRUE;
   watched->doubts++;
-  slog_warning("a broker's process is gone: its connection ended, and its address refuses new ones", "broker",
-               SLOG_INT(watched->id), "epoch", SLOG_INT(watched->epoch), "peer_address", watched->address, NULL);
-  watched->presence->gone(watched->id, watched->epoch, watched->presence->data);
+  slog_warning(is_broker(watched)
+                   ? "a broker's process is gone: its connection ended, and its address refuses new ones"
+                   : "a coordinator's process is gone: its connection ended, and its address refuses new ones",
+               kind_key(watched), SLOG_INT(watched->id), "epoch", SLOG_INT(watched->epoch), "peer_address",
+               watched->address, NULL);
+  watched->presence->gone(watched->kind, watched->id, watched->epoch, watched->presence->data);
 }
 
 /* ---- Probing ---- */
@@ -108,7 +120,8 @@ static void on_message(RpcClientCall *call, RpcMessage *message, gpointer state)
   (void)message; /* whatever it says of itself, it is there */
   Watched *watched = state;
   if (!watched->was_watched)
-    slog_info("watches a broker's process", "broker", SLOG_INT(watched->id), "epoch", SLOG_INT(watched->epoch), NULL);
+    slog_info(is_broker(watched) ? "watches a broker's process" : "watches a coordinator's process", kind_key(watched),
+              SLOG_INT(watched->id), "epoch", SLOG_INT(watched->epoch), NULL);
   watched->was_watched = TRUE;
   watched->gone = FALSE;
   watched->doubts = 0;
@@ -161,48 +174,62 @@ static void watched_free(gpointer data) {
 static gboolean is_over(gpointer key, gpointer value, gpointer image) {
   (void)key;
   const Watched *watched = value;
-  const MetadataBroker *broker = metadata_image_broker(image, watched->id);
-  return !broker || broker->epoch != watched->epoch;
+  const MetadataBroker *broker = is_broker(watched) ? metadata_image_broker(image, watched->id) : NULL;
+  const MetadataCoordinator *coordinator = is_broker(watched) ? NULL : metadata_image_coordinator(image, watched->id);
+  return !(broker && broker->epoch == watched->epoch) && !(coordinator && coordinator->epoch == watched->epoch);
+}
+
+static gint64 node_key(NodeKind kind, gint32 id) {
+  return ((gint64)kind << 32) | (guint32)id;
+}
+
+static void follow(Presence *presence, NodeKind kind, gint32 id, guint64 epoch, const char *address) {
+  gint64 key = node_key(kind, id);
+  if (!*address || g_hash_table_contains(presence->nodes, &key))
+    return;
+  Watched *watched = g_new0(Watched, 1);
+  *watched = (Watched){.presence = presence,
+                       .kind = kind,
+                       .id = id,
+                       .epoch = epoch,
+                       .address = g_strdup(address),
+                       .delay_ms = RETRY_FIRST_MS};
+  g_hash_table_insert(presence->nodes, g_memdup2(&key, sizeof key), watched);
+  watch(watched);
 }
 
 void presence_follow(Presence *presence, const MetadataImage *image) {
-  g_hash_table_foreach_remove(presence->brokers, is_over, (gpointer)image);
+  g_hash_table_foreach_remove(presence->nodes, is_over, (gpointer)image);
   MetadataIter iter;
   metadata_iter_brokers(&iter, image, G_MININT32);
-  for (const MetadataBroker *broker; (broker = metadata_iter_next_broker(&iter));) {
-    if (!*broker->peer_address || g_hash_table_contains(presence->brokers, GINT_TO_POINTER(broker->id)))
-      continue;
-    Watched *watched = g_new0(Watched, 1);
-    *watched = (Watched){.presence = presence,
-                         .id = broker->id,
-                         .epoch = broker->epoch,
-                         .address = g_strdup(broker->peer_address),
-                         .delay_ms = RETRY_FIRST_MS};
-    g_hash_table_insert(presence->brokers, GINT_TO_POINTER(broker->id), watched);
-    watch(watched);
-  }
+  for (const MetadataBroker *broker; (broker = metadata_iter_next_broker(&iter));)
+    follow(presence, NODE_KIND(BROKER), broker->id, broker->epoch, broker->peer_address);
+  metadata_iter_coordinators(&iter, image);
+  for (const MetadataCoordinator *coordinator; (coordinator = metadata_iter_next_coordinator(&iter));)
+    follow(presence, NODE_KIND(COORDINATOR), coordinator->id, coordinator->epoch, coordinator->address);
 }
 
-static Watched *find(const Presence *presence, gint32 broker_id, guint64 epoch) {
-  Watched *watched = g_hash_table_lookup(presence->brokers, GINT_TO_POINTER(broker_id));
+static Watched *find(const Presence *presence, NodeKind kind, gint32 id, guint64 epoch) {
+  gint64 key = node_key(kind, id);
+  Watched *watched = g_hash_table_lookup(presence->nodes, &key);
   return watched && watched->epoch == epoch ? watched : NULL;
 }
 
-void presence_heard(Presence *presence, gint32 broker_id, guint64 epoch) {
-  Watched *watched = find(presence, broker_id, epoch);
+void presence_heard(Presence *presence, NodeKind kind, gint32 id, guint64 epoch) {
+  Watched *watched = find(presence, kind, id, epoch);
   if (!watched || !watched->gone)
     return;
   watched->gone = FALSE;
   watched->was_watched = watched->doubts < DOUBTS_MAX;
 }
 
-gboolean presence_is_gone(const Presence *presence, gint32 broker_id, guint64 epoch) {
-  const Watched *watched = find(presence, broker_id, epoch);
+gboolean presence_is_gone(const Presence *presence, NodeKind kind, gint32 id, guint64 epoch) {
+  const Watched *watched = find(presence, kind, id, epoch);
   return watched && watched->gone;
 }
 
-gboolean presence_is_watched(const Presence *presence, gint32 broker_id, guint64 epoch) {
-  const Watched *watched = find(presence, broker_id, epoch);
+gboolean presence_is_watched(const Presence *presence, NodeKind kind, gint32 id, guint64 epoch) {
+  const Watched *watched = find(presence, kind, id, epoch);
   return watched && watched->was_watched;
 }
 
@@ -211,17 +238,17 @@ gboolean presence_is_watched(const Presence *presence, gint32 broker_id, guint64
 Presence *presence_new(RpcClient *client, Loop *loop, PresenceGone gone, gpointer data) {
   Presence *presence = g_new0(Presence, 1);
   *presence = (Presence){.client = client, .loop = loop, .gone = gone, .data = data};
-  presence->brokers = g_hash_table_new_full(NULL, NULL, NULL, watched_free);
+  presence->nodes = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, watched_free);
   return presence;
 }
 
 void presence_stop(Presence *presence) {
-  g_hash_table_remove_all(presence->brokers);
+  g_hash_table_remove_all(presence->nodes);
 }
 
 void presence_free(Presence *presence) {
   if (!presence)
     return;
-  g_hash_table_unref(presence->brokers);
+  g_hash_table_unref(presence->nodes);
   g_free(presence);
 }

@@ -12,6 +12,7 @@
 #define WAIT_S 60
 
 typedef struct {
+  NodeKind watches;
   RpcClient *client;
   Loop *loop;
   Presence *presence;
@@ -21,15 +22,17 @@ typedef struct {
   pthread_mutex_t mutex; /* guards what follows */
   pthread_cond_t cond;
   guint gone; /* how often it was said */
+  NodeKind kind;
   gint32 id;
   guint64 epoch;
 } World;
 
-static void on_gone(gint32 broker_id, guint64 epoch, gpointer data) {
+static void on_gone(NodeKind kind, gint32 id, guint64 epoch, gpointer data) {
   World *world = data;
   pthread_mutex_lock(&world->mutex);
   world->gone++;
-  world->id = broker_id;
+  world->kind = kind;
+  world->id = id;
   world->epoch = epoch;
   pthread_cond_signal(&world->cond);
   pthread_mutex_unlock(&world->mutex);
@@ -62,7 +65,7 @@ static void stop(gpointer data) {
 
 static void hear(gpointer data) {
   World *world = data;
-  presence_heard(world->presence, world->id, world->epoch);
+  presence_heard(world->presence, world->kind, world->id, world->epoch);
 }
 
 typedef struct {
@@ -72,8 +75,8 @@ typedef struct {
 
 static void ask(gpointer data) {
   Question *question = data;
-  question->watched = presence_is_watched(question->world->presence, 7, 42);
-  question->gone = presence_is_gone(question->world->presence, 7, 42);
+  question->watched = presence_is_watched(question->world->presence, question->world->watches, 7, 42);
+  question->gone = presence_is_gone(question->world->presence, question->world->watches, 7, 42);
 }
 
 static gboolean wait_watched(World *world) {
@@ -86,8 +89,8 @@ static gboolean wait_watched(World *world) {
 
 /* ---- the world ---- */
 
-/* Broker 7, registered with epoch 42. */
-static MetadataImage *image_of(const char *address) {
+/* Broker or coordinator 7, registered with epoch 42. */
+static MetadataImage *image_of(const char *address, NodeKind kind) {
   MetadataRecord record = MILENA__INTERNAL__V1__METADATA_RECORD__INIT;
   Milena__Internal__V1__RegisterBrokerRecord broker = MILENA__INTERNAL__V1__REGISTER_BROKER_RECORD__INIT;
   broker.id = 7;
@@ -97,6 +100,15 @@ static MetadataImage *image_of(const char *address) {
   broker.address = broker.peer_address = (char *)address;
   record.record_case = MILENA__INTERNAL__V1__METADATA_RECORD__RECORD_REGISTER_BROKER;
   record.register_broker = &broker;
+  Milena__Internal__V1__RegisterCoordinatorRecord coordinator = MILENA__INTERNAL__V1__REGISTER_COORDINATOR_RECORD__INIT;
+  coordinator.id = 7;
+  coordinator.epoch = 42;
+  coordinator.process_id = broker.process_id;
+  coordinator.address = broker.address;
+  if (kind == NODE_KIND(COORDINATOR)) {
+    record.record_case = MILENA__INTERNAL__V1__METADATA_RECORD__RECORD_REGISTER_COORDINATOR;
+    record.register_coordinator = &coordinator;
+  }
   MetadataRecord *records[] = {&record};
   g_autoptr(MetadataImage) empty = metadata_image_new();
   MetadataImage *image = NULL;
@@ -104,15 +116,18 @@ static MetadataImage *image_of(const char *address) {
   return image;
 }
 
-static void world_init(World *world) {
-  *world = (World){.client = rpc_client_new(NULL), .loop = loop_new("presence", 16), .server = rpc_server_new(NULL)};
+static void world_init(World *world, NodeKind kind) {
+  *world = (World){.watches = kind,
+                   .client = rpc_client_new(NULL),
+                   .loop = loop_new("presence", 16),
+                   .server = rpc_server_new(NULL)};
   pthread_mutex_init(&world->mutex, NULL);
   pthread_cond_init(&world->cond, NULL);
   guint16 port = 0;
   ASSERT_NULL(rpc_server_add_listener(world->server, "127.0.0.1:0", &port));
   rpc_server_start(world->server);
   world->address = g_strdup_printf("127.0.0.1:%u", port);
-  world->image = image_of(world->address);
+  world->image = image_of(world->address, kind);
   world->presence = presence_new(world->client, world->loop, on_gone, world);
   loop_start(world->loop);
   loop_call_and_wait(world->loop, follow, world);
@@ -130,13 +145,14 @@ static void world_clear(World *world) {
   pthread_cond_destroy(&world->cond);
 }
 
-TEST(presence, a_process_that_ended_is_gone_at_once) {
+static void expect_gone_at_once(NodeKind kind) {
   World world;
-  world_init(&world);
+  world_init(&world, kind);
   EXPECT_TRUE(wait_watched(&world));
   EXPECT_EQ_INT(0, world.gone);
   rpc_server_free(g_steal_pointer(&world.server)); /* its connections end, and nobody listens */
   EXPECT_TRUE(wait_gone(&world, 1));
+  EXPECT_EQ_INT(kind, world.kind);
   EXPECT_EQ_INT(7, world.id);
   EXPECT_EQ_INT(42, world.epoch);
   Question question = {.world = &world};
@@ -145,11 +161,19 @@ TEST(presence, a_process_that_ended_is_gone_at_once) {
   world_clear(&world);
 }
 
+TEST(presence, a_process_that_ended_is_gone_at_once) {
+  expect_gone_at_once(NODE_KIND(BROKER));
+}
+
+TEST(presence, so_is_a_coordinator) {
+  expect_gone_at_once(NODE_KIND(COORDINATOR));
+}
+
 /* A heartbeat that was on its way when its process died must not keep it alive for a whole session; heartbeats that
  * keep coming say that the address is wrong. */
 TEST(presence, heartbeats_are_believed_in_the_end) {
   World world;
-  world_init(&world);
+  world_init(&world, NODE_KIND(BROKER));
   EXPECT_TRUE(wait_watched(&world));
   rpc_server_free(g_steal_pointer(&world.server));
   EXPECT_TRUE(wait_gone(&world, 1));
