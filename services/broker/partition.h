@@ -8,9 +8,9 @@
 
 #include "milena/v1/common.pb-c.h"
 #include "milena/v1/producer_service.pb-c.h"
+#include "services/base/timers.h"
 #include "services/broker/replica/replica.h"
 #include "services/broker/shard.h"
-#include "services/base/timers.h"
 #include "storage/log/batch.h"
 
 G_BEGIN_DECLS

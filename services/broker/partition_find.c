@@ -72,6 +72,9 @@ static gboolean search_batch(FindState *state, const LogBatch *batch, gint64 sta
 static void on_store_find(LogFind *store_find) {
   FindState *state = (FindState *)((char *)store_find - G_STRUCT_OFFSET(FindState, store_find));
   Failure *failure = g_steal_pointer(&store_find->failure);
+  Partition *partition = partition_lookup(state->shard, state->find.log_id);
+  if (partition)
+    failure = partition_read_failure(partition, failure);
   if (failure || !store_find->found) {
     log_find_clear(store_find);
     finish(state, failure);

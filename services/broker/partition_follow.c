@@ -152,6 +152,73 @@ gboolean partition_cut(Partition *partition, gint32 epoch, gint64 end_offset) {
   return TRUE;
 }
 
+/* ---- beginning anew ---- */
+
+typedef struct {
+  LogWrite write; /* first */
+  Partition *partition;
+  GByteArray *hot;
+} Beginning;
+
+static void beginning_free(Beginning *beginning) {
+  g_byte_array_unref(beginning->hot);
+  g_free(beginning);
+}
+
+static void on_begun(LogWrite *write, LogWriteStage stage) {
+  (void)stage;
+  Beginning *beginning = (Beginning *)write;
+  beginning->partition->writes_in_flight--;
+  following_written(beginning->partition);
+  beginning_free(beginning);
+}
+
+/* The hot record of an empty log. Returns FALSE when the store is full. */
+static gboolean submit_beginning(Partition *partition, gint64 start) {
+  if (!partition->exists)
+    return TRUE; /* the first batch brings it */
+  g_auto(LogHot) hot;
+  log_hot_init(&hot);
+  hot.log_start_offset = hot.log_end_offset = hot.high_watermark = start;
+  Beginning *beginning = g_new0(Beginning, 1);
+  beginning->partition = partition;
+  beginning->hot = g_byte_array_new();
+  log_hot_encode(&hot, partition->log_id, beginning->hot);
+  beginning->write = (LogWrite){.kind = LOG_WRITE_PUT_HOT,
+                                .log_id = partition->log_id,
+                                .hot = beginning->hot->data,
+                                .hot_len = beginning->hot->len,
+                                .wants = LOG_WRITE_SYNCED,
+                                .sync_within_ms = LOG_SYNC_NEVER,
+                                .loop = partition->shard->loop,
+                                .done = on_begun};
+  if (!log_store_submit(partition->shard->broker->store, &beginning->write)) {
+    beginning_free(beginning);
+    return FALSE;
+  }
+  partition->writes_in_flight++;
+  return TRUE;
+}
+
+gboolean partition_begin_anew(Partition *partition, gint64 start) {
+  gint64 before = replica_log_start(partition->replica);
+  slog_warning("the leader's log begins behind this replica's end: what this one has is dropped", "partition",
+               partition->name, "from", SLOG_INT(before), "to", SLOG_INT(replica_log_end(partition->replica)),
+               "leader_begins", SLOG_INT(start), NULL);
+  if (replica_log_end(partition->replica) > before) {
+    if (!submit_cut(partition, before))
+      return FALSE;
+    replica_truncated(partition->replica, before);
+    log_tail_cache_drop(partition->shard->cache, partition->log_id);
+  }
+  if (!submit_beginning(partition, start))
+    return FALSE;
+  replica_begin_at(partition->replica, start);
+  /* What it knew of producers is from before what it never saw. */
+  partition_expire_producers(partition, G_MAXINT64);
+  return TRUE;
+}
+
 /* ---- mending ---- */
 
 gboolean partition_counts(const Partition *partition, gboolean *ret_others_count) {
@@ -160,6 +227,24 @@ gboolean partition_counts(const Partition *partition, gboolean *ret_others_count
   if (!partition->shard->image || !partition_metadata(partition, &metadata))
     return TRUE; /* nobody knows yet */
   return replica_assignment_counts(metadata, partition->shard->broker->id, ret_others_count);
+}
+
+Failure *partition_read_failure(Partition *partition, Failure *failure) {
+  if (!failure || failure_reason(failure) != FAILURE(CORRUPT_LOG))
+    return failure;
+  gboolean is_new = replica_damage(partition->replica) == NULL;
+  const char *offset = failure_get(failure, "offset");
+  if (!replica_found_damage(partition->replica, failure, offset ? g_ascii_strtoll(offset, NULL, 10) : -1)) {
+    slog_error("a read met damage, and no other replica has the records", "partition", partition->name, "error",
+               failure_message(failure), NULL);
+    return failure;
+  }
+  if (is_new)
+    slog_error("a read met damage: this replica stands back, and is fetched anew", "partition", partition->name,
+               "error", failure_message(failure), NULL);
+  replication_found_damage(partition->shard->replication);
+  failure_free(failure);
+  return replica_stands_back(partition->replica);
 }
 
 gboolean partition_mend(Partition *partition) {

@@ -63,6 +63,12 @@ void partition_release_followed(ReplicaAppend *append);
 gboolean partition_follow(Partition *partition, gint32 leader_epoch, const GArray *batches);
 /* The leader has less of its epoch @epoch: cut what is behind. Returns FALSE when the store is full: ask anew. */
 gboolean partition_cut(Partition *partition, gint32 epoch, gint64 end_offset);
+/* The leader's log begins at @start, behind all of this one: drop that, and go on there. Returns FALSE when the store
+ * is full: ask anew. */
+gboolean partition_begin_anew(Partition *partition, gint64 start);
+/* A read failed: where it was for damage, and another replica counts, this one stands back, and the controllers are
+ * told. Returns what to answer. @failure: taken; NULL is fine */
+Failure *partition_read_failure(Partition *partition, Failure *failure);
 /* Sync the log where its replica wants it. partition_sync.c. */
 void partition_sync(Partition *partition);
 /* Is this replica in sync, or eligible to lead, as far as is known? @ret_others_count: is another one? */

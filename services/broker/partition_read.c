@@ -159,6 +159,7 @@ static void on_store_read(LogRead *store_read) {
   if (partition) {
     read->bounds = partition_bounds(partition);
     pace(state, partition);
+    failure = partition_read_failure(partition, failure);
   }
   finish(state, failure);
 }

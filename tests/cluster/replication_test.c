@@ -232,6 +232,43 @@ TEST(replication, a_damaged_replica_leads_nothing_and_is_fetched_anew) {
   load_expect_all_once(load, world.client);
 }
 
+/* The start of a broker that stopped in order reads nothing of its logs: a consumer meets the damage. */
+TEST(replication, a_leader_that_reads_damage_stands_back_and_fetches_anew) {
+  g_auto(World) world = {0};
+  if (!world_init(&world, 1, 3))
+    return;
+  ASSERT_NO_ERROR(world_create(&world, "t", 1, 3, 2, MILENA_FLUSH_DEFAULT));
+  MilenaTopic *topic = NULL;
+  ASSERT_NO_ERROR(milena_admin_describe_topic(world.client, "t", WORLD_CALL_MS, &topic));
+  gint32 damaged = topic->partitions[0].leader_id;
+  guint64 log_id = topic->partitions[0].log_id;
+  milena_topic_free(topic);
+  for (guint i = 0; i < 10; i++)
+    ASSERT_NO_ERROR(write_one(&world, "t", "value", WORLD_CALL_MS, NULL));
+  STOP(&world, damaged);
+  g_autofree char *name = world_broker_name(damaged);
+  g_autofree char *folder = g_build_filename(cluster_folder(world.cluster), name, NULL);
+  ASSERT_TRUE(spoil_batch(folder, log_id, 4));
+  START(&world, damaged);
+  UNTIL_IN_SYNC(&world, "t", 3);
+  const Ran *ran = cluster_milena(world.cluster, "partitions", "elect", "t", NULL);
+  EXPECT_EQ_INT(0, ran->exit_code);
+  EXPECT_EQ_INT(damaged, world_leader(&world, "t", 0));
+  EXPECT_EQ_INT(10, count_records(&world, "t")); /* the consumer goes on elsewhere */
+  UNTIL_LED(&world, "t", damaged);
+  ASSERT_NO_ERROR(write_one(&world, "t", "value", WORLD_CALL_MS, NULL));
+  UNTIL_IN_SYNC(&world, "t", 3);
+  g_autofree char *log = cluster_log(world.cluster, name);
+  EXPECT_CONTAINS(log, "a read met damage: this replica stands back, and is fetched anew");
+  EXPECT_CONTAINS(log, "a damaged replica is cut to what is good of it, and fetched anew from there");
+  /* It leads, and has all of it. */
+  ran = cluster_milena(world.cluster, "partitions", "elect", "t", NULL);
+  EXPECT_EQ_INT(0, ran->exit_code);
+  EXPECT_EQ_INT(damaged, world_leader(&world, "t", 0));
+  EXPECT_EQ_INT(11, count_records(&world, "t"));
+  EXPECT_EQ_INT(damaged, world_leader(&world, "t", 0));
+}
+
 TEST(replication, a_frozen_leader_wakes_up_and_follows) {
   g_auto(World) world = {0};
   if (!world_init(&world, 1, 3))

@@ -14,7 +14,8 @@ gboolean replica_assignment_may_lead(const MetadataImage *image, gint32 broker_i
 
 ReplicaAssignment replica_assignment_of(const MetadataTopic *topic, const MetadataPartition *metadata, gint32 broker_id,
                                         gboolean may_lead, gint64 now_ms) {
-  gboolean led_here = metadata->leader_id == broker_id;
+  gboolean led_here = metadata->leader_id == broker_id, others_count;
+  (void)replica_assignment_counts(metadata, broker_id, &others_count);
   return (ReplicaAssignment){.broker_id = broker_id,
                              .leader_id = led_here && !may_lead ? -1 : metadata->leader_id,
                              .leader_epoch = metadata->leader_epoch,
@@ -24,6 +25,7 @@ ReplicaAssignment replica_assignment_of(const MetadataTopic *topic, const Metada
                              .isr = metadata->isr,
                              .isr_count = metadata->isr_count,
                              .min_insync_replicas = metadata_topic_min_insync_replicas(topic),
+                             .others_count = others_count,
                              .flush = metadata_topic_flush(topic),
                              .now_ms = now_ms};
 }

@@ -161,17 +161,29 @@ void replica_truncated(Replica *replica, gint64 end_offset) {
   replica_check(replica);
 }
 
+void replica_begin_at(Replica *replica, gint64 start) {
+  LogHot *hot = &replica->hot;
+  INVARIANT(g_queue_is_empty(&replica->local) && hot->log_end_offset == hot->log_start_offset,
+            "a log that begins elsewhere is empty");
+  INVARIANT(start >= hot->log_end_offset, "a log begins anew behind what it had");
+  hot->log_start_offset = hot->log_end_offset = hot->high_watermark = start;
+  replica->local_end = replica->synced_end = start;
+  replica_check(replica);
+}
+
 gboolean replica_mend_end(const Replica *replica, gint64 *ret_end) {
   if (replica_follows(replica) < 0 || !replica->damage || !g_queue_is_empty((GQueue *)&replica->local))
     return FALSE;
   /* What was forgotten of a producer comes back with its batches alone. */
-  *ret_end = replica->producers_damaged ? replica->hot.log_start_offset : replica->hot.log_end_offset;
+  *ret_end = replica->producers_damaged ? replica->hot.log_start_offset
+                                        : MIN(replica->hot.log_end_offset, replica->damaged_from);
   return TRUE;
 }
 
 void replica_mended(Replica *replica, gint64 end_offset) {
   g_clear_pointer(&replica->damage, failure_free);
   replica->producers_damaged = FALSE;
+  replica->damaged_from = G_MAXINT64;
   replica_truncated(replica, end_offset);
 }
 

@@ -21,6 +21,9 @@
 #include "services/base/invariant.h"
 #include "services/broker/replica/replica_internal.h"
 
+/* Until then the controllers have another leader, as a rule. */
+#define STAND_BACK_RETRY_MS 100
+
 void replica_check(const Replica *replica) {
   const LogHot *hot = &replica->hot;
   INVARIANT(hot->log_start_offset <= hot->high_watermark, "the high watermark is at or behind the log's start");
@@ -38,6 +41,7 @@ Replica *replica_new(const LogHot *recovered, const Failure *damage) {
     replica->hot.epochs = epochs;
   }
   replica->damage = failure_copy(damage);
+  replica->damaged_from = G_MAXINT64; /* what was recovered ends in front of it */
   /* What was recovered is on disk: the store syncs before it is in use. */
   replica->local_end = replica->synced_end = replica->hot.log_end_offset;
   replica->leader_id = -1;
@@ -72,6 +76,24 @@ void replica_mark_damaged(Replica *replica, const Failure *damage) {
   replica->producers_damaged = TRUE;
   if (!replica->damage)
     replica->damage = failure_copy(damage);
+}
+
+gboolean replica_found_damage(Replica *replica, const Failure *damage, gint64 offset) {
+  if (!replica->others_count)
+    return FALSE;
+  if (!replica->damage)
+    replica->damage = failure_copy(damage);
+  replica->damaged_from = MIN(replica->damaged_from, MAX(offset, replica->hot.log_start_offset));
+  return TRUE;
+}
+
+Failure *replica_stands_back(const Replica *replica) {
+  INVARIANT(replica->damage, "only a damaged replica stands back");
+  Failure *failure =
+      failure_new(FAILURE(LEADER_NOT_AVAILABLE),
+                  "this broker's replica is damaged, and another one takes the lead: try again soon (%s)",
+                  failure_message(replica->damage));
+  return failure_set_retry_delay(failure, STAND_BACK_RETRY_MS);
 }
 
 /* ---- answering ---- */
@@ -208,6 +230,7 @@ void replica_assign(Replica *replica, const ReplicaAssignment *assignment, Repli
   replica->partition_epoch = assignment->partition_epoch;
   replica->isr_count = assignment->isr_count;
   replica->min_insync_replicas = assignment->min_insync_replicas;
+  replica->others_count = assignment->others_count;
   replica->flush = assignment->flush;
   if (!leads)
     return;
@@ -236,6 +259,8 @@ static Failure *refuse_all(const Replica *replica, gint32 leader_epoch) {
   if (!replica->leads || leader_epoch != replica->leader_epoch)
     return failure_new(FAILURE(NOT_LEADER), "this broker does not lead the partition with leader epoch %d",
                        leader_epoch);
+  if (replica->damage && replica->others_count)
+    return replica_stands_back(replica);
   if (replica->damage)
     return failure_prefix(failure_copy(replica->damage), "the partition takes no records");
   return NULL;

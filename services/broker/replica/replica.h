@@ -41,6 +41,7 @@ typedef struct {
   const gint32 *isr; /* committed in-sync replicas; borrowed */
   guint isr_count;
   guint min_insync_replicas;
+  gboolean others_count;   /* another replica is in sync, or eligible */
   Milena__V1__Flush flush; /* effective: never FLUSH_UNSPECIFIED */
   gint64 now_ms;           /* monotonic */
 } ReplicaAssignment;
@@ -111,6 +112,16 @@ void replica_restore_producer(Replica *replica, const LogProducer *producer);
  * @damage: copied */
 void replica_mark_damaged(Replica *replica, const Failure *damage);
 
+/* A read of the log met damage: where another replica counts, this one takes nothing more, and lets that one lead (rule
+ * 16). The last one goes on, as what is good of it is all that there is.
+ *
+ * @offset: where the damaged batch begins; -1: nobody knows, so nothing of the log is sure
+ *
+ * Returns TRUE when it stands back: who asks is to ask again, elsewhere. */
+gboolean replica_found_damage(Replica *replica, const Failure *damage, gint64 offset);
+/* LEADER_NOT_AVAILABLE, for those. */
+Failure *replica_stands_back(const Replica *replica);
+
 /* May this batch be appended, and where? Or was it, where?
  *
  * @leader_epoch: that the caller believes in
@@ -118,9 +129,9 @@ void replica_mark_damaged(Replica *replica, const Failure *damage);
  * @now_ms: wall clock
  * @append: zeroed; filled in
  *
- * Returns NULL, or NOT_LEADER, NOT_ENOUGH_REPLICAS, EXPECTED_OFFSET_MISMATCH, CORRUPT_LOG; and for a producer's batch
- * SEQUENCE_MISMATCH, UNKNOWN_PRODUCER, FENCED, LIMIT_EXCEEDED, OVERLOADED. Nothing changes until replica_accept (or
- * replica_await, for a duplicate), which must come before any other event, or not at all. */
+ * Returns NULL, or NOT_LEADER, NOT_ENOUGH_REPLICAS, EXPECTED_OFFSET_MISMATCH, LEADER_NOT_AVAILABLE, CORRUPT_LOG; and
+ * for a producer's batch SEQUENCE_MISMATCH, UNKNOWN_PRODUCER, FENCED, LIMIT_EXCEEDED, OVERLOADED. Nothing changes until
+ * replica_accept (or replica_await, for a duplicate), which must come before any other event, or not at all. */
 Failure *replica_prepare(Replica *replica, gint32 leader_epoch, LogBatch *batch, Milena__V1__Acks acks, gint64 now_ms,
                          ReplicaAppend *append);
 /* The storage took the write of @append: the log now ends behind it. */
@@ -202,6 +213,8 @@ gboolean replica_position(const Replica *replica, ReplicaPosition *ret_position)
 gint64 replica_diverged(const Replica *replica, gint32 epoch, gint64 end);
 /* The storage has cut the log to this end. What producers did behind it is forgotten. */
 void replica_truncated(Replica *replica, gint64 end_offset);
+/* The leader's log begins at @start, behind all of ours, which was cut to its own start: go on there, with nothing. */
+void replica_begin_at(Replica *replica, gint64 start);
 /* Where to cut a damaged log that this replica follows with, so that it is whole again: the leader gives the rest anew
  * (rule 16). For one that counts as neither in sync nor eligible: nothing that only it has is given up. Then the
  * storage cuts it, then replica_mended. Returns FALSE when there is nothing to mend, or not now. */

@@ -10,6 +10,8 @@ struct Replica {
   LogHot hot; /* log_end_offset is behind what was accepted */
   Failure *damage;
   gboolean producers_damaged;
+  gint64 damaged_from;   /* with `damage`: what is below is good */
+  gboolean others_count; /* another replica is in sync, or eligible */
   gint64 local_end;
   gint64 synced_end;  /* what is below survives a power cut */
   gboolean syncing;   /* replica_sync_begun, and not over */

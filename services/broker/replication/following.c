@@ -6,7 +6,6 @@
 #include "services/broker/replication/replication_internal.h"
 
 #define RETRY_MS 100
-#define TOO_OLD_RETRY_MS 1000
 /* A leader may hear of its election a little later than its followers: nobody needs to know. */
 #define REFUSALS_QUIET 20
 
@@ -110,10 +109,10 @@ void following_take_match(Partition *partition, const Milena__Internal__V1__Foll
     ask_anew(partition, partition_cut(partition, match->epoch, match->end_offset) ? 0 : RETRY_MS);
     break;
   case MILENA__INTERNAL__V1__FOLLOW_VERDICT__FOLLOW_VERDICT_TOO_OLD:
-    slog_error("the leader's log begins behind this replica's end: it can't follow", "partition", partition->name,
-               "leader_begins", SLOG_INT(match->end_offset), "ends", SLOG_INT(replica_log_end(partition->replica)),
-               NULL);
-    ask_anew(partition, TOO_OLD_RETRY_MS);
+    ask_anew(partition, match->end_offset > replica_log_end(partition->replica) &&
+                                partition_begin_anew(partition, match->end_offset)
+                            ? 0
+                            : RETRY_MS);
     break;
   default:
     refused(partition, match);

@@ -36,6 +36,10 @@ void replication_look_soon(Replication *replication) {
   in_sync_look_soon(replication->in_sync);
 }
 
+void replication_found_damage(Replication *replication) {
+  damage_look(replication->damage);
+}
+
 void replication_stop(Replication *replication) {
   replication->stopped = TRUE;
   in_sync_stop(replication->in_sync);

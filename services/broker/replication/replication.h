@@ -19,6 +19,8 @@ void replication_free(Replication *replication);
 void replication_metadata_changed(Replication *replication);
 /* A follower has come so far that it may join those in sync: look at the proposals soon. */
 void replication_look_soon(Replication *replication);
+/* A replica of the shard was found damaged: report it. */
+void replication_found_damage(Replication *replication);
 /* The shard ends: no more is proposed or followed. */
 void replication_stop(Replication *replication);
 

@@ -236,6 +236,54 @@ TEST(partition, what_was_written_with_flush_os_is_synced_once_the_topic_says_alw
   EXPECT_EQ_INT(3, synced_end_of_loose(fixture));
 }
 
+typedef struct {
+  Fixture *fixture;
+  gint64 start, end;
+} Ends;
+
+static void begin_anew(gpointer data) {
+  Ends *ends = data;
+  Partition *partition = partition_lookup(broker_owner(&ends->fixture->broker, ORDERS_LOG(0)), ORDERS_LOG(0));
+  EXPECT_TRUE(partition_begin_anew(partition, 100));
+}
+
+static void read_ends(gpointer data) {
+  Ends *ends = data;
+  Partition *partition = partition_lookup(broker_owner(&ends->fixture->broker, ORDERS_LOG(0)), ORDERS_LOG(0));
+  ends->start = replica_log_start(partition->replica);
+  ends->end = replica_log_end(partition->replica);
+}
+
+static void expect_ends(Fixture *fixture, gint64 start, gint64 end) {
+  Ends ends = {fixture, -1, -1};
+  fixture_on(fixture, shard_index(broker_owner(&fixture->broker, ORDERS_LOG(0))), read_ends, &ends);
+  EXPECT_EQ_INT(start, ends.start);
+  EXPECT_EQ_INT(end, ends.end);
+}
+
+/* Retention took all that a follower has: it drops that, and goes on where the leader's log begins, also after a start
+ * anew. */
+TEST(partition, a_follower_that_is_too_old_begins_anew) {
+  {
+    g_autoptr(Fixture) fixture = fixture_new();
+    append_ok(fixture, 0, 0, 5);
+    fixture_set_leader(fixture, 2, 1);
+    Ends ends = {.fixture = fixture};
+    fixture_on(fixture, shard_index(broker_owner(&fixture->broker, ORDERS_LOG(0))), begin_anew, &ends);
+    expect_ends(fixture, 100, 100);
+  }
+  g_autoptr(Fixture) fixture = fixture_new();
+  expect_ends(fixture, 100, 100);
+  append_ok(fixture, 0, 100, 2);
+  Reading reading;
+  read_begin(fixture, &reading, 0, 100, 0, 0);
+  PartitionRead *read = read_end(&reading);
+  EXPECT_NULL(read->failure);
+  ASSERT_EQ_INT(1, read->batches->len);
+  EXPECT_EQ_INT(100, LOG_BATCH_AT(read->batches, 0)->base_offset);
+  partition_read_free(read);
+}
+
 /* ---- finding ---- */
 
 typedef struct {

@@ -595,6 +595,69 @@ TEST(replica, a_damaged_one_that_follows_is_mended_and_takes_the_rest_anew) {
   }
 }
 
+TEST(replica, who_meets_damage_stands_back_only_where_another_one_counts) {
+  Case c;
+  ReplicaAppend a, refused;
+  g_autoptr(Failure) damage = failure_new(FAILURE(CORRUPT_LOG), "a batch is damaged");
+  begin(&c);
+  assign(&c, 1, 0, 1, 1, ALWAYS);
+  EXPECT_NULL(append(&c, &a, 5, ALL, 0));
+  local(&c, &a, REPLICA_SYNCED);
+  EXPECT_FALSE(replica_found_damage(c.replica, damage, 3)); /* what is good of it is all that there is */
+  EXPECT_NULL(replica_damage(c.replica));
+  const gint32 ids[] = {1, 2};
+  ReplicaAssignment assignment = {.broker_id = 1,
+                                  .leader_id = 1,
+                                  .replicas = ids,
+                                  .replica_count = 2,
+                                  .isr = ids,
+                                  .isr_count = 2,
+                                  .min_insync_replicas = 1,
+                                  .others_count = TRUE,
+                                  .flush = ALWAYS};
+  replica_assign(c.replica, &assignment, &c.out);
+  EXPECT_TRUE(replica_found_damage(c.replica, damage, 3));
+  EXPECT_TRUE(replica_found_damage(c.replica, damage, 4));
+  expect_refused(append(&c, &refused, 1, ALL, 0), FAILURE(LEADER_NOT_AVAILABLE)); /* worth another try */
+  gint64 good_end;
+  assignment.leader_id = 2;
+  assignment.leader_epoch = 1;
+  replica_assign(c.replica, &assignment, &c.out);
+  ASSERT_TRUE(replica_mend_end(c.replica, &good_end));
+  EXPECT_EQ_INT(3, good_end);
+  replica_mended(c.replica, good_end);
+  EXPECT_EQ_INT(3, replica_log_end(c.replica));
+  EXPECT_TRUE(replica_found_damage(c.replica, damage, -1)); /* nobody knows where: nothing is sure */
+  ASSERT_TRUE(replica_mend_end(c.replica, &good_end));
+  EXPECT_EQ_INT(0, good_end);
+  end(&c);
+}
+
+TEST(replica, one_that_ends_before_the_leaders_log_begins_goes_on_there) {
+  Case c;
+  ReplicaAppend followed;
+  begin(&c);
+  assign(&c, 2, 3, 3, 2, ALWAYS);
+  replica_begin_at(c.replica, 100);
+  ReplicaPosition position;
+  ASSERT_TRUE(replica_position(c.replica, &position));
+  EXPECT_EQ_INT(100, position.end_offset);
+  EXPECT_EQ_INT(100, position.synced_end);
+  EXPECT_EQ_INT(LOG_EPOCH_NONE, position.last_epoch);
+  EXPECT_EQ_INT(100, replica_log_start(c.replica));
+  EXPECT_EQ_INT(100, replica_high_watermark(c.replica));
+  LogBatch batch = LOG_BATCH_INIT;
+  batch.record_count = 2;
+  batch.base_offset = 100;
+  batch.leader_epoch = 3;
+  followed = (ReplicaAppend){0};
+  ASSERT_NULL(replica_follow(c.replica, 3, &batch, &followed));
+  replica_accept(c.replica, &followed);
+  local(&c, &followed, REPLICA_SYNCED);
+  EXPECT_EQ_INT(102, replica_log_end(c.replica));
+  end(&c);
+}
+
 /* ---- followers, by the rules of REPLICATION.md ---- */
 
 /* Rule 3: a follower that has not heard of the latest election, or has heard of a later one, is told so. */
