@@ -1,15 +1,13 @@
 /* A cursor: see log_cursor.h.
  *
- * Small values are copied out of the iterator, large ones are got again by their key, pinned: what costs less was
- * measured (docs/decisions/0003-rocksdb-settings.md). An iterator that pins everything it passes would spare both, but
- * keep memtables and files alive as long as the slowest consumer of any batch, and the database open. */
+ * Values are copied out of the iterator, whose blocks do not go into the cache: who reads a log passes each of them
+ * once. So one block's memory serves for the next, and is still in the processor's cache when it is copied, which costs
+ * less than getting a value again by its key, pinned (docs/decisions/0009-hot-path.md). An iterator that pins
+ * everything it passes would spare the copy, but keep memtables and files alive as long as the slowest consumer of any
+ * batch. */
 #include "storage/rocks/log_cursor.h"
 
-/* From this size on a value is got pinned. */
-#define PIN_BYTES (256 << 10)
-
 struct LogCursor {
-  RocksDb *db;
   LogSegment *segment;
   LogKeyKind kind;
   guint64 log_id;
@@ -21,7 +19,6 @@ struct LogCursor {
 
 LogCursor *log_cursor_new(RocksDb *db, LogSegment *segment, LogKeyKind kind, guint64 log_id) {
   LogCursor *cursor = g_new0(LogCursor, 1);
-  cursor->db = db;
   cursor->segment = log_segment_ref(segment);
   cursor->kind = kind;
   cursor->log_id = log_id;
@@ -29,6 +26,7 @@ LogCursor *log_cursor_new(RocksDb *db, LogSegment *segment, LogKeyKind kind, gui
   cursor->options = rocksdb_readoptions_create();
   rocksdb_readoptions_set_iterate_lower_bound(cursor->options, (const char *)cursor->lower, LOG_KEY_BYTES);
   rocksdb_readoptions_set_iterate_upper_bound(cursor->options, (const char *)cursor->upper, LOG_KEY_BYTES);
+  rocksdb_readoptions_set_fill_cache(cursor->options, 0);
   cursor->iterator = rocksdb_create_iterator_cf(db->db, cursor->options, segment->cf);
   return cursor;
 }
@@ -128,22 +126,12 @@ Failure *log_cursor_head(LogCursor *cursor, LogBatch *ret_batch) {
   return log_batch_parse_stored_header((const guint8 *)value, len, &key, ret_batch, NULL);
 }
 
-/* The value that it stands on, to keep. */
-static GBytes *take_value(LogCursor *cursor) {
-  size_t key_len, len;
-  const char *value = rocksdb_iter_value(cursor->iterator, &len);
-  GBytes *pinned = NULL;
-  if (len >= PIN_BYTES) {
-    const char *key = rocksdb_iter_key(cursor->iterator, &key_len);
-    pinned = rocks_db_get_pinned(cursor->db, cursor->segment->cf, key, key_len);
-  }
-  return pinned ? pinned : g_bytes_new(value, len); /* cut since: the iterator still has it */
-}
-
 Failure *log_cursor_batch(LogCursor *cursor, LogBatch *ret_batch) {
   LogKey key;
   INVARIANT(current_key(cursor, &key), "it stands on an entry");
-  g_autoptr(GBytes) value = take_value(cursor);
+  size_t len;
+  const char *stored = rocksdb_iter_value(cursor->iterator, &len);
+  g_autoptr(GBytes) value = g_bytes_new(stored, len);
   g_auto(LogBatch) batch = LOG_BATCH_INIT;
   Failure *failure = log_batch_parse_stored(value, &key, &batch);
   if (!failure)

@@ -244,10 +244,9 @@ Failure *rocks_db_open(const char *path, const LogStoreOptions *options, gboolea
   static pthread_once_t once = PTHREAD_ONCE_INIT;
   pthread_once(&once, set_malloc);
   g_autoptr(RocksDb) db = g_new0(RocksDb, 1);
-  db->cache = g_atomic_rc_box_new(RocksCache);
-  db->cache->cache = rocksdb_cache_create_lru((size_t)options->cache_bytes);
-  db->small_options = small_options(options, create, direct_io, db->cache->cache);
-  db->segment_options = segment_options(db->small_options, options, db->cache->cache);
+  db->cache = rocksdb_cache_create_lru((size_t)options->cache_bytes);
+  db->small_options = small_options(options, create, direct_io, db->cache);
+  db->segment_options = segment_options(db->small_options, options, db->cache);
   db->write_options = rocksdb_writeoptions_create();
   db->read_options = rocksdb_readoptions_create();
   db->flush_wait = rocksdb_flushoptions_create();
@@ -270,14 +269,6 @@ Failure *rocks_db_open(const char *path, const LogStoreOptions *options, gboolea
   return NULL;
 }
 
-static void cache_clear(gpointer data) {
-  rocksdb_cache_destroy(((RocksCache *)data)->cache);
-}
-
-static void cache_unref(RocksCache *cache) {
-  g_atomic_rc_box_release_full(cache, cache_clear);
-}
-
 static void destroy_handle(rocksdb_column_family_handle_t *handle) {
   if (handle)
     rocksdb_column_family_handle_destroy(handle);
@@ -298,7 +289,7 @@ void rocks_db_close(RocksDb *db) {
   rocksdb_writeoptions_destroy(db->write_options);
   rocksdb_options_destroy(db->segment_options);
   rocksdb_options_destroy(db->small_options);
-  cache_unref(db->cache);
+  rocksdb_cache_destroy(db->cache);
   g_free(db);
 }
 
@@ -308,31 +299,4 @@ rocksdb_column_family_handle_t *rocks_db_create_segment(RocksDb *db, guint32 num
   rocksdb_column_family_handle_t *cf = rocksdb_create_column_family(db->db, db->segment_options, name, &error);
   rocks_check("making a segment", error);
   return cf;
-}
-
-/* ---- pinned values ---- */
-
-typedef struct {
-  RocksCache *cache;
-  rocksdb_pinnableslice_t *slice;
-} Pinned;
-
-static void pinned_free(gpointer data) {
-  Pinned *pinned = data;
-  rocksdb_pinnableslice_destroy(pinned->slice);
-  cache_unref(pinned->cache);
-  g_free(pinned);
-}
-
-GBytes *rocks_db_get_pinned(RocksDb *db, rocksdb_column_family_handle_t *cf, gconstpointer key, gsize key_len) {
-  char *error = NULL;
-  rocksdb_pinnableslice_t *slice = rocksdb_get_pinned_cf(db->db, db->read_options, cf, key, key_len, &error);
-  rocksdb_free(error);
-  if (!slice)
-    return NULL;
-  Pinned *pinned = g_new(Pinned, 1);
-  *pinned = (Pinned){.cache = g_atomic_rc_box_acquire(db->cache), .slice = slice};
-  size_t len;
-  const char *value = rocksdb_pinnableslice_value(slice, &len);
-  return g_bytes_new_with_free_func(value, len, pinned_free, pinned);
 }

@@ -11,11 +11,6 @@
 
 G_BEGIN_DECLS
 
-/* RocksDB's block cache, reference-counted: pinned values live in it, and outlive the database. */
-typedef struct {
-  rocksdb_cache_t *cache;
-} RocksCache;
-
 typedef struct {
   rocksdb_t *db;
   rocksdb_column_family_handle_t *catalog_cf, *hot_cf, *producers_cf, *compacted_cf;
@@ -23,7 +18,7 @@ typedef struct {
   rocksdb_readoptions_t *read_options;   /* the defaults */
   rocksdb_flushoptions_t *flush_no_wait, *flush_wait;
   rocksdb_options_t *small_options, *segment_options; /* of the small column families (and the database), of segments */
-  RocksCache *cache;
+  rocksdb_cache_t *cache;                             /* of blocks */
 } RocksDb;
 
 /* A segment's column family, as found. */
@@ -47,10 +42,6 @@ void rocks_db_close(RocksDb *db);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(RocksDb, rocks_db_close)
 
 rocksdb_column_family_handle_t *rocks_db_create_segment(RocksDb *db, guint32 number);
-
-/* A value without a copy: it stays in the block cache (or, from a memtable, is RocksDB's own copy) until the GBytes is
- * freed, by any thread, even when the database is closed. Returns NULL when it is not there or can't be read. */
-GBytes *rocks_db_get_pinned(RocksDb *db, rocksdb_column_family_handle_t *cf, gconstpointer key, gsize key_len);
 
 /* A failure from what RocksDB says. @error: freed. */
 Failure *rocks_failure(FailureReason reason, char *error, const char *format, ...) G_GNUC_PRINTF(3, 4);

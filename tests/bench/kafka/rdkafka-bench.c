@@ -13,6 +13,7 @@
  * acks=all. Prints one line of JSON with the names that `milena bench --output json` has. Not part of the build:
  * tools/bench.sh compiles it where librdkafka-dev is installed. One thread, but for librdkafka's own. */
 #include <librdkafka/rdkafka.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -313,6 +314,9 @@ static int failover(char **args) {
 }
 
 int main(int argc, char **argv) {
+  mallopt(M_MMAP_THRESHOLD, 32 << 20); /* as `milena` does */
+  mallopt(M_TRIM_THRESHOLD, 64 << 20);
+  mallopt(M_ARENA_MAX, 2);
   const char *what = argc >= 5 ? argv[1] : "";
   if (argc == 3 && !strcmp(argv[1], "ready"))
     return ready(argv);

@@ -67,7 +67,7 @@ TEST(log_store, read_gives_what_was_stored) {
   log_read_clear(&read);
 }
 
-TEST(log_store, large_batches_are_pinned_and_outlive_the_store) {
+TEST(log_store, large_batches_outlive_the_store) {
   g_auto(Fixture) f;
   fixture_init(&f, shim_temp_dir());
   ASSERT_TRUE(fixture_open(&f));
