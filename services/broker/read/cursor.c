@@ -433,6 +433,12 @@ Cursor *cursor_set_add(CursorSet *set, const char *topic, const char *topic_id, 
   return cursor;
 }
 
+void cursor_set_remove(CursorSet *set, Cursor *cursor) {
+  cursor_hold(cursor);
+  g_ptr_array_remove(set->cursors, cursor);
+  pump(set);
+}
+
 guint cursor_set_count(const CursorSet *set) {
   return set->cursors->len;
 }

@@ -36,6 +36,8 @@ void cursor_set_run(CursorSet *set, gboolean running);
  *
  * @topic, @topic_id: pinned: another incarnation never answers; copied */
 Cursor *cursor_set_add(CursorSet *set, const char *topic, const char *topic_id, gint32 partition);
+/* Follow it no more; it is freed, and what was read and not taken is dropped. */
+void cursor_set_remove(CursorSet *set, Cursor *cursor);
 guint cursor_set_count(const CursorSet *set);
 Cursor *cursor_set_get(const CursorSet *set, guint index); /* in the order of adding */
 

@@ -25,3 +25,7 @@ void timer_set(Timers *timers, Timer *timer, gint64 due_us, void (*fire)(Timer *
   timer->place =
       (GSequenceIter *)loop_add_timeout(*(Loop **)timers, (guint)((delay_us + 999) / 1000), timer_due, timer);
 }
+
+gboolean timer_is_set(const Timer *timer) {
+  return timer->place != NULL;
+}

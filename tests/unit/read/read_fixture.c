@@ -5,7 +5,8 @@ ReadFixture *read_fixture_new(void) {
   ReadFixture *fixture = g_new0(ReadFixture, 1);
   fixture->rpc = fixture_new(NULL, 1000);
   fixture->front = fake_front_new(fixture->rpc->server_loop);
-  fixture->service = read_service_new(fixture->front, NULL);
+  fixture->door = fake_door_new(fixture->rpc->server_loop);
+  fixture->service = read_service_new(fixture->front, fixture->door);
   rpc_server_add_service(fixture->rpc->server, CONSUMER, READ_SERVICE_HANDLERS, fixture->rpc->server_loop,
                          fixture->service);
   fixture_start(fixture->rpc);
@@ -17,6 +18,7 @@ void read_fixture_free(ReadFixture *fixture) {
     return;
   fixture_free(fixture->rpc);
   read_service_free(fixture->service);
+  fake_door_free(fixture->door);
   fake_front_free(fixture->front);
   g_free(fixture);
 }

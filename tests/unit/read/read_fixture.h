@@ -3,6 +3,7 @@
 
 #include "milena/v1/consumer_service.pb-c.h"
 #include "services/broker/read/read_service.h"
+#include "tests/unit/read/fake_groups.h"
 #include "tests/unit/read/fake_source.h"
 #include "tests/unit/rpc/fixture.h"
 
@@ -13,6 +14,7 @@ G_BEGIN_DECLS
 typedef struct {
   Fixture *rpc;
   Front *front;
+  GroupDoor *door;
   ReadService *service;
 } ReadFixture;
 

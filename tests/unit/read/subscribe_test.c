@@ -321,7 +321,7 @@ static const struct {
   FailureReason reason;
   const char *says;
 } REFUSED_ROWS[] = {
-    {"group", GROUP, FAILURE(UNSUPPORTED), "init.group"},
+    {"group", GROUP, FAILURE(INVALID_FIELD), "init.partitions"},
     {"no_partitions", NO_PARTITIONS, FAILURE(INVALID_FIELD), "init.partitions"},
     {"twice", TWICE, FAILURE(INVALID_FIELD), "init.partitions[1]"},
     {"no_topic", NO_TOPIC, FAILURE(INVALID_FIELD), "init.partitions[1].topic"},
