@@ -127,8 +127,26 @@ void nemesis_kill(Nemesis *nemesis, guint node, gboolean loses) {
 
 /* ---- Mending ---- */
 
+/* Whether the damage was found or not: else it might be the last copy one day. */
+static void replace_damaged(Nemesis *nemesis) {
+  if (!nemesis->damaged)
+    return;
+  if (fleet_has_refused(nemesis->options.fleet, nemesis->damaged))
+    nemesis_say(nemesis, "  the damage was found at the start");
+  fleet_wipe(nemesis->options.fleet, nemesis->damaged);
+  nemesis->damaged = 0;
+}
+
+static void grow_again(Nemesis *nemesis) {
+  if (!nemesis->is_shrunk)
+    return;
+  g_autofree char *wrong = traffic_grow(nemesis->options.traffic);
+  nemesis->is_shrunk = wrong != NULL;
+}
+
 static void take_all_back(Nemesis *nemesis) {
   const NemesisOptions *options = &nemesis->options;
+  replace_damaged(nemesis);
   if (net_can_cut(options->net))
     net_heal(options->net);
   guint nodes = nemesis->count + fleet_brokers(options->fleet);
@@ -174,12 +192,13 @@ gboolean nemesis_mend(Nemesis *nemesis) {
       return FALSE;
     if (writes >= NEMESIS_PROGRESS_WRITES && !writing_us && is_traffic_well(nemesis, begin_us))
       writing_us = g_get_monotonic_time() - begin_us;
-    if (writing_us && is_surgery_over(nemesis))
+    if (writing_us && is_surgery_over(nemesis) && !nemesis->is_shrunk)
       break;
     if (g_get_monotonic_time() - begin_us > NEMESIS_PROGRESS_S * G_USEC_PER_SEC) {
       fail(nemesis, no_progress(nemesis, writes, begin_us));
       return FALSE;
     }
+    grow_again(nemesis);
     take_all_back(nemesis); /* one may have ended since: its disk refused just now */
     g_usleep(NEMESIS_STEP_MS * 1000);
   }

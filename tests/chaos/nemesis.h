@@ -53,7 +53,9 @@ typedef enum {
   FAULT_BROKER_FAILING_SYNC,
   FAULT_BROKER_RESTART, /* in order */
   FAULT_BROKER_LOST_DISK,
-  FAULT_LEADERS_MOVE, /* no fault: others lead */
+  FAULT_BROKER_DAMAGED_DISK, /* a flipped bit; when it is mended the disk is lost */
+  FAULT_FEWER_REPLICAS,      /* no fault: partitions are reassigned to two brokers, and back when all is mended */
+  FAULT_LEADERS_MOVE,        /* no fault: others lead */
   FAULT_COUNT,
 } FaultKind;
 

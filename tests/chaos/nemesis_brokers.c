@@ -30,7 +30,7 @@ static guint note_hit(Nemesis *nemesis, FaultKind kind, guint node) {
   NemesisHit hit = {.kind = kind,
                     .broker_id = id_of(nemesis, node),
                     .partitions = traffic_view_led_by(&view, id_of(nemesis, node)),
-                    .is_alone = nemesis->in_force == 0 && !is_busy && traffic_view_is_whole(traffic, &view)};
+                    .is_alone = nemesis->in_force == 0 && !is_busy && traffic_view_is_whole(&view)};
   if (!hit.partitions)
     return G_MAXUINT;
   hit.at_us = g_get_monotonic_time();
@@ -199,11 +199,15 @@ static gboolean begin_failing_sync(Nemesis *nemesis, guint who) {
   return TRUE;
 }
 
-/* Only while everything is in sync: so another one has all that is acknowledged, whatever comes then. */
-static gboolean begin_lost_disk(Nemesis *nemesis, guint who) {
+/* Then another one has all that is acknowledged, whatever comes after. */
+static gboolean may_lose_disk(Nemesis *nemesis) {
   TrafficView view;
   Traffic *traffic = nemesis->options.traffic;
-  if (!traffic_look(traffic, LOOK_MS, &view) || !traffic_view_is_whole(traffic, &view))
+  return !nemesis->damaged && traffic_look(traffic, LOOK_MS, &view) && traffic_view_is_whole(&view);
+}
+
+static gboolean begin_lost_disk(Nemesis *nemesis, guint who) {
+  if (!may_lose_disk(nemesis))
     return FALSE;
   guint hit = note_hit(nemesis, FAULT_BROKER_LOST_DISK, who);
   fleet_wipe(nemesis->options.fleet, who);
@@ -212,11 +216,30 @@ static gboolean begin_lost_disk(Nemesis *nemesis, guint who) {
   return TRUE;
 }
 
+static gboolean begin_damaged_disk(Nemesis *nemesis, guint who) {
+  if (!may_lose_disk(nemesis))
+    return FALSE;
+  g_autofree char *what = fleet_damage(nemesis->options.fleet, who);
+  nemesis_say(nemesis, "  damaged: %s", what);
+  nemesis->damaged = who;
+  fleet_start(nemesis->options.fleet, who);
+  return TRUE;
+}
+
 static gboolean begin_move(Nemesis *nemesis, guint who) {
   (void)who;
   g_autofree char *wrong = traffic_shuffle(nemesis->options.traffic, nemesis->random);
   if (wrong)
     nemesis_say(nemesis, "  not moved: %.150s", wrong);
+  return TRUE;
+}
+
+static gboolean begin_fewer_replicas(Nemesis *nemesis, guint who) {
+  (void)who;
+  nemesis->is_shrunk = TRUE; /* also when nobody answered: it may have been done */
+  g_autofree char *wrong = traffic_shrink(nemesis->options.traffic, nemesis->random);
+  if (wrong)
+    nemesis_say(nemesis, "  not shrunk: %.150s", wrong);
   return TRUE;
 }
 
@@ -245,5 +268,7 @@ const Fault NEMESIS_BROKER_FAULTS[FAULT_COUNT - FAULT_BROKER_FIRST] = {
     ROW(FAULT_BROKER_FAILING_SYNC) = {"failing fsync of a broker", 5, LOSES, HITS_BROKER, begin_failing_sync},
     ROW(FAULT_BROKER_RESTART) = {"restart of a broker", 4, NEEDS_BROKERS, HITS_BROKER, begin_restart},
     ROW(FAULT_BROKER_LOST_DISK) = {"lost disk of a broker", 6, NEEDS_BROKERS, HITS_BROKER, begin_lost_disk},
+    ROW(FAULT_BROKER_DAMAGED_DISK) = {"damaged disk of a broker", 6, NEEDS_BROKERS, HITS_BROKER, begin_damaged_disk},
+    ROW(FAULT_FEWER_REPLICAS) = {"fewer replicas", 6, NEEDS_BROKERS, HITS_LEADER, begin_fewer_replicas},
     ROW(FAULT_LEADERS_MOVE) = {"other leaders", 4, NEEDS_BROKERS, HITS_LEADER, begin_move},
 };

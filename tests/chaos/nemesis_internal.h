@@ -23,7 +23,9 @@ struct Nemesis {
   guint counts[FAULT_COUNT];
   guint64 bytes_lost;
   GArray *kills_us;
-  GArray *hits; /* of NemesisHit */
+  gboolean is_shrunk; /* partitions have fewer replicas, or may have */
+  guint damaged;      /* node of a broker whose disk is; 0: none, for that is a controller */
+  GArray *hits;       /* of NemesisHit */
   gint64 longest_mend_us;
   char *failure;
 };

@@ -94,17 +94,17 @@ static void print_outages(Run *run) {
   print_outages_of(run, KILLS, "all kills with -9");
 }
 
-/* By the producers' kind. */
+/* By producer. */
 static void print_sends(Run *run) {
   const GArray *sends = traffic_ledger(run->traffic)->sends;
-  guint counts[2][3] = {0};
+  guint counts[TRAFFIC_PRODUCERS][3] = {0};
   for (guint i = 0; i < sends->len; i++) {
     const LedgerSend *send = &g_array_index(sends, LedgerSend, i);
-    counts[send->is_idempotent][send->outcome]++;
+    counts[send->process - 1][send->outcome]++;
   }
-  report_say(run->report, "records sent\n  %-12s %8s %8s %8s", "", "ok", "failed", "unknown");
-  for (guint i = 0; i < 2; i++)
-    report_say(run->report, "  %-12s %8u %8u %8u", i ? "idempotent" : "plain", counts[i][LEDGER_OK],
+  report_say(run->report, "records sent\n  %-26s %8s %8s %8s", "", "ok", "failed", "unknown");
+  for (guint i = 0; i < TRAFFIC_PRODUCERS; i++)
+    report_say(run->report, "  %-26s %8u %8u %8u", traffic_producer_name(i), counts[i][LEDGER_OK],
                counts[i][LEDGER_FAILED], counts[i][LEDGER_UNKNOWN]);
 }
 

@@ -2,6 +2,7 @@
 #include "services/base/failure.h"
 #include "tests/chaos/traffic/traffic_internal.h"
 
+#define FACTOR 3
 #define ADMIN_MS 5000
 #define LOOK_AGAIN_MS 100
 #define LEAD_S 60
@@ -24,9 +25,9 @@ gboolean traffic_look(Traffic *traffic, guint timeout_ms, TrafficView *ret_view)
   return is_all;
 }
 
-gboolean traffic_view_is_whole(const Traffic *traffic, const TrafficView *view) {
+gboolean traffic_view_is_whole(const TrafficView *view) {
   for (guint i = 0; i < TRAFFIC_PARTITIONS; i++)
-    if (view->leaders[i] < 0 || view->in_sync[i] != MIN(traffic->brokers, 3))
+    if (view->leaders[i] < 0 || view->in_sync[i] != FACTOR)
       return FALSE;
   return TRUE;
 }
@@ -61,7 +62,7 @@ char *traffic_settle(Traffic *traffic, guint timeout_s) {
   for (;;) {
     TrafficView view;
     gboolean is_seen = traffic_look(traffic, ADMIN_MS, &view);
-    if (is_seen && traffic_view_is_whole(traffic, &view))
+    if (is_seen && traffic_view_is_whole(&view))
       return NULL;
     if (g_get_monotonic_time() > until_us)
       return is_seen ? text_of_view(&view) : g_strdup("nobody tells who leads");
@@ -71,30 +72,62 @@ char *traffic_settle(Traffic *traffic, guint timeout_s) {
 
 /* ---- Moving ---- */
 
-/* @first: of each partition, the broker that is to lead it */
-static char *lead_by(Traffic *traffic, const gint32 first[TRAFFIC_PARTITIONS]) {
-  gint32 orders[TRAFFIC_PARTITIONS][3];
+/* @first: of each partition, the broker that is to lead it; the others follow in turn
+ * @counts: of its replicas */
+static MilenaError *reassign(Traffic *traffic, const gint32 first[TRAFFIC_PARTITIONS],
+                             const gsize counts[TRAFFIC_PARTITIONS]) {
+  gint32 orders[TRAFFIC_PARTITIONS][FACTOR];
   MilenaMove moves[TRAFFIC_PARTITIONS];
   for (gint32 i = 0; i < TRAFFIC_PARTITIONS; i++) {
-    for (gint32 k = 0; k < 3; k++)
-      orders[i][k] = (first[i] - 1 + k) % 3 + 1;
-    moves[i] = (MilenaMove){TRAFFIC_TOPIC, i, orders[i], 3};
+    for (gint32 k = 0; k < FACTOR; k++)
+      orders[i][k] = (first[i] - 1 + k) % FACTOR + 1;
+    moves[i] = (MilenaMove){TRAFFIC_TOPIC, i, orders[i], counts[i]};
   }
-  MilenaError *error =
-      milena_admin_reassign_partitions(traffic->admin, moves, TRAFFIC_PARTITIONS, false, ADMIN_MS, NULL);
+  return milena_admin_reassign_partitions(traffic->admin, moves, TRAFFIC_PARTITIONS, false, ADMIN_MS, NULL);
+}
+
+static char *text_of_error(MilenaError *error) {
+  char *text = error ? g_strdup(milena_error_message(error)) : NULL;
+  milena_error_free(error);
+  return text;
+}
+
+static char *lead_by(Traffic *traffic, const gint32 first[TRAFFIC_PARTITIONS]) {
+  gsize counts[TRAFFIC_PARTITIONS];
+  for (guint i = 0; i < TRAFFIC_PARTITIONS; i++)
+    counts[i] = FACTOR;
+  MilenaError *error = reassign(traffic, first, counts);
   if (!error)
     error = milena_admin_elect_leaders(traffic->admin, MILENA_ELECTION_PREFERRED, TRAFFIC_TOPIC, NULL, 0, false,
                                        ADMIN_MS, NULL);
-  char *wrong = error ? g_strdup(milena_error_message(error)) : NULL;
-  milena_error_free(error);
-  return wrong;
+  return text_of_error(error);
 }
 
 char *traffic_shuffle(Traffic *traffic, GRand *random) {
   gint32 first[TRAFFIC_PARTITIONS];
   for (guint i = 0; i < TRAFFIC_PARTITIONS; i++)
-    first[i] = g_rand_int_range(random, 1, 4);
+    first[i] = g_rand_int_range(random, 1, FACTOR + 1);
   return lead_by(traffic, first);
+}
+
+char *traffic_shrink(Traffic *traffic, GRand *random) {
+  gint32 first[TRAFFIC_PARTITIONS];
+  gsize counts[TRAFFIC_PARTITIONS];
+  for (guint i = 0; i < TRAFFIC_PARTITIONS; i++) {
+    first[i] = g_rand_int_range(random, 1, FACTOR + 1);
+    counts[i] = FACTOR - (gsize)g_rand_int_range(random, 0, 2);
+  }
+  return text_of_error(reassign(traffic, first, counts));
+}
+
+char *traffic_grow(Traffic *traffic) {
+  gint32 first[TRAFFIC_PARTITIONS];
+  gsize counts[TRAFFIC_PARTITIONS];
+  for (gint32 i = 0; i < TRAFFIC_PARTITIONS; i++) {
+    first[i] = i % FACTOR + 1;
+    counts[i] = FACTOR;
+  }
+  return text_of_error(reassign(traffic, first, counts));
 }
 
 static char *lead_all_by(Traffic *traffic, gint32 broker_id) {

@@ -118,6 +118,22 @@ char *traffic_silent_partitions(Traffic *traffic, gint64 since_us) {
 
 /* ---- Begin and end ---- */
 
+static const struct {
+  const char *name;
+  GThreadFunc run;
+  gint32 timeout_ms; /* 0: the library's */
+} PRODUCERS[TRAFFIC_PRODUCERS] = {
+    {"idempotent", traffic_write, 0},
+    {"idempotent", traffic_write, 0},
+    {"idempotent, short time", traffic_write, SHORT_TIMEOUT_MS},
+    {"plain", traffic_write_plainly, 0},
+    {"plain", traffic_write_plainly, 0},
+};
+
+const char *traffic_producer_name(guint index) {
+  return PRODUCERS[index].name;
+}
+
 Traffic *traffic_new(const TrafficOptions *options) {
   Traffic *traffic = g_new0(Traffic, 1);
   g_mutex_init(&traffic->mutex);
@@ -166,13 +182,11 @@ char *traffic_start(Traffic *traffic) {
   char *wrong = create_topic(traffic);
   if (wrong)
     return wrong;
-  for (guint32 i = 1; i <= 3; i++) {
-    Actor *writer = actor_new(traffic, i);
-    writer->timeout_ms = i == 3 ? SHORT_TIMEOUT_MS : 0;
-    start_actor(traffic->writers, writer, "writer", traffic_write);
+  for (guint i = 0; i < TRAFFIC_PRODUCERS; i++) {
+    Actor *writer = actor_new(traffic, i + 1);
+    writer->timeout_ms = PRODUCERS[i].timeout_ms;
+    start_actor(traffic->writers, writer, "writer", PRODUCERS[i].run);
   }
-  for (guint32 i = 4; i <= 5; i++)
-    start_actor(traffic->writers, actor_new(traffic, i), "plain-writer", traffic_write_plainly);
   for (guint i = 0; i < 3; i++) {
     Actor *reader = actor_new(traffic, (i + 1) * 10000);
     reader->kind = i;

@@ -12,6 +12,7 @@ G_BEGIN_DECLS
 
 #define TRAFFIC_PARTITIONS 12
 #define TRAFFIC_TOPIC "records"
+#define TRAFFIC_PRODUCERS 5     /* processes 1 to 5 of the ledger */
 #define TRAFFIC_FLUSH_MS 150000 /* longer than a delivery may take */
 
 typedef struct Traffic Traffic;
@@ -22,6 +23,9 @@ typedef struct {
   const char *flush; /* "always", "interval", "os"; static */
   guint64 seed;
 } TrafficOptions;
+
+/* Of process @index + 1; static. */
+const char *traffic_producer_name(guint index);
 
 Traffic *traffic_new(const TrafficOptions *options);
 /* Create the topic, with a factor of 3 and a minimum of 2, and begin. Returns NULL, or why there is no topic; owned by
@@ -53,13 +57,16 @@ typedef struct {
 /* As the active controller has it. FALSE without an answer within @timeout_ms. */
 gboolean traffic_look(Traffic *traffic, guint timeout_ms, TrafficView *ret_view);
 /* All partitions are led, and have all their replicas in sync. */
-gboolean traffic_view_is_whole(const Traffic *traffic, const TrafficView *view);
+gboolean traffic_view_is_whole(const TrafficView *view);
 /* Bits of the partitions that this broker leads. */
 guint32 traffic_view_led_by(const TrafficView *view, gint32 broker_id);
 /* The broker that leads most; -1 when none leads. */
 gint32 traffic_view_top(const TrafficView *view);
 /* Change who leads, at random. Returns NULL or why not; owned by the caller. */
 char *traffic_shuffle(Traffic *traffic, GRand *random);
+/* Begin to take one replica away from partitions at random, or to give all of them all back. As above. */
+char *traffic_shrink(Traffic *traffic, GRand *random);
+char *traffic_grow(Traffic *traffic);
 
 /* ---- The end ---- */
 
