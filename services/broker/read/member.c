@@ -184,6 +184,7 @@ static void drop_unwanted(Member *member) {
 
 static void assign(Member *member, const Milena__V1__Assignment *assignment) {
   unassign_all(member);
+  member->owned_is_news |= member->version != assignment->version; /* each is answered, even if nothing is to be told */
   member->version = assignment->version;
   for (gsize i = 0; i < assignment->n_topics; i++)
     for (gsize j = 0; j < assignment->topics[i]->n_partitions; j++)

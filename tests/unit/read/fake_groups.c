@@ -10,6 +10,7 @@ struct GroupDoor {
   Loop *loop;
   GQueue calls; /* of GroupCall: not answered */
   GString *story;
+  char *owned; /* what the member said last of it */
   char *assignment;
   guint32 version, epoch; /* epoch 0: the member is not known */
   FailureReason reason;
@@ -31,6 +32,7 @@ GroupDoor *fake_door_new(Loop *loop) {
   door->loop = loop;
   door->story = g_string_new(NULL);
   door->assignment = g_strdup("");
+  door->owned = g_strdup("");
   return door;
 }
 
@@ -50,6 +52,7 @@ void fake_door_free(GroupDoor *door) {
     call_free(door->calls.head->data);
   g_string_free(door->story, TRUE);
   g_free(door->assignment);
+  g_free(door->owned);
   g_free(door);
 }
 
@@ -134,8 +137,12 @@ static void tell_heartbeat(GroupDoor *door, const Milena__V1__HeartbeatRequest *
     tell(door, "leave%d", (int)request->leave);
   else if (request->member_epoch == 0)
     tell(door, "join%s", owned->str);
-  else if (request->owned != NULL)
+  else if (request->owned != NULL && !g_str_equal(owned->str, door->owned))
     tell(door, "%s", owned->str + 1);
+  if (request->owned != NULL) {
+    g_free(door->owned);
+    door->owned = g_strdup(owned->str);
+  }
   g_string_free(owned, TRUE);
 }
 

@@ -21,7 +21,8 @@ void fake_door_fence(GroupDoor *door);
 /* Commits are answered only by fake_door_release_commits. */
 void fake_door_hold_commits(GroupDoor *door);
 void fake_door_release_commits(GroupDoor *door);
-/* What was asked: "join own= | own=0,1 | commit 0@5 | leave1"; heartbeats that say nothing of partitions are left out.
+/* What was asked: "join own= | own=0,1 | commit 0@5 | leave1"; heartbeats that say
+ * nothing new of partitions are left out.
  * Owned by the caller. */
 char *fake_door_story(GroupDoor *door);
 

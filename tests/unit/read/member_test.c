@@ -178,12 +178,15 @@ TEST(member, joins_is_given_and_says_what_it_took) {
   answer(world, 1, "0@5 1@7");
   EXPECT_CHANGE("1 +t/0@5 +t/1@7", world);
   EXPECT_READING("", world); /* not before the client is ready */
-  EXPECT_SAYS("beat e1 v1 held", world);
+  EXPECT_SAYS("beat e1 v1 own= held", world);
   acknowledge(world, 1);
   EXPECT_READING("0 1", world);
   EXPECT_SAYS("beat e1 v1 own=t/0,t/1 tell", world); /* at once, and what the other would have brought is asked for */
   answer(world, 1, "0@5 1@7");
   EXPECT_CHANGE("", world);
+  EXPECT_SAYS("beat e1 v2 own=t/0,t/1 held", world); /* each version is answered */
+  answer(world, 1, NULL);
+  world->now_us += SECOND;
   EXPECT_SAYS("beat e1 v2 held", world);
 }
 
@@ -194,7 +197,7 @@ TEST(member, gives_up_after_the_client_did) {
   EXPECT_READING("0 1", world); /* until the client is told */
   EXPECT_CHANGE("2 -t/0", world);
   EXPECT_READING("1", world);
-  EXPECT_SAYS("beat e2 v2 held", world);
+  EXPECT_SAYS("beat e2 v2 own=t/0,t/1 held", world);
   acknowledge(world, 2);
   EXPECT_SAYS("beat e2 v2 own=t/1 tell", world);
 }
@@ -238,6 +241,7 @@ TEST(member, forgets_what_the_client_never_heard_of) {
   answer(world, 1, "1@2");
   EXPECT_EQ_INT(MEMBER_GONE, ((MemberPartition *)g_ptr_array_index(member_partitions(world->member), 0))->state);
   member_sweep(world->member);
+  EXPECT_SAYS("beat e1 v2 own= held", world); /* the coordinator hears that it is free, all the same */
   EXPECT_CHANGE("1 +t/1@2", world);
 }
 
