@@ -203,6 +203,36 @@ gint32 cli_timeout_ms(const Cli *cli) {
   return cli->timeout_s * 1000;
 }
 
+gboolean cli_confirm(Cli *cli, const char *kind, const char *name, const char *loss, gboolean yes, int *ret_exit) {
+  if (yes)
+    return TRUE;
+  if (!isatty(STDIN_FILENO) || !isatty(STDERR_FILENO)) {
+    *ret_exit = cli_usage(
+        cli, failure_new(FAILURE(INVALID_FIELD), "deleting '%s' deletes %s: confirm it with --yes.", name, loss));
+    return FALSE;
+  }
+  fprintf(stderr, "Delete the %s '%s' and %s? Type its name to confirm: ", kind, name, loss);
+  char answer[300] = "";
+  if (fgets(answer, sizeof answer, stdin) && strcmp(g_strchomp(answer), name) == 0)
+    return TRUE;
+  *ret_exit = cli_failed_text(cli, "the %s '%s' was not deleted.", kind, name);
+  return FALSE;
+}
+
+int cli_print_deleted(Cli *cli, const char *kind, const char *name) {
+  if (!cli->json) {
+    g_autofree char *text = g_strdup_printf("Deleted the %s '%s'.\n", kind, name);
+    return cli_print(cli, text);
+  }
+  g_autoptr(GString) out = g_string_new(NULL);
+  g_autoptr(Json) json = json_new(out, TRUE);
+  json_open(json, NULL, '{');
+  json_string(json, "deleted", name);
+  json_close(json);
+  g_string_append_c(out, '\n');
+  return cli_print(cli, out->str);
+}
+
 gboolean cli_write(int fd, const void *bytes, gsize length) {
   const char *at = bytes;
   while (length > 0) {

@@ -65,6 +65,15 @@ extern const Command CMD_CONTROLLERS_BOOTSTRAP;
 extern const Command CMD_CONTROLLERS_LIST;
 extern const Command CMD_CONTROLLERS_REMOVE;
 extern const Command CMD_CONTROLLERS_TRANSFER;
+extern const Command CMD_GROUPS_ALTER;
+extern const Command CMD_GROUPS_DELETE;
+extern const Command CMD_GROUPS_DELETE_OFFSETS;
+extern const Command CMD_GROUPS_DESCRIBE;
+extern const Command CMD_GROUPS_LAG;
+extern const Command CMD_GROUPS_LIST;
+extern const Command CMD_GROUPS_MEMBERS;
+extern const Command CMD_GROUPS_RESET_OFFSETS;
+extern const Command CMD_GROUPS_WATCH;
 extern const Command CMD_LOCAL_DOWN;
 extern const Command CMD_LOCAL_START;
 extern const Command CMD_LOCAL_STATUS;
@@ -108,6 +117,18 @@ void cli_note(Cli *cli, const char *format, ...) G_GNUC_PRINTF(2, 3);
 /* A client of the cluster that --bootstrap names. Returns CLI_OK, or the exit code after saying what is wrong. */
 int cli_connect(Cli *cli, MilenaClient **ret_client);
 gint32 cli_timeout_ms(const Cli *cli);
+
+/* Ask on the terminal before something is deleted for good.
+ *
+ * @kind, @name: of it: "topic", "orders"
+ * @loss: what goes with it: "all its records"
+ * @yes: do not ask
+ *
+ * Returns FALSE with *@ret_exit set, after saying so, when it must not be deleted; without a terminal nobody can
+ * answer. */
+gboolean cli_confirm(Cli *cli, const char *kind, const char *name, const char *loss, gboolean yes, int *ret_exit);
+/* Say that it was deleted. */
+int cli_print_deleted(Cli *cli, const char *kind, const char *name);
 
 /* Write to standard output. Return the exit code: CLI_FAILED, after saying so, when it can't be written. */
 int cli_print(Cli *cli, const char *text);

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "client/cli/cli.h"
+#include "client/cli/consume_group.h"
 #include "client/cli/consume_run.h"
 #include "client/cli/interrupt.h"
 #include "client/cli/text.h"
@@ -15,14 +16,18 @@
 typedef struct {
   char **partitions;
   char *from, *format;
+  char *group, *instance_id, *commit; /* of a member of a group */
   gint64 count;
-  gboolean follow, print_key, summary;
+  gboolean follow, print_key, summary, verbose;
 } Options;
 
 static void options_clear(Options *options) {
   g_strfreev(options->partitions);
   g_free(options->from);
   g_free(options->format);
+  g_free(options->group);
+  g_free(options->instance_id);
+  g_free(options->commit);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Options, options_clear)
 
@@ -70,18 +75,67 @@ static void print_summary(const Cli *cli, const ConsumeTally *tally) {
   fprintf(stderr, "%s\n", out->str);
 }
 
-static int consume(Cli *cli, const ConsumeJob *job, gboolean summary) {
+/* @membership: NULL: without a group */
+static int consume(Cli *cli, const ConsumeJob *job, const ConsumeMembership *membership, gboolean summary) {
   g_autoptr(MilenaClient) client = NULL;
   ConsumeTally tally;
   int code = cli_connect(cli, &client);
   if (code != CLI_OK)
     return code;
   interrupt_catch();
-  code = consume_run(cli, client, job, &tally);
+  code = membership ? consume_group_run(cli, client, job, membership, &tally) : consume_run(cli, client, job, &tally);
   if (summary)
     print_summary(cli, &tally);
-  /* Ctrl-C is how --follow ends. */
-  return code == CLI_OK && interrupt_signal() && !job->follow ? 128 + interrupt_signal() : code;
+  /* Ctrl-C is how --follow and a member of a group end. */
+  return code == CLI_OK && interrupt_signal() && !job->follow && !membership ? 128 + interrupt_signal() : code;
+}
+
+static Failure *parse_reset(const char *text, MilenaReset *ret_reset) {
+  static const struct {
+    const char *name;
+    MilenaReset reset;
+  } RESETS[] = {{"beginning", MILENA_RESET_BEGINNING}, {"end", MILENA_RESET_END}, {"none", MILENA_RESET_ERROR}};
+  for (gsize i = 0; i < G_N_ELEMENTS(RESETS); i++) {
+    if (strcmp(text, RESETS[i].name) == 0) {
+      *ret_reset = RESETS[i].reset;
+      return NULL;
+    }
+  }
+  return failure_new(FAILURE(INVALID_FIELD),
+                     "--from is '%s', but with --group it must be beginning, end or none: it says where to start where "
+                     "the group has committed nothing. Use 'milena groups reset-offsets' to move a group.",
+                     text);
+}
+
+static Failure *parse_commit(const char *text, ConsumeCommit *ret_commit) {
+  static const char *const WORDS[] = {"after", "before", "never"}; /* by ConsumeCommit */
+  for (guint i = 0; i < G_N_ELEMENTS(WORDS); i++) {
+    if (strcmp(text, WORDS[i]) == 0) {
+      *ret_commit = (ConsumeCommit)i;
+      return NULL;
+    }
+  }
+  return failure_new(FAILURE(INVALID_FIELD), "--commit is '%s', but must be after, before or never.", text);
+}
+
+/* What --group and its company ask for. */
+static Failure *parse_membership(const Options *options, ConsumeMembership *ret_membership) {
+  *ret_membership = (ConsumeMembership){
+      .group = options->group,
+      .instance_id = options->instance_id,
+      .reset = MILENA_RESET_END,
+      .verbose = options->verbose,
+  };
+  if (!options->group && (options->instance_id || options->commit || options->verbose))
+    return failure_new(FAILURE(INVALID_FIELD), "--instance-id, --commit and --verbose need --group.");
+  if (!options->group)
+    return NULL;
+  if (options->partitions)
+    return failure_new(FAILURE(INVALID_FIELD), "--group and --partition exclude each other: the group assigns them.");
+  Failure *failure = options->from ? parse_reset(options->from, &ret_membership->reset) : NULL;
+  if (!failure && options->commit)
+    failure = parse_commit(options->commit, &ret_membership->commit);
+  return failure;
 }
 
 static int run_with(Cli *cli, const Options *options) {
@@ -97,8 +151,11 @@ static int run_with(Cli *cli, const Options *options) {
         failure_new(FAILURE(INVALID_FIELD), "--count is %" G_GINT64_FORMAT ", but must be 1 or more.", options->count);
   if (!failure)
     failure = template_new(choose_format(cli, options), &template);
-  if (!failure && options->from)
-    failure = when_parse(options->from, g_get_real_time() / 1000, zone, &from);
+  ConsumeMembership membership;
+  if (!failure)
+    failure = parse_membership(options, &membership);
+  if (!failure && options->from && !options->group)
+    failure = when_parse("--from", options->from, g_get_real_time() / 1000, zone, &from);
   if (!failure)
     failure = parse_partitions(options->partitions, partitions);
   if (failure)
@@ -112,7 +169,7 @@ static int run_with(Cli *cli, const Options *options) {
       .follow = options->follow,
       .template = template,
   };
-  return consume(cli, &job, options->summary);
+  return consume(cli, &job, options->group ? &membership : NULL, options->summary);
 }
 
 static int run_consume(Cli *cli, int argc, char **argv) {
@@ -127,18 +184,26 @@ static int run_consume(Cli *cli, int argc, char **argv) {
       {"format", 0, 0, G_OPTION_ARG_FILENAME, &options.format, "value (default), key-value, full, json or a template",
        "FORMAT"},
       {"print-key", 'k', 0, G_OPTION_ARG_NONE, &options.print_key, "The same as --format key-value", NULL},
+      {"group", 'g', 0, G_OPTION_ARG_FILENAME, &options.group, "Read as a member of this group, until Ctrl-C", "GROUP"},
+      {"commit", 0, 0, G_OPTION_ARG_FILENAME, &options.commit,
+       "With --group: after records were written (default: at least once), before (at most once), or never", "WHEN"},
+      {"instance-id", 0, 0, G_OPTION_ARG_FILENAME, &options.instance_id,
+       "With --group: a name to come back with, without a rebalance", "NAME"},
+      {"verbose", 'v', 0, G_OPTION_ARG_NONE, &options.verbose, "With --group: tell rebalances on standard error", NULL},
       {"summary", 0, 0, G_OPTION_ARG_NONE, &options.summary, "Records, bytes and seconds on standard error at the end",
        NULL},
       G_OPTION_ENTRY_NULL,
   };
   int code;
   if (!cli_parse(cli, entries,
-                 "Without --follow it ends at the end of the topic as it was at the start.\n\n"
+                 "Without --follow it ends at the end of the topic as it was at the start. With --group it goes on; "
+                 "--from is then\n"
+                 "beginning, end (default) or none: where to start where the group has committed nothing.\n\n"
                  "In a template: %t topic, %p partition, %o offset, %T time, %e leader epoch, %k key, %v value,\n"
                  "%h headers, %K length of the key, %S length of the value (-1: none), %% a percent sign;\n"
                  "escapes \\n \\r \\t \\0 \\\\ \\xNN. Keys and values are written byte for byte.\n"
                  "In json, what is not UTF-8 stands as base64 in key_base64 or value_base64.\n\n"
-                 "The exit code is 130 after Ctrl-C, but 0 with --follow.\n",
+                 "The exit code is 130 after Ctrl-C, but 0 with --follow or --group.\n",
                  argc, argv, &code))
     return code;
   return run_with(cli, &options);
@@ -151,6 +216,7 @@ const Command CMD_CONSUME = {
     .examples = "  milena consume greetings\n"
                 "  milena consume orders --follow --format full\n"
                 "  milena consume orders --from -1h --format '%p %o %k: %v\\n'\n"
+                "  milena consume orders --group billing --from beginning\n"
                 "  milena consume orders --partition 2 --from 1200 --count 10 --output json\n",
     .arguments_least = 1,
     .arguments_most = 1,

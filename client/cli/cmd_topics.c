@@ -276,14 +276,14 @@ const Command CMD_TOPICS_ALTER = {
 
 /* ---- delete ---- */
 
-/* Ask on the terminal. Without one nobody can answer: then --yes must be given. */
-static Failure *confirm(const char *name, gboolean *ret_yes) {
-  if (!isatty(STDIN_FILENO) || !isatty(STDERR_FILENO))
-    return failure_new(FAILURE(INVALID_FIELD), "deleting '%s' deletes its records: confirm it with --yes.", name);
-  fprintf(stderr, "Delete the topic '%s' and all its records? Type its name to confirm: ", name);
-  char answer[300] = "";
-  *ret_yes = fgets(answer, sizeof answer, stdin) && !strcmp(g_strchomp(answer), name);
-  return NULL;
+static int delete_topic(Cli *cli) {
+  const char *name = cli->arguments[0];
+  g_autoptr(MilenaClient) client = NULL;
+  int code = cli_connect(cli, &client);
+  if (code != CLI_OK)
+    return code;
+  MilenaError *error = milena_admin_delete_topic(client, name, FALSE, cli_timeout_ms(cli));
+  return error ? cli_failed(cli, error) : cli_print_deleted(cli, "topic", name);
 }
 
 static int run_delete(Cli *cli, int argc, char **argv) {
@@ -295,30 +295,7 @@ static int run_delete(Cli *cli, int argc, char **argv) {
   int code;
   if (!cli_parse(cli, entries, NULL, argc, argv, &code))
     return code;
-  const char *name = cli->arguments[0];
-  Failure *failure = yes ? NULL : confirm(name, &yes);
-  if (failure)
-    return cli_usage(cli, failure);
-  if (!yes)
-    return cli_failed_text(cli, "the topic '%s' was not deleted.", name);
-  g_autoptr(MilenaClient) client = NULL;
-  code = cli_connect(cli, &client);
-  if (code != CLI_OK)
-    return code;
-  MilenaError *error = milena_admin_delete_topic(client, name, FALSE, cli_timeout_ms(cli));
-  if (error)
-    return cli_failed(cli, error);
-  if (!cli->json) {
-    g_autofree char *text = g_strdup_printf("Deleted the topic '%s'.\n", name);
-    return cli_print(cli, text);
-  }
-  g_autoptr(GString) out = g_string_new(NULL);
-  g_autoptr(Json) json = json_new(out, TRUE);
-  json_open(json, NULL, '{');
-  json_string(json, "deleted", name);
-  json_close(json);
-  g_string_append_c(out, '\n');
-  return cli_print(cli, out->str);
+  return cli_confirm(cli, "topic", cli->arguments[0], "all its records", yes, &code) ? delete_topic(cli) : code;
 }
 
 const Command CMD_TOPICS_DELETE = {

@@ -51,6 +51,7 @@ _milena_ask() {
 
 _milena_topics() { _milena_ask topics list --names; }
 _milena_brokers() { _milena_ask brokers list --ids; }
+_milena_groups() { _milena_ask groups list --names; }
 
 _milena() {
   local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command count plain candidates=''
@@ -69,7 +70,11 @@ _milena() {
   --from) candidates='beginning end' ;;
   --topic | -t) candidates=$(_milena_topics) ;;
   --away-from) candidates=$(_milena_brokers) ;;
-  --file | -f | --data | -d)
+  --group | -g) candidates=$(_milena_groups) ;;
+  --assignor) candidates='sticky range round-robin' ;;
+  --commit) candidates='after before never' ;;
+  --to) candidates='beginning end' ;;
+  --file | -f | --data | -d | --from-file)
     if [[ $command != consume ]]; then
       mapfile -t COMPREPLY < <(compgen -f -- "$word")
       return
@@ -87,6 +92,8 @@ _milena() {
     produce | consume | 'topics describe' | 'topics alter' | 'topics delete') candidates=$(_milena_topics) ;;
     'partitions '*) candidates=$(_milena_topics) ;;
     'brokers describe' | 'brokers drain' | 'brokers undrain') candidates=$(_milena_brokers) ;;
+    'groups list') ;;
+    'groups '*) candidates=$(_milena_groups) ;;
     completion) candidates='bash zsh' ;;
     esac
   fi

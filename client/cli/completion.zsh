@@ -15,6 +15,7 @@ _milena_ask() {
 
 _milena_topics() { _milena_ask topics list --names }
 _milena_brokers() { _milena_ask brokers list --ids }
+_milena_groups() { _milena_ask groups list --names }
 
 _milena() {
   local -a commands plain options next
@@ -43,7 +44,11 @@ _milena() {
   --from) compadd beginning end; return ;;
   --topic | -t) _milena_topics; return ;;
   --away-from) _milena_brokers; return ;;
-  --file | -f | --data | -d) [[ $command == consume ]] || { _files; return; } ;;
+  --group | -g) _milena_groups; return ;;
+  --assignor) compadd sticky range round-robin; return ;;
+  --commit) compadd after before never; return ;;
+  --to) compadd beginning end; return ;;
+  --file | -f | --data | -d | --from-file) [[ $command == consume ]] || { _files; return; } ;;
   esac
   if [[ $words[CURRENT] == -* ]]; then
     options=(${(f)"$(milena ${=command} --help 2>/dev/null | sed -nE 's/^ .*(--[a-z][a-z-]*).*/\1/p' | sort -u)"})
@@ -60,6 +65,8 @@ _milena() {
     case $command in
     produce | consume | 'topics describe' | 'topics alter' | 'topics delete' | 'partitions '*) _milena_topics ;;
     'brokers describe' | 'brokers drain' | 'brokers undrain') _milena_brokers ;;
+    'groups list') ;;
+    'groups '*) _milena_groups ;;
     completion) compadd bash zsh ;;
     esac
   fi

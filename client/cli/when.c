@@ -49,7 +49,7 @@ static gboolean parse_time(const char *text, GTimeZone *zone, gint64 *ret_ms) {
   return TRUE;
 }
 
-Failure *when_parse(const char *text, gint64 now_ms, GTimeZone *zone, When *ret_when) {
+Failure *when_parse(const char *option, const char *text, gint64 now_ms, GTimeZone *zone, When *ret_when) {
   When when = {.kind = WHEN_TIME};
   if (!strcmp(text, "beginning") || !strcmp(text, "earliest")) {
     when.kind = WHEN_BEGINNING;
@@ -58,14 +58,14 @@ Failure *when_parse(const char *text, gint64 now_ms, GTimeZone *zone, When *ret_
   } else if (*text && strspn(text, "0123456789") == strlen(text)) {
     when.kind = WHEN_OFFSET;
     if (!g_ascii_string_to_signed(text, 10, 0, G_MAXINT64, &when.offset, NULL))
-      return failure_new(FAILURE(INVALID_FIELD), "--from is '%s': no offset is so large.", text);
+      return failure_new(FAILURE(INVALID_FIELD), "%s is '%s': no offset is so large.", option, text);
   } else if (*text == '-' && parse_span(text + 1, &when.unix_ms)) {
     when.unix_ms = now_ms - when.unix_ms;
   } else if (!parse_time(text, zone, &when.unix_ms)) {
     return failure_new(FAILURE(INVALID_FIELD),
-                       "--from is '%s', but must be beginning, end, an offset such as 1200, a time such as "
+                       "%s is '%s', but must be beginning, end, an offset such as 1200, a time such as "
                        "2026-11-21T13:00:00Z, or a time ago such as -1h or -90s.",
-                       text);
+                       option, text);
   }
   *ret_when = when;
   return NULL;

@@ -1,4 +1,4 @@
-/* Where `milena consume --from` starts: an end of the log, an offset, or a time. Pure. */
+/* A place in a topic, as `milena consume --from` takes it: an end of the log, an offset, or a time. Pure. */
 #pragma once
 
 #include <glib.h>
@@ -17,11 +17,12 @@ typedef struct {
 
 /* "beginning", "end", "1234", "2026-11-21T13:00:00Z", "2026-11-21", "-90s", "-1h30m".
  *
+ * @option: its name in the sentence: "--from"
  * @now_ms: what relative times count from, milliseconds since 1970
  * @zone: of times that name none
  * @ret_when: untouched on failure
  *
  * Returns NULL, or INVALID_FIELD. */
-Failure *when_parse(const char *text, gint64 now_ms, GTimeZone *zone, When *ret_when);
+Failure *when_parse(const char *option, const char *text, gint64 now_ms, GTimeZone *zone, When *ret_when);
 
 G_END_DECLS

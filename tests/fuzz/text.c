@@ -30,7 +30,7 @@ static void values(const char *word) {
   fuzz_accepted(text_pair("--header", word, &key, &value));
   When when;
   g_autoptr(GTimeZone) zone = g_time_zone_new_utc();
-  if (fuzz_accepted(when_parse(word, 1700000000000, zone, &when)) && when.kind == WHEN_TIME)
+  if (fuzz_accepted(when_parse("--from", word, 1700000000000, zone, &when)) && when.kind == WHEN_TIME)
     g_free(text_time(when.unix_ms));
   char *settings[] = {(char *)word, NULL};
   g_auto(TopicConfigChange) change = {0};

@@ -30,7 +30,7 @@ static const struct {
 TEST_ROWS(when, ROWS) {
   g_autoptr(GTimeZone) zone = g_time_zone_new_identifier("+01:00");
   When got = {0};
-  ASSERT_NULL(when_parse(ROWS[row].text, NOW, zone, &got));
+  ASSERT_NULL(when_parse("--from", ROWS[row].text, NOW, zone, &got));
   EXPECT_EQ_INT(ROWS[row].kind, got.kind);
   EXPECT_EQ_INT(ROWS[row].number, got.kind == WHEN_TIME ? got.unix_ms : got.offset);
 }
@@ -52,7 +52,7 @@ static const struct {
 TEST_ROWS(when_refuses, REFUSED) {
   g_autoptr(GTimeZone) zone = g_time_zone_new_utc();
   When got = {.kind = WHEN_OFFSET, .offset = 5};
-  g_autoptr(Failure) failure = when_parse(REFUSED[row].text, NOW, zone, &got);
+  g_autoptr(Failure) failure = when_parse("--from", REFUSED[row].text, NOW, zone, &got);
   ASSERT_TRUE(failure != NULL);
   EXPECT_CONTAINS(failure_message(failure), "--from is");
   EXPECT_EQ_INT(5, got.offset);
