@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "client/cli/text.h"
 #include "services/base/invariant.h"
 
 #define BOOTSTRAP_DEFAULT "localhost:7600"
@@ -197,6 +198,15 @@ int cli_connect(Cli *cli, MilenaClient **ret_client) {
   if (code == CLI_OK)
     *ret_client = g_steal_pointer(&client);
   return code;
+}
+
+int cli_connect_for(Cli *cli, const char *what, gint32 least, int32_t *ret_id, MilenaClient **ret_client) {
+  gint64 id = *ret_id;
+  Failure *failure = cli->arguments[0] ? text_number(what, cli->arguments[0], least, G_MAXINT32, &id) : NULL;
+  if (failure)
+    return cli_usage(cli, failure);
+  *ret_id = (int32_t)id;
+  return cli_connect(cli, ret_client);
 }
 
 gint32 cli_timeout_ms(const Cli *cli) {

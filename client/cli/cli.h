@@ -116,6 +116,10 @@ void cli_note(Cli *cli, const char *format, ...) G_GNUC_PRINTF(2, 3);
 
 /* A client of the cluster that --bootstrap names. Returns CLI_OK, or the exit code after saying what is wrong. */
 int cli_connect(Cli *cli, MilenaClient **ret_client);
+/* The same for a command whose first argument is an id; without an argument *@ret_id stays.
+ *
+ * @what: its name in the sentence: "the broker's id" */
+int cli_connect_for(Cli *cli, const char *what, gint32 least, int32_t *ret_id, MilenaClient **ret_client);
 gint32 cli_timeout_ms(const Cli *cli);
 
 /* Ask on the terminal before something is deleted for good.

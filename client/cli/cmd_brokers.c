@@ -4,14 +4,6 @@
 #include "client/cli/text.h"
 #include "client/cli/topic_view.h"
 
-static Failure *parse_id(const char *text, int32_t *ret_id) {
-  gint64 id = 0;
-  Failure *failure = text_number("the broker's id", text, 0, G_MAXINT32, &id);
-  if (!failure)
-    *ret_id = (int32_t)id;
-  return failure;
-}
-
 /* ---- Showing them ---- */
 
 static int print_json(Cli *cli, const MilenaBroker *brokers, gsize count, gboolean list) {
@@ -125,13 +117,10 @@ static int run_describe(Cli *cli, int argc, char **argv) {
   if (!cli_parse(cli, entries, NULL, argc, argv, &code))
     return code;
   int32_t id = 0;
-  Failure *failure = parse_id(cli->arguments[0], &id);
-  if (failure)
-    return cli_usage(cli, failure);
   g_autoptr(MilenaClient) client = NULL;
   g_autoptr(MilenaBroker) broker = NULL;
   g_autoptr(MilenaCluster) cluster = NULL;
-  code = cli_connect(cli, &client);
+  code = cli_connect_for(cli, "the broker's id", 0, &id, &client);
   if (code != CLI_OK)
     return code;
   MilenaError *error = milena_admin_get_broker(client, id, cli_timeout_ms(cli), &broker);
@@ -180,12 +169,9 @@ static int change(Cli *cli, int argc, char **argv, gboolean drain, const char *n
   if (!cli_parse(cli, entries, notes, argc, argv, &code))
     return code;
   int32_t id = 0;
-  Failure *failure = parse_id(cli->arguments[0], &id);
-  if (failure)
-    return cli_usage(cli, failure);
   g_autoptr(MilenaClient) client = NULL;
   g_autoptr(MilenaBroker) broker = NULL;
-  code = cli_connect(cli, &client);
+  code = cli_connect_for(cli, "the broker's id", 0, &id, &client);
   if (code != CLI_OK)
     return code;
   MilenaError *error = drain ? milena_admin_drain_broker(client, id, dry_run, cli_timeout_ms(cli), &broker)

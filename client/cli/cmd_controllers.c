@@ -38,14 +38,6 @@ static Failure *parse_member(const char *text, MilenaInitialController *ret_memb
   return NULL;
 }
 
-static Failure *parse_id(const char *text, int32_t *ret_id) {
-  gint64 id = 0;
-  Failure *failure = text_number("the controller's id", text, 1, G_MAXINT32, &id);
-  if (!failure)
-    *ret_id = (int32_t)id;
-  return failure;
-}
-
 /* ---- Showing them ---- */
 
 static void controller_to_json(const MilenaController *controller, Json *json) {
@@ -272,11 +264,8 @@ static int run_remove(Cli *cli, int argc, char **argv) {
   if (!cli_parse(cli, entries, NULL, argc, argv, &code))
     return code;
   int32_t id = 0;
-  Failure *failure = parse_id(cli->arguments[0], &id);
-  if (failure)
-    return cli_usage(cli, failure);
   g_autoptr(MilenaClient) client = NULL;
-  code = cli_connect(cli, &client);
+  code = cli_connect_for(cli, "the controller's id", 1, &id, &client);
   if (code != CLI_OK)
     return code;
   MilenaError *error = milena_admin_remove_controller(client, id, directory, force, dry_run, cli_timeout_ms(cli));
@@ -311,11 +300,8 @@ static int run_transfer(Cli *cli, int argc, char **argv) {
   if (!cli_parse(cli, entries, "Without an ID the one that has caught up furthest.\n", argc, argv, &code))
     return code;
   int32_t id = 0, active = 0;
-  Failure *failure = cli->arguments[0] ? parse_id(cli->arguments[0], &id) : NULL;
-  if (failure)
-    return cli_usage(cli, failure);
   g_autoptr(MilenaClient) client = NULL;
-  code = cli_connect(cli, &client);
+  code = cli_connect_for(cli, "the controller's id", 1, &id, &client);
   if (code != CLI_OK)
     return code;
   MilenaError *error = milena_admin_transfer_leadership(client, id, dry_run, cli_timeout_ms(cli), &active, NULL);

@@ -110,7 +110,8 @@ MilenaError *milena_admin_remove_controller(MilenaClient *client, int32_t id, co
   request.force = force;
   request.validate_only = validate_only;
   request.request_id = request_id;
-  return call_controllers(client, "RemoveController", &request.base, CALL_CONTROLLERS, timeout_ms, NULL);
+  return client_call_done_by(client, &milena__v1__admin_service__descriptor, "RemoveController", &request.base,
+                             CALL_CONTROLLERS, FAILURE(UNKNOWN_CONTROLLER), client_deadline_us(timeout_ms), NULL);
 }
 
 MilenaError *milena_admin_transfer_leadership(MilenaClient *client, int32_t id, bool validate_only, int32_t timeout_ms,

@@ -100,8 +100,15 @@ static Failure *probe(Tries *tries, CallKind kind) {
 MilenaError *client_call(MilenaClient *client, const ProtobufCServiceDescriptor *service, const char *method,
                          const ProtobufCMessage *request, CallKind kind, gint64 deadline_us,
                          RpcMessage **ret_response) {
+  return client_call_done_by(client, service, method, request, kind, FAILURE(UNSPECIFIED), deadline_us, ret_response);
+}
+
+MilenaError *client_call_done_by(MilenaClient *client, const ProtobufCServiceDescriptor *service, const char *method,
+                                 const ProtobufCMessage *request, CallKind kind, FailureReason done_by,
+                                 gint64 deadline_us, RpcMessage **ret_response) {
   INVARIANT(!loop_is_current(client_loop(client)), "the client's thread never waits");
   Tries tries = {client, deadline_us, 0};
+  gboolean may_be_done = FALSE;
   for (;;) {
     Failure *failure = kind == CALL_READ ? NULL : probe(&tries, kind);
     if (failure != NULL)
@@ -111,9 +118,14 @@ MilenaError *client_call(MilenaClient *client, const ProtobufCServiceDescriptor 
                        ret_response);
     if (failure == NULL)
       return NULL;
+    if (may_be_done && done_by != FAILURE(UNSPECIFIED) && failure_reason(failure) == done_by) {
+      failure_free(failure);
+      return NULL;
+    }
     Outcome outcome = kind == CALL_READ ? OUTCOME_NOT_WRITTEN : outcome_of_write(failure);
     if (!may_pass(failure, kind))
       return milena_error_take(failure, outcome);
+    may_be_done |= outcome == OUTCOME_UNKNOWN;
     if (!pause_before_retry(&tries))
       return milena_error_take(outcome == OUTCOME_UNKNOWN ? failure : give_up(failure, tries.attempts, method),
                                outcome);

@@ -90,4 +90,10 @@ typedef enum {
 MilenaError *client_call(MilenaClient *client, const ProtobufCServiceDescriptor *service, const char *method,
                          const ProtobufCMessage *request, CallKind kind, gint64 deadline_us, RpcMessage **ret_response);
 
+/* The same for a change whose repetition is refused with @done_by: where an earlier try may have made it, that means
+ * that it did, and is success; without a response then. */
+MilenaError *client_call_done_by(MilenaClient *client, const ProtobufCServiceDescriptor *service, const char *method,
+                                 const ProtobufCMessage *request, CallKind kind, FailureReason done_by,
+                                 gint64 deadline_us, RpcMessage **ret_response);
+
 G_END_DECLS

@@ -1,7 +1,8 @@
 /* AdminService; see admin.h.
  *
  * Reads answer from what is committed, once this is known to be the active controller still; writes run their command
- * against the tip, propose the records, and answer with the metadata right after them. Owning thread: the host's loop.
+ * against the tip, propose the records, and answer with the metadata right after them (proposal.h). Owning thread: the
+ * host's loop.
  */
 #include "services/controller/admin.h"
 
@@ -9,6 +10,7 @@
 
 #include "controller/metadata/view.h"
 #include "services/controller/partitions.h"
+#include "services/controller/proposal.h"
 #include "services/controller/services.h"
 
 #define WARNING_KEYS_MOVE                                                                                              \
@@ -26,76 +28,20 @@ struct TopicCall {
   void (*reply)(const TopicCall *topic_call, Milena__V1__Topic *topic); /* @topic: borrowed; NULL when it is gone */
 };
 
-static void topic_call_free(TopicCall *topic_call) {
+static void topic_call_free(gpointer data) {
+  TopicCall *topic_call = data;
   g_free(topic_call->name);
   g_free(topic_call);
 }
 
-static void answer(TopicCall *topic_call, const MetadataImage *image) {
+static void answer(RpcCall *call, MetadataImage *image, gpointer data) {
+  (void)call;
+  const TopicCall *topic_call = data;
   const MetadataTopic *found = metadata_image_topic_by_name(image, topic_call->name);
   Milena__V1__Topic *topic = found ? metadata_view_topic(found) : NULL;
   topic_call->reply(topic_call, topic);
   if (topic)
     milena__v1__topic__free_unpacked(topic, NULL);
-}
-
-static void write_done(const Failure *failure, MetadataImage *image, gpointer data) {
-  TopicCall *topic_call = data;
-  if (failure)
-    rpc_call_finish(topic_call->call, failure_copy(failure));
-  else
-    answer(topic_call, image);
-  topic_call_free(topic_call);
-}
-
-/* Answer as if the records were applied. */
-static void pretend(Host *host, TopicCall *topic_call, const GPtrArray *records) {
-  const MetadataImage *tip = host_tip(host);
-  g_autoptr(MetadataImage) image = NULL;
-  Failure *failure = metadata_image_apply(tip, (MetadataRecord **)records->pdata, records->len,
-                                          metadata_image_version(tip) + 1, &image);
-  if (failure)
-    rpc_call_finish(topic_call->call, failure);
-  else
-    answer(topic_call, image);
-  topic_call_free(topic_call);
-}
-
-/* ---- Refusals ---- */
-
-/* A refusal that waits. */
-typedef struct {
-  RpcCall *call;
-  Failure *failure;
-} Refusal;
-
-static void refusal_done(const Failure *failure, MetadataImage *image, gpointer data) {
-  (void)image;
-  Refusal *refusal = data;
-  if (failure) {
-    failure_free(refusal->failure);
-    refusal->failure = failure_new(FAILURE(CONTROLLER_NOT_AVAILABLE),
-                                   "The controller stopped being the active one while it answered. Nothing was "
-                                   "changed: try again.");
-  }
-  rpc_call_finish(refusal->call, refusal->failure);
-  g_free(refusal);
-}
-
-/* A refusal tells what the metadata holds, and the command looked at what is only proposed, at a controller that may
- * have been cut off: so it is an answer like that of a read, good once all of it is committed. What is wrong with the
- * request itself is told at once.
- *
- * @failure: taken */
-static void refuse(Host *host, RpcCall *call, Failure *failure) {
-  g_autoptr(Failure) not_active = host_check_active(host);
-  if (not_active || failure_reason(failure) == FAILURE(INVALID_FIELD)) {
-    rpc_call_finish(call, failure);
-    return;
-  }
-  Refusal *refusal = g_new(Refusal, 1);
-  *refusal = (Refusal){call, failure};
-  host_propose(host, metadata_records_new(), refusal_done, refusal);
 }
 
 /* Carry out a command that ended well or not.
@@ -106,20 +52,12 @@ static void refuse(Host *host, RpcCall *call, Failure *failure) {
  * @id: its id where the answer tells it; NULL else */
 static void carry_out(Host *host, RpcCall *call, Failure *failure, GPtrArray *records, const char *name, const char *id,
                       gboolean validate_only, void (*reply)(const TopicCall *, Milena__V1__Topic *)) {
-  g_autoptr(GPtrArray) mine = records;
-  if (failure) {
-    refuse(host, call, failure);
-    return;
-  }
   TopicCall *topic_call = g_new0(TopicCall, 1);
   topic_call->call = call;
-  topic_call->name = g_strdup(name);
-  g_strlcpy(topic_call->id, id ? id : "", sizeof topic_call->id);
+  topic_call->name = failure ? NULL : g_strdup(name);
+  g_strlcpy(topic_call->id, id && !failure ? id : "", sizeof topic_call->id);
   topic_call->reply = reply;
-  if (validate_only)
-    pretend(host, topic_call, mine);
-  else
-    host_propose(host, g_steal_pointer(&mine), write_done, topic_call);
+  proposal_carry_out(host, call, failure, records, validate_only, answer, topic_call, topic_call_free);
 }
 
 /* The topic of an answer was deleted between two commands of one moment. */

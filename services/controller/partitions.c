@@ -8,6 +8,7 @@
 #include "controller/metadata/partition_rules.h"
 #include "controller/metadata/view.h"
 #include "services/base/slog.h"
+#include "services/controller/proposal.h"
 
 /* Leaderships that go back at once, so that a returning broker is not flooded. */
 #define BALANCE_AT_ONCE 200
@@ -33,30 +34,18 @@ struct WaitingCall {
   guint count;
 };
 
-static void waiting_free(WaitingCall *waiting) {
+static void waiting_free(gpointer data) {
+  WaitingCall *waiting = data;
   g_clear_pointer(&waiting->records, g_ptr_array_unref);
   g_clear_pointer(&waiting->results, g_ptr_array_unref);
   g_clear_pointer(&waiting->asked, g_ptr_array_unref);
   g_free(waiting);
 }
 
-static void on_done(const Failure *failure, MetadataImage *image, gpointer data) {
-  WaitingCall *waiting = data;
-  if (failure)
-    rpc_call_finish(waiting->call, failure_copy(failure));
-  else
-    waiting->reply(waiting, image);
-  waiting_free(waiting);
-}
-
-/* Answer as if the records were applied. */
-static void pretend(Host *host, WaitingCall *waiting) {
-  const MetadataImage *tip = host_tip(host);
-  g_autoptr(MetadataImage) image = NULL;
-  Failure *failure = metadata_image_apply(tip, (MetadataRecord **)waiting->records->pdata, waiting->records->len,
-                                          metadata_image_version(tip) + 1, &image);
-  on_done(failure, image, waiting);
-  failure_free(failure);
+static void answer(RpcCall *call, MetadataImage *image, gpointer data) {
+  (void)call;
+  const WaitingCall *waiting = data;
+  waiting->reply(waiting, image);
 }
 
 /* Carry out a command that ended well or not.
@@ -64,14 +53,8 @@ static void pretend(Host *host, WaitingCall *waiting) {
  * @failure: of the command; taken
  * @waiting: with its records; taken */
 static void carry_out(Host *host, Failure *failure, WaitingCall *waiting, gboolean validate_only) {
-  if (failure) {
-    rpc_call_finish(waiting->call, failure);
-    waiting_free(waiting);
-  } else if (validate_only) {
-    pretend(host, waiting);
-  } else {
-    host_propose(host, g_ptr_array_ref(waiting->records), on_done, waiting);
-  }
+  proposal_carry_out(host, waiting->call, failure, g_ptr_array_ref(waiting->records), validate_only, answer, waiting,
+                     waiting_free);
 }
 
 static WaitingCall *waiting_new(RpcCall *call, void (*reply)(const WaitingCall *waiting, MetadataImage *image)) {

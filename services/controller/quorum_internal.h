@@ -29,6 +29,7 @@ struct Operation {
   gpointer state;             /* what the kind of call needs */
   guint64 id;                 /* of the controller that it is about */
   RaftDirectory directory;
+  guint asked;      /* how often another one was asked to do it */
   gboolean waiting; /* a callback is under way: the operation can't be freed yet */
   gboolean ended;   /* it was answered */
 };

@@ -70,6 +70,12 @@ static void on_answer(RpcMessage *message, const Failure *failure, gpointer data
   gboolean later = failure && (failure_is_retriable(failure) || failure_reason(failure) == FAILURE(NOT_CONTROLLER));
   if (later && !operation_is_late(operation))
     return;
+  /* An earlier question was not answered, but carried out. */
+  if (operation->asked > 1 && failure && failure_reason(failure) == FAILURE(UNKNOWN_CONTROLLER)) {
+    reply_rest(operation->admin, operation->call, operation->id);
+    operation_end(operation, NULL);
+    return;
+  }
   if (!failure)
     rpc_call_reply_message(operation->call, message);
   operation_end(operation, failure ? failure_copy(failure) : NULL);
@@ -79,6 +85,7 @@ static void ask_next(Operation *operation, const RaftMember *next) {
   Host *host = operation->admin->host;
   g_autoptr(RpcMessage) message = rpc_message_pack(rpc_message_body(operation->request), NULL, 0);
   gint64 deadline_us = MIN(operation->until_us, g_get_monotonic_time() + ASK_US);
+  operation->asked++;
   operation->waiting = TRUE;
   RpcClientCall *call =
       rpc_client_unary(host_client(host), next->address, &milena__v1__admin_service__descriptor, "RemoveController",

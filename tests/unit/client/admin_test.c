@@ -167,6 +167,16 @@ TEST(controllers, are_listed_added_and_removed_at_the_active_one_whoever_is_aske
   EXPECT_EQ_INT(8, term);
 }
 
+/* It was removed by the first try, whose answer was lost; the second says that there is none. */
+TEST(controllers, are_removed_though_the_answer_was_lost) {
+  g_auto(World) world = world_new(3, 0);
+  fake_cluster_set_controllers(world.cluster, 3, 2);
+  fake_cluster_lose_removal(world.cluster);
+  EXPECT_EQ_STR("OK", reason_of(milena_admin_remove_controller(world.client, 3, NULL, false, false, 5000)));
+  EXPECT_EQ_STR("UNKNOWN_CONTROLLER",
+                reason_of(milena_admin_remove_controller(world.client, 3, NULL, false, false, 5000)));
+}
+
 TEST(controllers, begin_a_cluster_once) {
   g_auto(World) world = world_new(2, 0);
   fake_cluster_set_controllers(world.cluster, 0, -1);

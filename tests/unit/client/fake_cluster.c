@@ -603,6 +603,10 @@ void fake_cluster_refuse_ids(FakeCluster *cluster, FailureReason reason, guint c
   loop_call_and_wait(cluster->loop, run_refuse_ids, &order);
 }
 
+void fake_cluster_lose_removal(FakeCluster *cluster) {
+  g_atomic_int_set(&cluster->lose_removal, 1);
+}
+
 void fake_cluster_make_old(FakeCluster *cluster) {
   cluster->old = TRUE; /* read on this thread alone */
   for (guint i = 1; i <= cluster->brokers->len; i++) {

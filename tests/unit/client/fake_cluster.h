@@ -22,6 +22,8 @@ char *fake_cluster_bootstrap(FakeCluster *cluster);
 /* Each broker is a controller too, with its id: the first @count are members (0: there is no cluster yet), and @active
  * is the active one. */
 void fake_cluster_set_controllers(FakeCluster *cluster, guint count, gint32 active);
+/* The next removal of a controller is carried out, and its caller never hears of it. */
+void fake_cluster_lose_removal(FakeCluster *cluster);
 /* Partitions are led by the brokers in turn, from broker 1 on. */
 void fake_cluster_add_topic(FakeCluster *cluster, const char *name, guint partition_count);
 void fake_cluster_set_max_message_bytes(FakeCluster *cluster, const char *name, guint32 bytes);

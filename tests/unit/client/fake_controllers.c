@@ -97,6 +97,10 @@ void fake_on_remove_controller(RpcCall *call, RpcMessage *message, gpointer user
   }
   if (!request->validate_only)
     broker->cluster->controllers &= ~(1u << request->id);
+  if (g_atomic_int_compare_and_exchange(&broker->cluster->lose_removal, 1, 0)) {
+    rpc_call_finish(call, failure_new(FAILURE(UNKNOWN_OUTCOME), "the connection broke"));
+    return;
+  }
   Milena__V1__RemoveControllerResponse response = MILENA__V1__REMOVE_CONTROLLER_RESPONSE__INIT;
   rpc_call_reply(call, &response.base, NULL, 0);
 }

@@ -61,6 +61,7 @@ struct FakeCluster {
   gint64 next_producer_id;
   guint32 controllers; /* bit N: controller N is a member; 0: they wait for their cluster */
   gint32 active_controller;
+  gint lose_removal; /* atomic */
   FakeCounters counters;
   GPtrArray *watches; /* of RpcCall */
   GPtrArray *held;    /* of HeldItem */
