@@ -74,15 +74,16 @@ static void note_answer(RpcMessage *response, const Failure *failure, gpointer u
   pthread_mutex_unlock(&answers->mutex);
 }
 
-/* Two creations of one name, sent without waiting in between; returns once both are answered. */
-static void create_twice(Fixture *fixture, Loop *loop, const char *name, Answers *answers) {
-  Milena__V1__CreateTopicRequest request = MILENA__V1__CREATE_TOPIC_REQUEST__INIT;
-  request.name = (char *)name;
+/* A call and another one, sent without waiting in between; returns once both are answered. */
+static void call_both(Fixture *fixture, Loop *loop, const ProtobufCMessage *first, const char *method,
+                      const ProtobufCMessage *second, Answers *answers) {
+  const char *methods[] = {"CreateTopic", method};
+  const ProtobufCMessage *requests[] = {first, second};
   answers->count = 0;
   for (guint i = 0; i < 2; i++) {
-    g_autoptr(RpcMessage) message = rpc_message_pack(&request.base, NULL, 0);
+    g_autoptr(RpcMessage) message = rpc_message_pack(requests[i], NULL, 0);
     rpc_client_call_unref(rpc_client_unary(fixture->client, controller_address(fixture->controller),
-                                           &milena__v1__admin_service__descriptor, "CreateTopic", message, G_MAXINT64,
+                                           &milena__v1__admin_service__descriptor, methods[i], message, G_MAXINT64,
                                            loop, note_answer, answers));
   }
   pthread_mutex_lock(&answers->mutex);
@@ -91,7 +92,8 @@ static void create_twice(Fixture *fixture, Loop *loop, const char *name, Answers
   pthread_mutex_unlock(&answers->mutex);
 }
 
-/* "It exists already", while it is only proposed, would be a tale of what may be lost yet. */
+/* "It exists already", while it is only proposed, would be a tale of what may be lost yet. So it is for what is refused
+ * about partitions and brokers. */
 TEST(controller, refuses_because_of_a_proposal_only_once_that_is_committed) {
   Fixture fixture;
   fixture_init(&fixture, LONG_SESSION_MS);
@@ -104,9 +106,18 @@ TEST(controller, refuses_because_of_a_proposal_only_once_that_is_committed) {
   pthread_cond_init(&answers.cond, NULL);
   for (guint i = 0; i < 20; i++) {
     g_autofree char *name = g_strdup_printf("topic-%u", i);
-    create_twice(&fixture, loop, name, &answers);
+    Milena__V1__CreateTopicRequest create = MILENA__V1__CREATE_TOPIC_REQUEST__INIT;
+    create.name = name;
+    call_both(&fixture, loop, &create.base, "CreateTopic", &create.base, &answers);
     EXPECT_EQ_INT(FAILURE(UNSPECIFIED), answers.reasons[0]);
     EXPECT_EQ_INT(FAILURE(TOPIC_EXISTS), answers.reasons[1]);
+    g_autofree char *next = g_strdup_printf("next-%u", i);
+    create.name = next;
+    Milena__V1__DrainBrokerRequest drain = MILENA__V1__DRAIN_BROKER_REQUEST__INIT;
+    drain.id = 99;
+    call_both(&fixture, loop, &create.base, "DrainBroker", &drain.base, &answers);
+    EXPECT_EQ_INT(FAILURE(UNSPECIFIED), answers.reasons[0]);
+    EXPECT_EQ_INT(FAILURE(UNKNOWN_BROKER), answers.reasons[1]);
   }
   fixture_clear(&fixture);
   loop_stop(loop);
