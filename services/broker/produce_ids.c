@@ -9,26 +9,41 @@
  * producer finds an id even while no controller is there.
  *
  * A block that this process does not use up is lost with it: ids are never given twice, and there are enough. What a
- * known id asks for, the next epoch, needs nobody's leave: leaders refuse the epochs before from its first batch on.
+ * known id asks for, the next epoch, needs nobody's leave: leaders refuse the epochs before from its first batch on. An
+ * id that the metadata does not know as given waits NEWS_MS for it, since another broker may just have given it.
  *
  * Invariant: somebody waits only while a question is under way or its repetition is due. Thread: the front's loop.
- * Failure modes: CONTROLLER_NOT_AVAILABLE when no block came in time; nothing was changed then. */
+ * Failure modes: CONTROLLER_NOT_AVAILABLE when no block came in time, UNKNOWN_PRODUCER for an id that nobody was given;
+ * nothing was changed then. */
 #include "milena/internal/v1/controller_service.pb-c.h"
 #include "services/broker/produce_internal.h"
 
 #define ASK_TIMEOUT_MS 3000
 #define RETRY_MS 100
 #define PATIENCE_MS 5000
+#define NEWS_MS 1000
 
 struct ProduceIds {
   FrontWatch watch; /* first: the watch is cast to this */
   Front *front;
   gint64 next, end;   /* of the block: next is to be given; empty when they are equal */
   GQueue waiting;     /* of RpcCall, each a handler's reference */
+  GQueue strangers;   /* of Stranger */
   RpcClientCall *ask; /* NULL: none is under way */
   gint64 patience_us; /* monotonic: until when those who wait now wait */
   Timer timer;
 };
+
+/* Who comes with an id that the metadata does not know as given. */
+typedef struct {
+  FrontWatch watch; /* first: the watch is cast to this */
+  ProduceIds *ids;
+  GList link;    /* in ids->strangers */
+  RpcCall *call; /* a handler's reference */
+  gint64 id;
+  guint32 epoch; /* that it is to have */
+  Timer timer;
+} Stranger;
 
 static void ask(ProduceIds *ids);
 
@@ -72,28 +87,79 @@ static Failure *draining(void) {
   return failure_new(FAILURE(DRAINING), "this broker is stopping: nothing was changed, go to another one");
 }
 
-void produce_ids_drain(ProduceIds *ids) {
-  front_watch_remove(ids->front, &ids->watch);
-  refuse_all(ids, draining());
-}
-
-void produce_ids_free(ProduceIds *ids) {
-  if (!ids)
-    return;
-  INVARIANT(g_queue_is_empty(&ids->waiting), "calls end before what serves them");
-  front_watch_remove(ids->front, &ids->watch);
-  stop_asking(ids);
-  g_free(ids);
-}
-
-/* ---- answering ---- */
-
 static void answer(RpcCall *call, gint64 id, guint32 epoch) {
   Milena__V1__InitProducerResponse response = MILENA__V1__INIT_PRODUCER_RESPONSE__INIT;
   response.producer_id = id;
   response.producer_epoch = epoch;
   rpc_call_reply(call, &response.base, NULL, 0);
 }
+
+/* ---- ids that the metadata does not know ---- */
+
+static gboolean was_given(const ProduceIds *ids, gint64 id) {
+  return id < metadata_image_next_producer_id(ids->front->image);
+}
+
+/* @failure: taken; NULL to answer with the epoch */
+static void stranger_end(Stranger *stranger, Failure *failure) {
+  ProduceIds *ids = stranger->ids;
+  timer_clear(ids->front->timers, &stranger->timer);
+  front_watch_remove(ids->front, &stranger->watch);
+  g_queue_unlink(&ids->strangers, &stranger->link);
+  if (failure)
+    rpc_call_finish(stranger->call, failure);
+  else
+    answer(stranger->call, stranger->id, stranger->epoch);
+  g_free(stranger);
+}
+
+static void on_news(FrontWatch *watch, MetadataImage *before, MetadataImage *now) {
+  (void)before;
+  (void)now;
+  Stranger *stranger = (Stranger *)watch;
+  if (was_given(stranger->ids, stranger->id))
+    stranger_end(stranger, NULL);
+}
+
+static void on_no_news(Timer *timer, gpointer data) {
+  (void)timer;
+  Stranger *stranger = data;
+  stranger_end(stranger, failure_new(FAILURE(UNKNOWN_PRODUCER),
+                                     "the cluster gave nobody the producer id %" G_GINT64_FORMAT
+                                     ": leave producer_id out to get one",
+                                     stranger->id));
+}
+
+/* @call: a handler's reference, taken */
+static void stranger_wait(ProduceIds *ids, RpcCall *call, gint64 id, guint32 epoch) {
+  Stranger *stranger = g_new0(Stranger, 1);
+  *stranger = (Stranger){.watch.changed = on_news, .ids = ids, .call = call, .id = id, .epoch = epoch};
+  stranger->link.data = stranger;
+  g_queue_push_tail_link(&ids->strangers, &stranger->link);
+  front_watch_add(ids->front, &stranger->watch);
+  timer_set(ids->front->timers, &stranger->timer, g_get_monotonic_time() + NEWS_MS * G_TIME_SPAN_MILLISECOND,
+            on_no_news, stranger);
+}
+
+/* ---- its end ---- */
+
+void produce_ids_drain(ProduceIds *ids) {
+  front_watch_remove(ids->front, &ids->watch);
+  refuse_all(ids, draining());
+  while (ids->strangers.head)
+    stranger_end(ids->strangers.head->data, draining());
+}
+
+void produce_ids_free(ProduceIds *ids) {
+  if (!ids)
+    return;
+  INVARIANT(g_queue_is_empty(&ids->waiting) && g_queue_is_empty(&ids->strangers), "calls end before what serves them");
+  front_watch_remove(ids->front, &ids->watch);
+  stop_asking(ids);
+  g_free(ids);
+}
+
+/* ---- answering ---- */
 
 static void answer_from_block(ProduceIds *ids) {
   while (ids->next < ids->end && !g_queue_is_empty(&ids->waiting))
@@ -186,8 +252,12 @@ void produce_ids_init_producer(ProduceIds *ids, RpcCall *call, const Milena__V1_
     rpc_call_finish(call, failure);
     return;
   }
-  if (request->producer_id > 0 && request->producer_epoch < G_MAXUINT32) {
-    answer(call, request->producer_id, request->producer_epoch + 1);
+  gint64 id = request->producer_id;
+  if (id > 0 && request->producer_epoch < G_MAXUINT32) {
+    if (was_given(ids, id))
+      answer(call, id, request->producer_epoch + 1);
+    else
+      stranger_wait(ids, call, id, request->producer_epoch + 1);
     return;
   }
   if (g_queue_is_empty(&ids->waiting))

@@ -69,6 +69,8 @@ TEST(producer_ids, any_broker_gives_them_and_none_is_given_twice) {
   ASSERT_NULL(init_producer(&world, 1, id, G_MAXUINT32, &got));
   EXPECT_TRUE(g_hash_table_add(seen, g_memdup2(&got.producer_id, sizeof got.producer_id)));
   EXPECT_EQ_INT(0, got.producer_epoch);
+  g_autoptr(Failure) unknown = init_producer(&world, 1, id + 1000000, 0, &got);
+  EXPECT_EQ_INT(FAILURE(UNKNOWN_PRODUCER), unknown ? (int)failure_reason(unknown) : -1);
   g_autoptr(Failure) negative = init_producer(&world, 0, -1, 0, &got);
   EXPECT_EQ_INT(FAILURE(INVALID_FIELD), negative ? (int)failure_reason(negative) : -1);
 }
