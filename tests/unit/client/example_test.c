@@ -62,6 +62,27 @@ TEST(example, pumps) {
   EXPECT_EQ_INT(20000, fake_cluster_counters(cluster).records);
 }
 
+TEST(example, reads_in_a_group) {
+  g_autoptr(FakeCluster) cluster = fake_cluster_new(2);
+  fake_cluster_add_topic(cluster, "t", 3);
+  g_autofree char *bootstrap = fake_cluster_bootstrap(cluster);
+  g_autofree char *pump = g_strdup(shim_source_path("client/examples/pump"));
+  g_autofree char *program = g_strdup(shim_source_path("client/examples/group"));
+  const char *write[] = {pump, bootstrap, "t", "100", "10", "none", NULL};
+  const char *read[] = {program, bootstrap, "t", "g", "2", NULL};
+  g_autofree char *written = NULL, *write_err = NULL, *out = NULL, *err = NULL;
+  EXPECT_EQ_INT(0, run(write, &written, &write_err));
+  EXPECT_EQ_INT(0, run(read, &out, &err));
+  EXPECT_EQ_STR("", err);
+  EXPECT_CONTAINS(out, "assigned: t:0 t:1 t:2\n");
+  EXPECT_CONTAINS(out, "revoked: t:0 t:1 t:2\n");
+  gint64 committed = 0;
+  FakeGroupState state = fake_cluster_order_groups(cluster, NULL);
+  for (guint p = 0; p < 3; p++)
+    committed += state.committed[p];
+  EXPECT_EQ_INT(100, committed);
+}
+
 TEST(installed, is_found_by_pkg_config_and_compiled_against) {
   g_autofree char *prefix = g_build_filename(shim_temp_dir(), "prefix", NULL);
   g_autofree char *library_folder = g_build_filename(prefix, "lib", NULL);
