@@ -107,7 +107,7 @@ static void route(gpointer data) {
   front_set_image(publish->shard->front, publish->image);
 }
 
-static void publish(Fixture *fixture, GPtrArray *records) {
+void fixture_publish(Fixture *fixture, GPtrArray *records) {
   MetadataImage *image;
   g_autoptr(Failure) failure = metadata_image_apply(fixture->image, (MetadataRecord *const *)records->pdata,
                                                     records->len, metadata_image_version(fixture->image) + 1, &image);
@@ -124,7 +124,7 @@ static void publish(Fixture *fixture, GPtrArray *records) {
 void fixture_set_leader(Fixture *fixture, gint32 leader, gint32 epoch) {
   GPtrArray *records = metadata_records_new();
   add_partition(records, (char *)ORDERS_ID, 0, ORDERS_LOG(0), 1, leader, epoch);
-  publish(fixture, records);
+  fixture_publish(fixture, records);
 }
 
 void fixture_sync_loose(Fixture *fixture) {
@@ -138,7 +138,7 @@ void fixture_sync_loose(Fixture *fixture) {
   record.topic_config = &changed;
   GPtrArray *records = metadata_records_new();
   add_copy(records, &record);
-  publish(fixture, records);
+  fixture_publish(fixture, records);
 }
 
 void fixture_delete_orders(Fixture *fixture) {
@@ -149,7 +149,7 @@ void fixture_delete_orders(Fixture *fixture) {
   record.remove_topic = &removed;
   GPtrArray *records = metadata_records_new();
   add_copy(records, &record);
-  publish(fixture, records);
+  fixture_publish(fixture, records);
 }
 
 /* ---- life ---- */
@@ -192,7 +192,7 @@ Fixture *fixture_new_with_expiry(gint64 producer_expiry_ms) {
   for (guint i = 0; i < SHARDS; i++)
     loop_start(broker->shards[i]->loop);
   fixture->image = metadata_image_new();
-  publish(fixture, first_records());
+  fixture_publish(fixture, first_records());
   return fixture;
 }
 

@@ -31,6 +31,8 @@ Fixture *fixture_new_with_expiry(gint64 producer_expiry_ms);
 void fixture_free(Fixture *fixture);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Fixture, fixture_free)
 
+/* Publish an image with more @records: a GPtrArray of MetadataRecord, taken. */
+void fixture_publish(Fixture *fixture, GPtrArray *records);
 /* Publish an image in which broker @leader (-1: none) leads partition 0 of orders with @epoch. */
 void fixture_set_leader(Fixture *fixture, gint32 leader, gint32 epoch);
 /* Publish an image in which loose has flush=always. */
