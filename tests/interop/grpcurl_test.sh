@@ -93,7 +93,7 @@ check "an offset out of range says what is there" says OFFSET_OUT_OF_RANGE \
   call -d '{"partitions":[{"topic":"orders","partition":3,"offset":99}]}' $BROKER milena.v1.ConsumerService/Fetch
 check "an unknown topic is NOT_FOUND" refuses UNKNOWN_TOPIC \
   call -d '{"topic":"nowhere","records":[{"value_text":"x"}]}' $BROKER milena.v1.ProducerService/Produce
-check "groups are refused by name until they land" refuses UNSUPPORTED \
+check "a group without a subscription is refused" refuses init.membership.subscription \
   call -d '{"init":{"group":"g"}}' $BROKER milena.v1.ConsumerService/Subscribe
 check "the topic is deleted" says '"id"' call -d '{"name":"orders"}' $BROKER milena.v1.AdminService/DeleteTopic
 check "and gone" refuses UNKNOWN_TOPIC call -d '{"name":"orders"}' $BROKER milena.v1.AdminService/GetTopic
