@@ -46,8 +46,7 @@ static Failure *producer_options(const Cli *cli, const Options *options, MilenaP
   if (options->batch_bytes)
     ret_options->batch_bytes = (guint32)options->batch_bytes;
   ret_options->timeout_ms = cli_timeout_ms(cli);
-  /* A full buffer empties at the latest when its records time out: a send waits at least for that. */
-  ret_options->block_timeout_ms = ret_options->timeout_ms + 10000;
+  ret_options->block_timeout_ms = PRODUCE_WAIT_MS;
   ret_options->request_timeout_ms = MIN(ret_options->request_timeout_ms, ret_options->timeout_ms);
   ret_options->retry_unknown = !options->no_retry_unknown;
   return failure;
@@ -179,10 +178,16 @@ static int produce(Cli *cli, const MilenaProducerOptions *options, ProduceJob *j
     return CLI_FAILED;
   interrupt_catch();
   MilenaProducer *producer = milena_producer_new(client, options);
+  /* A full buffer empties at the latest when its records time out: there is patience for at least that. */
   ProduceTally tally = produce_run(cli, producer, job, options->timeout_ms + 10000);
   if (job->input != STDIN_FILENO)
     close(job->input);
   code = cli->json ? print_summary_json(cli, job->topic, &tally) : print_summary(cli, job->topic, &tally, keys_wanted);
+  if (interrupt_signal() && tally.failed)
+    cli_failed_text(cli,
+                    "stopped by a signal: %" G_GUINT64_FORMAT " records were not acknowledged, %" G_GUINT64_FORMAT
+                    " of which may have been written.",
+                    tally.failed, tally.unknown);
   if (interrupt_signal())
     return 128 + interrupt_signal();
   return tally.failed || tally.incomplete ? CLI_FAILED : code;
@@ -260,11 +265,13 @@ static int run_produce(Cli *cli, int argc, char **argv) {
       G_OPTION_ENTRY_NULL,
   };
   int code;
-  if (!cli_parse(cli, entries,
-                 "--timeout bounds the time from reading a record to its answer, retries included (default 120).\n"
-                 "A record that is too large is told by its number and left out; any other failure ends the reading.\n"
-                 "The exit code is 1 when a record failed, 130 after Ctrl-C.\n",
-                 argc, argv, &code))
+  if (!cli_parse(
+          cli, entries,
+          "--timeout bounds the time from reading a record to its answer, retries included (default 120).\n"
+          "A record that is too large is told by its number and left out; any other failure ends the reading.\n"
+          "The exit code is 1 when a record failed. Ctrl-C and SIGTERM end the reading; what was read has 2 s to be\n"
+          "acknowledged, and the exit code is 130 or 143. A second one ends it at once.\n",
+          argc, argv, &code))
     return code;
   return run_with(cli, &options);
 }

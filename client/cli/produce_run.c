@@ -2,7 +2,9 @@
  * until the producer has been freed, then to the former; `stop` passes between them as an atomic.
  *
  *   reading ──end of input──► flushing ──► done
- *      └──Ctrl-C, a failure that the next records would meet too──┘
+ *      └──a signal, a failure that the next records would meet too──┘
+ *
+ * After a signal what was read has STOP_MS to be acknowledged; what is left is reported, and counted as failed.
  *
  * Memory is bounded by the splitter's largest record and the producer's buffer: a send waits while that is full. */
 #include "client/cli/produce_run.h"
@@ -17,8 +19,8 @@
 #include "client/cli/progress.h"
 
 #define READ_BYTES (256 << 10)
-/* A failure or Ctrl-C is seen within this, also while no input comes. */
-#define INPUT_WAIT_MS 200
+/* How long a signal leaves to what is under way: acknowledged within it, or told that it is not. */
+#define STOP_MS 2000
 /* The rest is counted, not told one by one. */
 #define FAILURES_TOLD 5
 
@@ -28,6 +30,7 @@ typedef struct {
   MilenaProducer *producer;
   Progress *progress;
   gint64 begun_us;
+  gint32 patience_ms; /* for one record, and for the rest at the end */
   guint64 input_done;
   ProduceTally tally; /* the main thread's */
   struct {
@@ -95,6 +98,21 @@ static void refuse_large(Run *run, guint64 number) {
   refuse(run, number, sentence, "RECORD_TOO_LARGE");
 }
 
+static gboolean must_stop(Run *run) {
+  return g_atomic_int_get(&run->stop) || interrupt_signal();
+}
+
+/* Wait for room in the producer's buffer, but not beyond a signal. */
+static MilenaError *send_when_there_is_room(Run *run, const MilenaRecord *record, Sent *sent) {
+  gint64 give_up_us = g_get_monotonic_time() + run->patience_ms * G_TIME_SPAN_MILLISECOND;
+  for (;;) {
+    MilenaError *error = milena_producer_send(run->producer, record, on_delivery, sent);
+    if (!error || !milena_error_is_retriable(error) || must_stop(run) || g_get_monotonic_time() >= give_up_us)
+      return error;
+    milena_error_free(error);
+  }
+}
+
 static void send_record(Run *run, guint64 number, const guint8 *bytes, gsize length) {
   const ProduceJob *job = run->job;
   KeyedRecord keyed = key_rule_apply(job->key_rule, bytes, length);
@@ -114,7 +132,7 @@ static void send_record(Run *run, guint64 number, const guint8 *bytes, gsize len
   *sent = (Sent){run, number, keyed.key_length + keyed.value_length};
   run->tally.records++;
   run->tally.without_key += keyed.key == NULL;
-  g_autoptr(MilenaError) error = milena_producer_send(run->producer, &record, on_delivery, sent);
+  g_autoptr(MilenaError) error = send_when_there_is_room(run, &record, sent);
   if (!error)
     return;
   g_free(sent);
@@ -122,10 +140,6 @@ static void send_record(Run *run, guint64 number, const guint8 *bytes, gsize len
   tell_error(run, number, error);
   if (!is_records_fault(error))
     g_atomic_int_set(&run->stop, TRUE);
-}
-
-static gboolean must_stop(Run *run) {
-  return g_atomic_int_get(&run->stop) || interrupt_signal();
 }
 
 /* All records that are complete. */
@@ -158,8 +172,9 @@ static void read_all(Run *run) {
   g_autofree guint8 *buffer = g_malloc(READ_BYTES);
   while (!must_stop(run)) {
     struct pollfd input = {.fd = run->job->input, .events = POLLIN};
-    if (poll(&input, 1, INPUT_WAIT_MS) == 0)
-      continue;
+    int ready = poll(&input, 1, PRODUCE_WAIT_MS);
+    if (ready == 0 || (ready < 0 && errno == EINTR))
+      continue; /* a signal must not end in a read that waits */
     ssize_t length = read(run->job->input, buffer, READ_BYTES);
     if (length < 0 && errno == EINTR)
       continue;
@@ -181,12 +196,29 @@ static void read_all(Run *run) {
   run->tally.incomplete = TRUE;
 }
 
-ProduceTally produce_run(Cli *cli, MilenaProducer *producer, const ProduceJob *job, gint32 flush_timeout_ms) {
-  Run run = {.cli = cli, .job = job, .producer = producer, .begun_us = g_get_monotonic_time()};
+/* Wait until all is answered. The buffer may hold many seconds of work for a slow cluster: every record's own timeout
+ * bounds this, or a signal. */
+static void flush(Run *run) {
+  gint64 deadline_us = g_get_monotonic_time() + run->patience_ms * G_TIME_SPAN_MILLISECOND;
+  gboolean interrupted = FALSE;
+  for (;;) {
+    MilenaError *error = milena_producer_flush(run->producer, PRODUCE_WAIT_MS);
+    milena_error_free(error);
+    gint64 now_us = g_get_monotonic_time();
+    if (interrupt_signal() && !interrupted)
+      deadline_us = MIN(deadline_us, now_us + STOP_MS * G_TIME_SPAN_MILLISECOND);
+    interrupted = interrupt_signal() != 0;
+    if (!error || now_us >= deadline_us)
+      return;
+  }
+}
+
+ProduceTally produce_run(Cli *cli, MilenaProducer *producer, const ProduceJob *job, gint32 patience_ms) {
+  Run run = {
+      .cli = cli, .job = job, .producer = producer, .begun_us = g_get_monotonic_time(), .patience_ms = patience_ms};
   run.progress = progress_new(job->show_progress);
   read_all(&run);
-  /* The buffer may hold many seconds of work for a slow cluster: every record's own timeout bounds this. */
-  milena_error_free(milena_producer_flush(producer, flush_timeout_ms));
+  flush(&run);
   MilenaProducerStats stats;
   milena_producer_stats(producer, &stats);
   milena_producer_free(producer, 0);

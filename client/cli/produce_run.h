@@ -7,6 +7,9 @@
 
 G_BEGIN_DECLS
 
+/* A failure or a signal is seen within this, also while no input comes, or records wait for room or for their answers. */
+#define PRODUCE_WAIT_MS 200
+
 /* What to do; all borrowed. */
 typedef struct {
   const char *topic;
@@ -38,7 +41,10 @@ typedef struct {
 } ProduceTally;
 
 /* Run it: returns when everything that was read has been reported. Says each of the first failures on standard error.
- * Frees the producer. */
-ProduceTally produce_run(Cli *cli, MilenaProducer *producer, const ProduceJob *job, gint32 flush_timeout_ms);
+ * Frees the producer.
+ *
+ * @producer: with a block_timeout_ms of PRODUCE_WAIT_MS
+ * @patience_ms: how long a record waits for room, and all of them for their answers at the end */
+ProduceTally produce_run(Cli *cli, MilenaProducer *producer, const ProduceJob *job, gint32 patience_ms);
 
 G_END_DECLS

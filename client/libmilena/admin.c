@@ -134,6 +134,8 @@ MilenaError *milena_admin_alter_topic(MilenaClient *client, const char *name, co
   request.update_mask = &mask;
   request.validate_only = validate_only;
   g_autoptr(RpcMessage) response = NULL;
+  /* It sets the named fields to these values: a second time changes nothing, unless somebody else changed them in
+   * between, whose change then was the earlier one (milena.h says so). */
   error = admin_call(client, "UpdateTopic", &request.base, CALL_WRITE_IDEMPOTENT, client_deadline_us(timeout_ms),
                      &response);
   if (error != NULL)

@@ -4,6 +4,7 @@
 #include <glib.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -363,6 +364,77 @@ TEST(produce, refuses_records_without_a_key_when_told_so) {
   EXPECT_EXIT(1, ran);
   EXPECT_CONTAINS(ran.err, "record 2: it has no key");
   EXPECT_EQ_INT(1, fake_cluster_log_end(cluster, "t", 0));
+}
+
+/* Its input stays open, and so a test may write more: milena's standard input is the file "in". */
+static int open_endless_input(void) {
+  g_autofree char *path = g_build_filename(shim_temp_dir(), "in", NULL);
+  EXPECT_EQ_INT(0, mkfifo(path, 0600));
+  return open(path, O_RDWR | O_CLOEXEC);
+}
+
+static void wait_for_items(FakeCluster *cluster, guint items) {
+  while (fake_cluster_counters(cluster).items < items)
+    g_usleep(1000);
+}
+
+TEST(produce, a_signal_ends_it_while_it_waits_for_input) {
+  g_autoptr(FakeCluster) cluster = small_cluster();
+  int input = open_endless_input();
+  Process process = start(cluster, FALSE, WORDS("produce", "t"));
+  EXPECT_EQ_INT(4, write(input, "one\n", 4));
+  wait_for_items(cluster, 1);
+  kill(process.pid, SIGTERM);
+  EXPECT_EQ_INT(128 + SIGTERM, wait_for_end(&process));
+  close(input);
+  g_autofree char *out = read_file("out", NULL), *err = read_file("err", NULL);
+  const char *text = out;
+  EXPECT_CONTAINS(text, "1 record (");
+  EXPECT_EQ_STR("", err);
+}
+
+TEST(produce, a_signal_leaves_two_seconds_to_what_is_not_acknowledged) {
+  g_autoptr(FakeCluster) cluster = small_cluster();
+  fake_cluster_hold(cluster, TRUE);
+  int input = open_endless_input();
+  Process process = start(cluster, FALSE, WORDS("produce", "t"));
+  EXPECT_EQ_INT(8, write(input, "one\ntwo\n", 8));
+  wait_for_items(cluster, 1);
+  gint64 begun_us = g_get_monotonic_time();
+  kill(process.pid, SIGTERM);
+  EXPECT_EQ_INT(128 + SIGTERM, wait_for_end(&process));
+  EXPECT_TRUE(g_get_monotonic_time() - begun_us < 30 * G_USEC_PER_SEC); /* of the 120 s that records may take */
+  close(input);
+  g_autofree char *err = read_file("err", NULL);
+  const char *text = err;
+  EXPECT_CONTAINS(text, "2 records were not acknowledged, 2 of which may have been written");
+  fake_cluster_hold(cluster, FALSE);
+}
+
+static gboolean has_pending_signal(GPid pid) {
+  g_autofree char *path = g_strdup_printf("/proc/%d/status", (int)pid);
+  g_autofree char *status = NULL;
+  EXPECT_TRUE(g_file_get_contents(path, &status, NULL, NULL));
+  const char *pending = strstr(status, "ShdPnd:");
+  return g_ascii_strtoull(pending + strlen("ShdPnd:"), NULL, 16) != 0;
+}
+
+TEST(produce, a_second_signal_ends_it_at_once) {
+  g_autoptr(FakeCluster) cluster = small_cluster();
+  fake_cluster_hold(cluster, TRUE);
+  int input = open_endless_input();
+  Process process = start(cluster, FALSE, WORDS("produce", "t"));
+  EXPECT_EQ_INT(4, write(input, "one\n", 4));
+  wait_for_items(cluster, 1);
+  kill(process.pid, SIGINT);
+  while (has_pending_signal(process.pid)) /* two that are pending are one */
+    g_usleep(1000);
+  kill(process.pid, SIGINT);
+  EXPECT_EQ_INT(128 + SIGINT, wait_for_end(&process));
+  close(input);
+  g_autofree char *out = read_file("out", NULL);
+  EXPECT_EQ_STR("", out); /* not even a summary */
+  fake_cluster_hold(cluster, FALSE);
 }
 
 TEST(produce, ends_at_a_failure_that_is_not_the_records_own) {

@@ -484,6 +484,10 @@ MilenaError *milena_admin_describe_topic(MilenaClient *client, const char *name,
  *
  * @fields: names of the fields to take from @config: "flush", "flush_interval", "max_message_bytes",
  *          "min_insync_replicas", "unclean_leader_election"; a field that is named and 0 goes back to its default
+ *
+ * Where the outcome of a try is unknown it is tried again: the fields are set to these values once more, also where
+ * somebody else set them meanwhile.
+ *
  * @ret_topic: milena_topic_free; may be NULL */
 MilenaError *milena_admin_alter_topic(MilenaClient *client, const char *name, const MilenaTopicConfig *config,
                                       const char *const *fields, size_t field_count, bool validate_only,
