@@ -48,8 +48,9 @@ static void print_times(Run *run, GArray *times_us, guint hits, const char *what
   if (!times_us->len)
     return;
   g_array_sort(times_us, compare_times);
+  guint middle = times_us->len / 2;
   report_say(run->report, "  %-26s %4u %6u %9.3f %9.3f", what, hits, times_us->len,
-             (double)g_array_index(times_us, gint64, times_us->len / 2) / G_USEC_PER_SEC,
+             (double)g_array_index(times_us, gint64, middle) / G_USEC_PER_SEC,
              (double)g_array_index(times_us, gint64, times_us->len - 1) / G_USEC_PER_SEC);
 }
 

@@ -6,6 +6,7 @@
 #define ASSIGN_MS 30000
 #define WANDER_MIN_S 3
 #define WANDER_MAX_S 9
+#define WANDER_BACK 400 /* offsets */
 #define FETCH_CALL_MS 4000
 #define FETCH_WAIT_MS 300
 #define REST_MS 50 /* after a failure */
@@ -53,13 +54,15 @@ static void poll_once(Actor *actor, MilenaConsumer *consumer, guint32 poll) {
   }
 }
 
-/* Each partition somewhere between its beginning and what was read of it by others. */
+/* Each partition somewhere before what was read of it by others: mostly not long before, sometimes anywhere. */
 static void wander(Actor *actor, MilenaConsumer *consumer) {
   MilenaAssignment assignments[TRAFFIC_PARTITIONS];
   Traffic *traffic = actor->traffic;
+  gboolean anywhere = g_rand_int_range(actor->random, 0, 10) == 0;
   g_mutex_lock(&traffic->mutex);
   for (gint32 i = 0; i < TRAFFIC_PARTITIONS; i++) {
-    gint64 offset = (gint64)(g_rand_double(actor->random) * (double)traffic->ends[i]);
+    gint64 end = traffic->ends[i], most = anywhere ? end : MIN(end, WANDER_BACK);
+    gint64 offset = end - (gint64)(g_rand_double(actor->random) * (double)most);
     assignments[i] = (MilenaAssignment){TRAFFIC_TOPIC, i, MILENA_AT_OFFSET(offset)};
   }
   g_mutex_unlock(&traffic->mutex);
