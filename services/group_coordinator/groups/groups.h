@@ -137,7 +137,7 @@ typedef struct {
  * @ret_resets: GroupsReset in the order of topic and partition; owned by the caller (g_array_unref frees all of it)
  *
  * Returns NULL, or why the request is refused: INVALID_FIELD, UNKNOWN_GROUP, GROUP_IN_USE. */
-Failure *groups_plan_reset(const Groups *groups, const Milena__V1__ResetOffsetsRequest *request, GArray **ret_resets);
+Failure *groups_plan_reset(Groups *groups, const Milena__V1__ResetOffsetsRequest *request, GArray **ret_resets);
 /* Set what the plan and the host's offsets say: ResetOffsetsResponse. Checked again: the group may have changed since.
  *
  * @resets: from groups_plan_reset of the same request, filled in; borrowed */
