@@ -62,6 +62,10 @@ static char *describe_revoking(const GroupsMember *member) {
                          left);
 }
 
+static const char *noun(guint partitions) {
+  return partitions == 1 ? "partition" : "partitions";
+}
+
 /* Whom it waits for: the owners of what it shall have. */
 static char *describe_waiting(const GroupsMember *member) {
   guint pending = groups_member_pending(member), owned_by_others = 0;
@@ -76,9 +80,9 @@ static char *describe_waiting(const GroupsMember *member) {
   }
   g_autofree char *wait = describe_wait(member);
   if (!other)
-    return g_strdup_printf("It gets %u partitions with its next heartbeat%s.", pending, wait);
-  return g_strdup_printf("It waits for %u partitions that others still read, first of all \"%s\"%s.", owned_by_others,
-                         other->id, wait);
+    return g_strdup_printf("It gets %u %s with its next heartbeat%s.", pending, noun(pending), wait);
+  return g_strdup_printf("It waits for %u %s that others still read, first of all \"%s\"%s.", owned_by_others,
+                         noun(owned_by_others), other->id, wait);
 }
 
 char *groups_describe_member(const GroupsMember *member) {
@@ -138,7 +142,7 @@ static void describe_patterns(const Group *group, GPtrArray *sentences) {
 }
 
 static void describe_waits(const Group *group, GPtrArray *sentences) {
-  if (group->dirty)
+  if (group->changed)
     g_ptr_array_add(sentences, g_strdup_printf("A new assignment is made in a moment, because %s.",
                                                group->next_reason ? group->next_reason : "something changed"));
   g_autoptr(GPtrArray) members = groups_members_sorted(group);

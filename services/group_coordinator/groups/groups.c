@@ -171,8 +171,8 @@ void groups_drop(Group *group) {
 Milena__V1__GroupState groups_state(const Group *group) {
   if (g_hash_table_size(group->members) == 0)
     return MILENA__V1__GROUP_STATE__GROUP_STATE_EMPTY;
-  return group->unsettled > 0 || group->dirty ? MILENA__V1__GROUP_STATE__GROUP_STATE_RECONCILING
-                                              : MILENA__V1__GROUP_STATE__GROUP_STATE_STABLE;
+  return group->unsettled > 0 || group->changed ? MILENA__V1__GROUP_STATE__GROUP_STATE_RECONCILING
+                                                : MILENA__V1__GROUP_STATE__GROUP_STATE_STABLE;
 }
 
 /* ---- turns ---- */

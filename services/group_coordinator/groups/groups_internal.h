@@ -92,6 +92,7 @@ struct Group {
   gint64 join_window_ms; /* end of the time in which joins are put together */
   gboolean joined;       /* dirty: somebody joined */
   char *next_reason;     /* dirty: why */
+  guint reasons;         /* how many things it puts together */
   char *reason;          /* why the last assignment was made */
   gint64 assigned_ms;    /* when; wall clock */
 
@@ -262,7 +263,7 @@ gboolean groups_reconcile_idle(GroupsMember *member);
 /* It holds nothing any more. */
 void groups_reconcile_release_all(GroupsMember *member);
 /* Every hold of topics that are gone. */
-void groups_reconcile_drop_topic(GroupsMember *member, guint32 topic);
+void groups_reconcile_drop_topic(GroupsMember *member, const GroupsKnownTopic *topic);
 void groups_reconcile_settle(GroupsMember *member);
 /* Its revocation was told: the time for it runs. */
 void groups_reconcile_told(GroupsMember *member);

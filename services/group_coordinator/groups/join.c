@@ -79,6 +79,7 @@ static Failure *join_anew(Group *group, const char *id, const Milena__V1__Heartb
     return failure;
   GroupsMember *member = groups_member_new(group, id);
   member->subscription = subscription;
+  member->version = 1; /* 0 is no version: who has it says nothing */
   member->rebalance_timeout_ms = REBALANCE_DEFAULT_MS;
   member->offset_reset = MILENA__V1__OFFSET_RESET__OFFSET_RESET_LATEST;
   groups_member_set_instance(member, request->instance_id);

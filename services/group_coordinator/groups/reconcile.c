@@ -247,21 +247,24 @@ static gboolean drop_holds(GroupsMember *member, GArray *holds, guint32 topic) {
   return any;
 }
 
-void groups_reconcile_drop_topic(GroupsMember *member, guint32 topic) {
+void groups_reconcile_drop_topic(GroupsMember *member, const GroupsKnownTopic *topic) {
   guint kept = 0;
   for (guint i = 0; i < member->target->len; i++) {
     GroupsPart part = groups_parts_at(member->target, i);
-    if (groups_part_topic(part) == topic)
+    if (groups_part_topic(part) == topic->number)
       groups_part_table_set(member->group->wanted, part, NULL);
     else
       g_array_index(member->target, GroupsPart, kept++) = part;
   }
   gboolean shall = kept < member->target->len;
   g_array_set_size(member->target, kept);
-  gboolean has = drop_holds(member, member->assigned, topic);
-  gboolean gives = drop_holds(member, member->revoking, topic);
-  if (has)
+  gboolean has = drop_holds(member, member->assigned, topic->number);
+  gboolean gives = drop_holds(member, member->revoking, topic->number);
+  if (has) {
     member->version++;
+    g_free(member->news);
+    member->news = g_strdup_printf("the topic \"%s\" was deleted", topic->name);
+  }
   if (shall)
     groups_write_target(member, member->group->assignment_epoch);
   if (has || gives) {

@@ -13,12 +13,30 @@
 
 /* ---- when ---- */
 
-static void note_dirty(Group *group, gint64 at_ms, char *reason) {
-  /* The first reason is told: what came later was put together with it. */
-  if (group->next_reason)
-    g_free(reason);
-  else
+/* More reasons are not told one by one. */
+#define REASONS_MAX 3
+
+static void add_reason(Group *group, char *reason) {
+  if (group->reasons++ == 0) {
     group->next_reason = reason;
+    return;
+  }
+  if (group->reasons <= REASONS_MAX + 1) {
+    char *before = group->next_reason;
+    group->next_reason = group->reasons <= REASONS_MAX ? g_strdup_printf("%s, and %s", before, reason)
+                                                       : g_strdup_printf("%s, and more changed", before);
+    g_free(before);
+  }
+  g_free(reason);
+}
+
+static void clear_reasons(Group *group) {
+  g_clear_pointer(&group->next_reason, g_free);
+  group->reasons = 0;
+}
+
+static void note_dirty(Group *group, gint64 at_ms, char *reason) {
+  add_reason(group, reason);
   group->assign_at_ms = group->dirty ? MIN(group->assign_at_ms, at_ms) : at_ms;
   group->dirty = TRUE;
   groups_timer_set(&group->all->assigns, &group->assign_timer, group->assign_at_ms);
@@ -29,7 +47,7 @@ void groups_target_dirty(Group *group, gboolean by_join, const char *reason, ...
   va_start(args, reason);
   gint64 now_ms = group->all->time.now_ms;
   if (!group->changed) /* what only might have changed is no reason beside what did */
-    g_clear_pointer(&group->next_reason, g_free);
+    clear_reasons(group);
   note_dirty(group, by_join ? MAX(now_ms, group->join_window_ms) : now_ms, g_strdup_vprintf(reason, args));
   va_end(args);
   group->changed = TRUE;
@@ -289,7 +307,7 @@ static void assign(Group *group) {
   if (group->joined)
     group->join_window_ms = groups->time.now_ms + GROUPS_JOIN_BATCH_MS;
   group->dirty = group->changed = group->joined = FALSE;
-  g_clear_pointer(&group->next_reason, g_free);
+  clear_reasons(group);
 }
 
 static Group *group_of(GroupsTimer *timer) {

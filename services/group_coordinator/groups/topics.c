@@ -98,7 +98,7 @@ static void drop_from_members(Group *group, const GroupsKnownTopic *topic) {
   g_hash_table_iter_init(&iter, group->members);
   while (g_hash_table_iter_next(&iter, NULL, &data)) {
     GroupsMember *member = data;
-    groups_reconcile_drop_topic(member, topic->number);
+    groups_reconcile_drop_topic(member, topic);
   }
 }
 
@@ -117,7 +117,7 @@ static gboolean drop_from_group(G_GNUC_UNUSED gpointer name, gpointer value, gpo
     if (!read)
       continue;
     drop_from_members(group, topic);
-    groups_target_check(group, group->all->time.now_ms, "the topic \"%s\" was deleted", topic->name);
+    groups_target_dirty(group, FALSE, "the topic \"%s\" was deleted", topic->name);
   }
   return FALSE;
 }
@@ -168,13 +168,16 @@ static gboolean check_group(G_GNUC_UNUSED gpointer name, gpointer value, gpointe
   gpointer subscription;
   g_hash_table_iter_init(&iter, group->subscriptions);
   while (g_hash_table_iter_next(&iter, NULL, &subscription)) {
+    const GroupsPattern *pattern = ((const GroupsSubscription *)subscription)->pattern;
+    if (pattern && pattern->exceeded)
+      groups_target_check(group, group->all->time.now_ms, "the pattern \"%s\" needs too many steps", pattern->text);
     for (gsize i = 0; i < changes->count; i++) {
       GroupsTopic found;
       if (!groups_subscription_wants(subscription, changes->names[i]) ||
           !group->all->host.find_topic(changes->names[i], &found, group->all->host.data))
         continue;
-      groups_target_check(group, group->all->time.now_ms, "the topic \"%s\" has %d partitions now", found.name,
-                          found.partition_count);
+      groups_target_check(group, group->all->time.now_ms, "the topic \"%s\" has %d %s now", found.name,
+                          found.partition_count, found.partition_count == 1 ? "partition" : "partitions");
       return FALSE;
     }
   }
