@@ -3,7 +3,7 @@
 # Milena with fsync before each answer, Kafka with its defaults (none). Both are driven by C clients and warmed up first.
 # What Kafka needs and is missing is named, and Milena is measured alone.
 #
-#   tools/bench.sh [--quick] [--turns N] [--alone] [--store]
+#   tools/bench.sh [--quick] [--turns N] [--alone] [--only CASES] [--figures FILE] [--store]
 #   tools/bench.sh controllers ...    the controllers alone: bench-controllers.sh
 #   tools/bench.sh replicated ...     three brokers, against three of Kafka's: bench-replicated.sh
 #   tools/bench.sh failover ...       how long partitions wait when their leader is killed: bench-failover.sh
@@ -19,17 +19,24 @@ esac
 . tests/bench/sides.sh
 . tests/bench/measure.sh
 
-turns=3 scale=100 alone=0 store=0
+turns=3 scale=100 alone=0 store=0 cases=produce,tail,warm,cold,latency figures=
 while [ $# -gt 0 ]; do
   case $1 in
     --quick) turns=1 scale=10 ;;
     --turns) turns=${2:?--turns needs a number} && shift ;;
     --alone) alone=1 ;;
+    --only) cases=${2:?--only needs cases} && shift ;;
+    --figures) figures=$(realpath "${2:?--figures needs a file}") && shift ;;
     --store) store=1 ;;
-    *) die "bench: unknown option $1; there are --quick (a tenth of the records, one turn), --turns N, --alone (without Kafka), --store (the log store by itself)" ;;
+    *) die "bench: unknown option $1; there are --quick (a tenth of the records, one turn), --turns N, --alone (without Kafka), --only CASES (of produce,tail,warm,cold,latency), --figures FILE (adds to what is there and prints all of it), --store (the log store by itself)" ;;
   esac
   shift
 done
+
+for case in ${cases//,/ }; do
+  [[ ",produce,tail,warm,cold,latency," == *",$case,"* ]] || die "bench: there is no case $case"
+done
+has() { [[ ",$cases," == *",$1,"* ]]; } # has CASE: it was asked for
 
 tools/setup.sh
 [ $alone = 1 ] || tools/setup.sh bench || true # without it, find_peer names what is missing
@@ -37,6 +44,7 @@ bazel build --ui_event_filters=-info --noshow_progress "${PROGRAMS[@]}" //tests/
 link_programs
 WORK=$(mktemp -d)
 reserve_ports
+[ ! -f "$figures" ] || cp "$figures" "$WORK/figures"
 sides=(milena)
 finish() {
   milena_stop
@@ -73,7 +81,7 @@ tail_load() {
   before=$(settled_cpu "$side")
   "${side}_produce" "$topic" "$records" 1000 >/dev/null
   alone=$(per_gb "$before" "$(settled_cpu "$side")" $((records * 1000)))
-  alone=$(awk -v s="$side" -v after="$alone" '$1 == "produce_1000_cpu" && $2 == s {v = $3} END {print (v + after) / 2}' \
+  alone=$(awk -v s="$side" -v after="$alone" '$1 == "produce_1000_cpu" && $2 == s {v = $3} END {print v ? (v + after) / 2 : after}' \
     "$WORK/figures")
   note tail "$side" "$(field megabytes_per_second <"$WORK/tail.json")"
   note tail_cpu "$side" "$both"
@@ -104,14 +112,18 @@ latencies() {
 # One turn of one side: a topic of its own for each load that writes.
 turn() {
   local side=$1 number=$2
-  "${side}_topic" "bytes-100-$number"
-  "${side}_topic" "bytes-1000-$number"
-  "${side}_topic" "tail-$number"
-  produce_load "$side" "bytes-100-$number" 100 $((20000 * scale)) produce_100 records_per_second
-  produce_load "$side" "bytes-1000-$number" 1000 $((4000 * scale)) produce_1000 megabytes_per_second
-  tail_load "$side" "tail-$number" $((4000 * scale))
-  catch_up "$side" warm
-  latencies "$side"
+  if has produce; then
+    "${side}_topic" "bytes-100-$number"
+    "${side}_topic" "bytes-1000-$number"
+    produce_load "$side" "bytes-100-$number" 100 $((20000 * scale)) produce_100 records_per_second
+    produce_load "$side" "bytes-1000-$number" 1000 $((4000 * scale)) produce_1000 megabytes_per_second
+  fi
+  if has tail; then
+    "${side}_topic" "tail-$number"
+    tail_load "$side" "tail-$number" $((4000 * scale))
+  fi
+  ! has warm || catch_up "$side" warm
+  ! has latency || latencies "$side"
   note rss "$side" "$("${side}_rss")"
   note peak "$side" "$("${side}_peak")"
 }
@@ -144,17 +156,22 @@ for side in "${sides[@]}"; do
 done
 milena_topic unsynced os
 
-for number in $(seq "$turns"); do
-  for side in "${sides[@]}"; do
-    say "turn $number of $turns: $side"
-    turn "$side" "$number"
+if [ "$cases" != cold ]; then
+  for number in $(seq "$turns"); do
+    for side in "${sides[@]}"; do
+      say "turn $number of $turns: $side"
+      turn "$side" "$number"
+    done
   done
-done
-say "caught up cold"
-for number in $(seq "$turns"); do
-  for side in "${sides[@]}"; do cold_turn "$side"; done
-done
+fi
+if has cold; then
+  say "caught up cold"
+  for number in $(seq "$turns"); do
+    for side in "${sides[@]}"; do cold_turn "$side"; done
+  done
+fi
 [ "$dropped" = 1 ] || say "the page cache can be dropped by root alone: no cold figures"
 
+[ -z "$figures" ] || cp "$WORK/figures" "$figures"
 echo "load average now: $(cut -d ' ' -f 1-3 /proc/loadavg), $(nproc) processors"
 awk -v turns="$turns" -f tests/bench/figures.awk -f tests/bench/table.awk "$WORK/figures"
