@@ -5,6 +5,7 @@
 # test, no scenario file and none of N seeds (2,000), or does not apply or build any more. --write puts the table into
 # docs/raft-safety.md.
 . "$(dirname "$0")/common.sh"
+. "$(dirname "$0")/mutations.sh"
 
 seeds=2000 write= wanted=()
 while [ $# -gt 0 ]; do
@@ -19,33 +20,7 @@ done
 
 top=$PWD
 mutations=$top/tests/sim/raft/mutations
-# One folder for all times: Bazel keeps what it built there.
-copy=${XDG_CACHE_HOME:-$HOME/.cache}/milena/mutations
 tests=(//tests/unit/raft:scenario_test //tests/sim/raft:named_test)
-rows=$(mktemp)
-originals=$(mktemp -d)
-trap 'rm -rf "$rows" "$originals"' EXIT
-
-refresh() {
-  mkdir -p "$copy"
-  find "$copy" -mindepth 1 -maxdepth 1 ! -name 'bazel-*' -exec rm -rf {} +
-  git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents --preserve=timestamps -t "$copy" 2>/dev/null || true
-}
-
-# Replaces the text of one mutation; says what is wrong when it is not there exactly once.
-apply() {
-  perl -e '
-    use strict; local $/; open(my $in, "<", $ARGV[0]) or die "$ARGV[0]: $!\n"; my $text = <$in>; my $hunks = 0;
-    while ($text =~ /^file (\S+)\n<<<<\n(.*?)====\n(.*?)>>>>\n/gms) {
-      my ($path, $old, $new) = ($1, $2, $3); $hunks++;
-      open(my $f, "<", $path) or die "$path: $!\n"; my $code = <$f>; close $f;
-      my $count = () = $code =~ /\Q$old\E/g;
-      die "$path has this text $count times, not once:\n$old" if $count != 1;
-      $code =~ s/\Q$old\E/$new/; open($f, ">", $path) or die; print $f $code; close $f;
-    }
-    die "it replaces nothing\n" if !$hunks;' "$1"
-}
-
 build() { bazel build --ui_event_filters=-info --noshow_progress //tests/sim:sim "${tests[@]}" >build.log 2>&1; }
 
 # The named tests and scenario files that fail: "name, name".
@@ -75,9 +50,8 @@ for file in "$mutations"/*; do
   if [ ${#wanted[@]} -gt 0 ] && ! printf '%s\n' "${wanted[@]}" | grep -qxF -e "$name" -e "${name%%-*}"; then continue; fi
   what=$(head -1 "$file")
   paths=$(sed -n 's/^file //p' "$file" | sort -u)
-  rm -rf "${originals:?}"/*
-  cp --parents $paths "$originals"
-  if ! apply "$file"; then echo "not ok $name does not apply any more: look at it again"; bad=1; cp -r "$originals"/. .; continue; fi
+  keep $paths
+  if ! apply "$file"; then echo "not ok $name does not apply any more: look at it again"; bad=1; put_back; continue; fi
   if ! build; then
     echo "not ok $name does not build:"
     grep -E 'error:' build.log | head -5
@@ -89,7 +63,7 @@ for file in "$mutations"/*; do
     echo "$verdict $name: ${seed:+seed }${seed:-none of $seeds seeds}; ${failed:-no test}"
     printf '| %s | %s | %s |\n' "$what" "${seed:-none of $seeds}" "$failed" >>"$rows"
   fi
-  cp -r "$originals"/. .
+  put_back
 done
 bazel shutdown
 cd "$top"

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Sets up, builds, runs every test, and ends with a count of all of them. With arguments: only those bazel targets.
+# ./dev test --take-out: tools/take_out.sh.
 #
 # Counted are the single cases of the C tests (from the XML that GoogleTest writes) and the lines "ok", "not ok" and
 # "skip" of the scripts in tests/interop and tests/purity.
@@ -41,6 +42,7 @@ run_script() {
 }
 
 tools/setup.sh
+if [ "${1:-}" = --take-out ]; then exec tools/take_out.sh "${@:2}"; fi
 targets=("$@")
 [ ${#targets[@]} -gt 0 ] || targets=(//tests/...)
 

@@ -76,17 +76,21 @@ static void unfence(GPtrArray *records, gint32 id) {
   add_copy(records, &record);
 }
 
+static void add_orders(GPtrArray *records) {
+  add_topic(records, (char *)ORDERS_ID, (char *)"orders", MILENA__V1__FLUSH__FLUSH_ALWAYS, 2000);
+  for (gint32 p = 0; p < 4; p++)
+    add_partition(records, (char *)ORDERS_ID, p, ORDERS_LOG(p), 1, 1, 0);
+  add_partition(records, (char *)ORDERS_ID, 4, ORDERS_LOG(4), 2, 2, 0);
+  add_partition(records, (char *)ORDERS_ID, 5, ORDERS_LOG(5), 2, -1, 0);
+}
+
 static GPtrArray *first_records(void) {
   GPtrArray *records = metadata_records_new();
   add_broker(records, 1, (char *)"127.0.0.1:1");
   add_broker(records, 2, (char *)"127.0.0.1:2");
   unfence(records, 1);
   unfence(records, 2);
-  add_topic(records, (char *)ORDERS_ID, (char *)"orders", MILENA__V1__FLUSH__FLUSH_ALWAYS, 2000);
-  for (gint32 p = 0; p < 4; p++)
-    add_partition(records, (char *)ORDERS_ID, p, ORDERS_LOG(p), 1, 1, 0);
-  add_partition(records, (char *)ORDERS_ID, 4, ORDERS_LOG(4), 2, 2, 0);
-  add_partition(records, (char *)ORDERS_ID, 5, ORDERS_LOG(5), 2, -1, 0);
+  add_orders(records);
   add_topic(records, (char *)LOOSE_ID, (char *)"loose", MILENA__V1__FLUSH__FLUSH_OS, 1 << 20);
   add_partition(records, (char *)LOOSE_ID, 0, LOOSE_LOG, 1, 1, 0);
   return records;
@@ -150,6 +154,12 @@ void fixture_delete_orders(Fixture *fixture) {
   GPtrArray *records = metadata_records_new();
   add_copy(records, &record);
   fixture_publish(fixture, records);
+}
+
+void fixture_restore_orders(Fixture *fixture) {
+  GPtrArray *records = metadata_records_new();
+  add_orders(records);
+  publish(fixture, records);
 }
 
 /* ---- life ---- */

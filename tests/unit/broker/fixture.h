@@ -39,6 +39,8 @@ void fixture_set_leader(Fixture *fixture, gint32 leader, gint32 epoch);
 void fixture_sync_loose(Fixture *fixture);
 /* Publish an image without orders. */
 void fixture_delete_orders(Fixture *fixture);
+/* Publish an image that has orders again, with the same logs: as when metadata that was lost is found. */
+void fixture_restore_orders(Fixture *fixture);
 
 /* Run @func on shard @index and wait. */
 void fixture_on(Fixture *fixture, guint index, void (*func)(gpointer data), gpointer data);

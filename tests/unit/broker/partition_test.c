@@ -201,6 +201,27 @@ TEST(partition, a_deleted_topics_log_is_dropped_after_its_grace) {
   append_ok(fixture, 0, 0, 1); /* the fixture's image has it again: it begins anew */
 }
 
+/* Rule 15: metadata that forgot a topic may be wrong, and what is deleted is gone. */
+TEST(partition, rule_15_a_log_that_the_metadata_does_not_know_is_kept_for_the_grace_time) {
+  g_autoptr(Fixture) fixture = fixture_new();
+  fixture->broker.orphan_grace_ms = G_GINT64_CONSTANT(3600) * 1000;
+  append_ok(fixture, 0, 0, 3);
+  fixture_delete_orders(fixture);
+  PartitionReceipt receipt;
+  expect_failed(fixture_append(fixture, 0, ORDERS_LOG(0), 0, 1, &receipt), FAILURE(NOT_LEADER));
+  /* A drop without a grace would be submitted by now, in front of this. */
+  EXPECT_NULL(fixture_append(fixture, 0, LOOSE_LOG, 0, 1, &receipt));
+  fixture_restore_orders(fixture);
+  append_ok(fixture, 0, 3, 1);
+  Reading reading;
+  read_begin(fixture, &reading, 0, 0, 0, 0);
+  PartitionRead *read = read_end(&reading);
+  EXPECT_NULL(read->failure);
+  ASSERT_EQ_INT(2, read->batches->len);
+  EXPECT_EQ_INT(3, LOG_BATCH_AT(read->batches, 0)->record_count);
+  partition_read_free(read);
+}
+
 TEST(partition, flush_os_does_not_claim_a_sync) {
   g_autoptr(Fixture) fixture = fixture_new();
   PartitionReceipt receipt;
