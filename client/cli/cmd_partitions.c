@@ -21,7 +21,7 @@ typedef struct {
   MovePlan *plan; /* as given; empty: to be made */
   MoveWish wish;
   guint64 throttle_bytes_per_s; /* 0: none */
-  gboolean dry_run, wait;
+  gboolean ignore_racks, dry_run, wait;
 } Reassignment;
 
 static Failure *take_wish(gint factor, gint away_from, MoveWish *ret_wish) {
@@ -34,10 +34,22 @@ static Failure *take_wish(gint factor, gint away_from, MoveWish *ret_wish) {
   return NULL;
 }
 
+/* Of moves that were given: those that are planned go to different racks by themselves. */
+static int check_plan(Cli *cli, MilenaClient *client, const Reassignment *asked) {
+  g_autoptr(MilenaBrokerList) brokers = NULL;
+  if (asked->ignore_racks)
+    return CLI_OK;
+  MilenaError *error = milena_admin_list_brokers(client, cli_timeout_ms(cli), &brokers);
+  if (error)
+    return cli_failed(cli, error);
+  g_autoptr(Failure) failure = move_plan_check_racks(asked->plan, brokers);
+  return failure ? cli_failed_text(cli, "%s", failure_message(failure)) : CLI_OK;
+}
+
 /* The moves that were given, or those that the wish needs. */
 static int make_plan(Cli *cli, MilenaClient *client, const Reassignment *asked) {
   if (asked->plan->len > 0)
-    return CLI_OK;
+    return check_plan(cli, client, asked);
   g_autoptr(MilenaTopic) topic = NULL;
   g_autoptr(MilenaBrokerList) brokers = NULL;
   MilenaError *error = milena_admin_describe_topic(client, asked->topic, cli_timeout_ms(cli), &topic);
@@ -128,6 +140,8 @@ static int run_reassign(Cli *cli, int argc, char **argv) {
       {"replication-factor", 'r', 0, G_OPTION_ARG_INT, &factor, "Give all partitions so many replicas", "N"},
       {"away-from", 0, 0, G_OPTION_ARG_INT, &away_from, "Move all replicas from this broker to others", "ID"},
       {"throttle", 't', 0, G_OPTION_ARG_STRING, &throttle, "Bytes a second for new replicas: 20MB, 512KiB", "BYTES"},
+      {"ignore-racks", 0, 0, G_OPTION_ARG_NONE, &asked.ignore_racks, "Let replicas share a rack, though they need not",
+       NULL},
       {"dry-run", 0, 0, G_OPTION_ARG_NONE, &asked.dry_run, "Only check, and show the moves", NULL},
       {"wait", 'w', 0, G_OPTION_ARG_NONE, &asked.wait, "Wait until all of the topic's are done", NULL},
       G_OPTION_ENTRY_NULL,

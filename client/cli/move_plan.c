@@ -185,3 +185,52 @@ Failure *move_plan_make(const MilenaTopic *topic, const MilenaBrokerList *broker
   }
   return NULL;
 }
+
+/* ---- Racks ---- */
+
+static const MilenaBroker *find_broker(const MilenaBrokerList *brokers, gint32 id) {
+  for (gsize i = 0; i < brokers->count; i++)
+    if (brokers->brokers[i].id == id)
+      return &brokers->brokers[i];
+  return NULL;
+}
+
+/* One of @ids, other than @but, that stands in the rack; NULL: none does. */
+static const MilenaBroker *held_in_rack(const GArray *ids, const MilenaBrokerList *brokers, const char *rack,
+                                        gint32 but) {
+  for (guint i = 0; i < ids->len; i++) {
+    const MilenaBroker *broker = find_broker(brokers, ID_AT(ids, i));
+    if (broker && broker->id != but && *rack && strcmp(broker->rack, rack) == 0)
+      return broker;
+  }
+  return NULL;
+}
+
+/* A broker that could hold a replica, in a rack without any. */
+static const MilenaBroker *free_rack(const GArray *ids, const MilenaBrokerList *brokers) {
+  static const MoveWish ANY = {.away_from = -1};
+  for (gsize i = 0; i < brokers->count; i++) {
+    const MilenaBroker *broker = &brokers->brokers[i];
+    if (*broker->rack && takes_replicas(broker, &ANY) && !held_in_rack(ids, brokers, broker->rack, -1))
+      return broker;
+  }
+  return NULL;
+}
+
+Failure *move_plan_check_racks(const MovePlan *plan, const MilenaBrokerList *brokers) {
+  for (guint i = 0; i < plan->len; i++) {
+    const PlannedMove *move = &g_array_index(plan, PlannedMove, i);
+    const MilenaBroker *better = free_rack(move->replicas, brokers);
+    for (guint j = 0; better && j < move->replicas->len; j++) {
+      const MilenaBroker *broker = find_broker(brokers, ID_AT(move->replicas, j));
+      const MilenaBroker *other = broker ? held_in_rack(move->replicas, brokers, broker->rack, broker->id) : NULL;
+      if (other)
+        return failure_new(
+            FAILURE(INVALID_FIELD),
+            "partition %d would be on the brokers %d and %d, both in rack '%s', which may be lost as one, "
+            "though broker %d stands in rack '%s': choose another, or say --ignore-racks.",
+            move->partition, broker->id, other->id, broker->rack, better->id, better->rack);
+    }
+  }
+  return NULL;
+}

@@ -40,4 +40,10 @@ typedef struct {
 Failure *move_plan_make(const MilenaTopic *topic, const MilenaBrokerList *brokers, const MoveWish *wish,
                         MovePlan *plan);
 
+/* Would one rack's loss take two replicas of a partition, though a broker that could hold one stands in a rack without?
+ * Brokers without a rack stand alone.
+ *
+ * Returns NULL, or INVALID_FIELD that names them. */
+Failure *move_plan_check_racks(const MovePlan *plan, const MilenaBrokerList *brokers);
+
 G_END_DECLS

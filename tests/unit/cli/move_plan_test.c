@@ -117,3 +117,31 @@ TEST(move_plan, goes_on_from_where_a_reassignment_goes) {
   g_autofree char *text = plan_text(plan);
   EXPECT_EQ_STR("0=3,2", text);
 }
+
+static const struct {
+  const char *name, *move;
+  gint32 fenced;
+  const char *says; /* NULL: it may be so */
+} RACKS_OF[] = {
+    {"racks_apart", "0=1,3", 0, NULL},
+    {"one_rack_twice", "0=3,4", 0, "brokers 3 and 4, both in rack 'b'"},
+    {"one_rack_twice_of_three", "0=1,5,2", 0, "broker 3 stands in rack 'b'"},
+    {"more_replicas_than_racks", "0=1,3,2", 0, NULL},
+    {"without_a_rack", "0=5,6", 0, NULL},
+    {"an_unknown_broker_is_the_controllers_to_refuse", "0=1,9", 0, NULL},
+    {"the_other_rack_is_down", "0=1,2", 3, NULL},
+};
+
+TEST_ROWS(move_plan_racks, RACKS_OF) {
+  MilenaBroker brokers[6];
+  MilenaBrokerList list = six_brokers(brokers, TRUE);
+  if (RACKS_OF[row].fenced)
+    brokers[2].fenced = brokers[3].fenced = TRUE;
+  g_autoptr(MovePlan) plan = move_plan_new();
+  ASSERT_NULL(move_plan_add_words(plan, RACKS_OF[row].move));
+  g_autoptr(Failure) failure = move_plan_check_racks(plan, &list);
+  if (RACKS_OF[row].says)
+    EXPECT_CONTAINS(failure ? failure_message(failure) : "", RACKS_OF[row].says);
+  else
+    EXPECT_NULL(failure);
+}

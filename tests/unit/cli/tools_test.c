@@ -93,7 +93,8 @@ TEST(bench, tells_of_failures) {
 static const struct {
   const char *name, *line, *want;
 } LINES[] = {
-    {"commands", "milena ", "bench brokers cluster completion consume controllers groups local partitions produce topics\n"},
+    {"commands", "milena ",
+     "bench brokers cluster completion consume controllers groups local partitions produce topics\n"},
     {"begun", "milena to", "topics\n"},
     {"second_word", "milena topics de", "delete describe\n"},
     {"topics", "milena produce ", "orders others\n"},
