@@ -33,7 +33,8 @@ void metadata_put_partition(const PartitionState *state, const MetadataPartition
  * partition of the cluster. */
 void metadata_change_partitions_of(const StandingView *view, gint32 broker_id,
                                    void (*change)(PartitionState *state, const PartitionRules *rules,
-                                                  const MetadataTopic *topic, gpointer data),
+                                                  const MetadataTopic *topic, const MetadataPartition *partition,
+                                                  gpointer data),
                                    gpointer data, GPtrArray *records);
 
 /* Append what @records, which are to be applied to @image, mean for the leases. */

@@ -74,29 +74,44 @@ static Failure *duplicate(const char *kind, gint32 id, const char *address) {
 
 /* ---- What a broker's fate means for its partitions ---- */
 
-static void lose_broker(PartitionState *state, const PartitionRules *rules, const MetadataTopic *topic, gpointer data) {
+static void lose_broker(PartitionState *state, const PartitionRules *rules, const MetadataTopic *topic,
+                        const MetadataPartition *partition, gpointer data) {
   (void)topic;
+  (void)partition;
   partition_lose_broker(state, rules, *(const gint32 *)data);
 }
 
-static void elect(PartitionState *state, const PartitionRules *rules, const MetadataTopic *topic, gpointer data) {
+static void elect(PartitionState *state, const PartitionRules *rules, const MetadataTopic *topic,
+                  const MetadataPartition *partition, gpointer data) {
   (void)topic;
+  (void)partition;
   (void)data;
   partition_elect(state, rules);
 }
 
-/* A new registration, after an old one: what its replicas are worth (rules 8 to 10). */
+/* A new registration, after an old one: what its replicas are worth (rules 8 to 10, 16). */
 typedef struct {
   gint32 broker_id;
   gboolean same_folder, stopped_in_order;
+  const guint64 *damaged; /* log ids */
+  gsize damaged_count;
 } Return;
 
+static gboolean is_damaged(const Return *back, guint64 log_id) {
+  for (gsize i = 0; i < back->damaged_count; i++)
+    if (back->damaged[i] == log_id)
+      return TRUE;
+  return FALSE;
+}
+
 static void judge_replica(PartitionState *state, const PartitionRules *rules, const MetadataTopic *topic,
-                          gpointer data) {
+                          const MetadataPartition *partition, gpointer data) {
   const Return *back = data;
   /* The old registration ends. Then: what this replica acknowledged is all there if its process stopped in order, or if
-   * it was synced before it was acknowledged: the broker has verified its log before it registers. */
-  gboolean kept = back->stopped_in_order || metadata_topic_flush(topic) == MILENA__V1__FLUSH__FLUSH_ALWAYS;
+   * it was synced before it was acknowledged: the broker has verified its log before it registers, and says where that
+   * found damage. */
+  gboolean kept = (back->stopped_in_order || metadata_topic_flush(topic) == MILENA__V1__FLUSH__FLUSH_ALWAYS) &&
+                  !is_damaged(back, partition->log_id);
   partition_lose_broker(state, rules, back->broker_id);
   if (!back->same_folder || !kept)
     partition_lose_replica(state, rules, back->broker_id, back->same_folder);
@@ -117,7 +132,8 @@ static Failure *register_broker(const MetadataImage *image, const MetadataContex
   if (holder && session_alive && !same_folder)
     return duplicate("broker", request->id, holder->address);
   if (holder) {
-    Return back = {request->id, same_folder, request->stopped_in_order};
+    Return back = {request->id, same_folder, request->stopped_in_order, request->damaged_log_ids,
+                   request->n_damaged_log_ids};
     StandingView view = {image, request->id, BROKER_GONE};
     metadata_change_partitions_of(&view, request->id, judge_replica, &back, records);
   }

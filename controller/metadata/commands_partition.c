@@ -38,7 +38,8 @@ void metadata_put_partition(const PartitionState *state, const MetadataPartition
 
 void metadata_change_partitions_of(const StandingView *view, gint32 broker_id,
                                    void (*change)(PartitionState *state, const PartitionRules *rules,
-                                                  const MetadataTopic *topic, gpointer data),
+                                                  const MetadataTopic *topic, const MetadataPartition *partition,
+                                                  gpointer data),
                                    gpointer data, GPtrArray *records) {
   MetadataIter iter;
   metadata_iter_topics(&iter, view->image, NULL);
@@ -50,7 +51,7 @@ void metadata_change_partitions_of(const StandingView *view, gint32 broker_id,
         continue;
       PartitionState state;
       partition_state_load(&state, partition);
-      change(&state, &rules, topic, data);
+      change(&state, &rules, topic, partition, data);
       metadata_put_partition(&state, partition, records);
     }
   }

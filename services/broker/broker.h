@@ -17,7 +17,8 @@ struct Broker {
   gint64 catch_up_rate;      /* bytes a second to replicas that are not in sync; 0: no bound */
   Pacer catch_up;            /* of all that is sent so, on all loops */
   LogStore *store;
-  RpcPollers *pollers; /* of the client and both servers */
+  GArray *damaged_logs; /* of guint64: ids of those that were found damaged when the store was opened; NULL: none */
+  RpcPollers *pollers;  /* of the client and both servers */
   RpcClient *client;
   guint shard_count;
   Shard **shards;

@@ -104,13 +104,24 @@ static Failure *check_identity(const Process *process) {
                      process->settings.data_dir, identity->node_id, process->broker.id);
 }
 
+/* It is told with the registration. */
+static void note_damage(Broker *broker, guint64 log_id) {
+  if (!broker->damaged_logs)
+    broker->damaged_logs = g_array_new(FALSE, FALSE, sizeof log_id);
+  g_array_append_val(broker->damaged_logs, log_id);
+}
+
 static void on_recovered(guint64 log_id, const LogHot *hot, const Failure *failure, gpointer data) {
   Broker *broker = data;
+  if (failure)
+    note_damage(broker, log_id);
   shard_recover(broker_owner(broker, log_id), log_id, hot, failure);
 }
 
 static void on_recovered_producer(guint64 log_id, const LogProducer *producer, const Failure *failure, gpointer data) {
   Broker *broker = data;
+  if (failure)
+    note_damage(broker, log_id);
   shard_recover_producer(broker_owner(broker, log_id), log_id, producer, failure);
 }
 
@@ -218,6 +229,7 @@ static void process_close(Process *process) {
   for (guint i = 0; i < broker->shard_count; i++)
     shard_free(broker->shards[i]);
   g_free(broker->shards);
+  g_clear_pointer(&broker->damaged_logs, g_array_unref);
   loop_free(process->loop);
   g_free(process->address);
   g_free(process->peer_address);

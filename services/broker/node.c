@@ -165,6 +165,7 @@ Node *node_new(Broker *broker, Loop *loop, const NodeOptions *options, const Nod
   Node *node = g_new0(Node, 1);
   *node = (Node){.broker = broker, .loop = loop, .events = *events, .data = data};
   const LogStoreIdentity *identity = log_store_identity(broker->store);
+  const GArray *damaged = broker->damaged_logs;
   const MembershipOptions membership = {.kind = MILENA__INTERNAL__V1__NODE_KIND__NODE_KIND_BROKER,
                                         .id = broker->id,
                                         .rack = options->rack,
@@ -173,6 +174,8 @@ Node *node_new(Broker *broker, Loop *loop, const NodeOptions *options, const Nod
                                         .incarnation = identity->incarnation,
                                         .cluster_id = identity->cluster_id,
                                         .stopped_in_order = log_store_was_clean(broker->store),
+                                        .damaged_log_ids = (guint64 *)(gpointer)(damaged ? damaged->data : NULL),
+                                        .damaged_log_count = damaged ? damaged->len : 0,
                                         .controllers = options->controllers};
   node->membership = membership_new(broker->client, loop, &membership, &EVENTS, node);
   return node;

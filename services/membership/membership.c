@@ -36,6 +36,7 @@ struct Membership {
   int id;
   char *rack, *address, *peer_address, *incarnation, *cluster_id, *process_id;
   gboolean stopped_in_order;
+  GArray *damaged_log_ids; /* of guint64 */
 
   Controllers *controllers; /* to ask; the follower has its own */
   Follower *follower;
@@ -49,8 +50,8 @@ struct Membership {
   guint64 epoch; /* 0: not registered */
   guint heartbeat_ms;
   gint64 session_timeout_us;
-  gint64 asked_us;   /* when the call that is under way was sent, monotonic */
-  gint64 current_us; /* until when the controllers do not end the session */
+  gint64 asked_us;      /* when the call that is under way was sent, monotonic */
+  gint64 current_us;    /* until when the controllers do not end the session */
   guint64 told_version; /* of the metadata, in the last heartbeat */
   gboolean fenced;
   gint64 unserved_us; /* since when no controller has served; 0: one does */
@@ -278,6 +279,8 @@ static void register_node(Membership *membership) {
   request.cluster_id = membership->cluster_id;
   request.incarnation = membership->incarnation;
   request.stopped_in_order = membership->stopped_in_order;
+  request.damaged_log_ids = (guint64 *)(gpointer)membership->damaged_log_ids->data;
+  request.n_damaged_log_ids = membership->damaged_log_ids->len;
   request.process_id = membership->process_id;
   request.rack = membership->rack;
   request.address = membership->address;
@@ -404,6 +407,9 @@ Membership *membership_new(RpcClient *client, Loop *loop, const MembershipOption
   membership->peer_address = g_strdup(options->peer_address);
   membership->incarnation = g_strdup(options->incarnation);
   membership->stopped_in_order = options->stopped_in_order;
+  membership->damaged_log_ids = g_array_new(FALSE, FALSE, sizeof(guint64));
+  if (options->damaged_log_count > 0)
+    g_array_append_vals(membership->damaged_log_ids, options->damaged_log_ids, (guint)options->damaged_log_count);
   membership->cluster_id = g_strdup(options->cluster_id);
   membership->process_id = g_uuid_string_random();
   membership->fenced = TRUE;
@@ -459,6 +465,7 @@ void membership_free(Membership *membership) {
   g_free(membership->active);
   g_free(membership->told);
   g_free(membership->call_address);
+  g_array_unref(membership->damaged_log_ids);
   char *strings[] = {membership->rack,        membership->address,    membership->peer_address,
                      membership->incarnation, membership->cluster_id, membership->process_id};
   for (guint i = 0; i < G_N_ELEMENTS(strings); i++)

@@ -31,6 +31,8 @@ typedef struct {
   const char *incarnation;        /* UUID of its data folder; "" for a coordinator */
   const char *cluster_id;         /* of its data folder; "" for a new one */
   gboolean stopped_in_order;      /* the process before lost nothing of what it had written */
+  const guint64 *damaged_log_ids; /* logs that were found damaged; copied; NULL: none */
+  gsize damaged_log_count;
   const char *const *controllers; /* peer addresses to try, NULL-terminated */
 } MembershipOptions;
 

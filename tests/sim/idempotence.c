@@ -50,6 +50,8 @@ void idempotence_simulate(guint64 seed, IdempotenceBug bug, IdempotenceResult *r
   for (guint i = 0; i < count; i++)
     g_ptr_array_add(world.clients, sim_client_new(&world, i, 20 + sim_below(sim, 60)));
   world.leader = sim_leader_new(&world, sim_chance(sim, 250));
+  world.take = sim_leader_take;
+  world.host = world.leader;
   for (guint i = 0; i < count; i++)
     sim_client_start(g_ptr_array_index(world.clients, i));
   sim_after(sim, sim_between(sim, 1000, 300000), on_crash, &world, NULL);

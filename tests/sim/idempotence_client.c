@@ -68,7 +68,7 @@ static void send_try(SimClient *client, Try *try) {
                         .first_value = try->first_value,
                         .acks = client->acks};
   try->tries++;
-  sim_send(world->sim, &world->faults, &request, sizeof request, sim_leader_take, world->leader);
+  sim_send(world->sim, &world->faults, &request, sizeof request, world->take, world->host);
   Reminder *reminder = g_new(Reminder, 1);
   *reminder = (Reminder){client, client->epoch, try->sequence};
   sim_after(world->sim, sim_between(world->sim, RETRY_US / 2, RETRY_US), on_reminder, reminder, g_free);
@@ -95,6 +95,12 @@ static void fill(SimClient *client) {
     g_queue_push_tail(&client->in_flight, try);
     send_try(client, try);
   }
+}
+
+/* What it acknowledged may be gone, as its acks or the run's faults allow. */
+static gboolean may_lose(const SimClient *client) {
+  const SimWorld *world = client->world;
+  return world->gave_up || (world->replicated && client->acks != MILENA__V1__ACKS__ACKS_ALL);
 }
 
 /* All that is unanswered has an unknown outcome now. */
@@ -135,10 +141,14 @@ static void check_refusal(SimClient *client, const Try *try, const SimAnswer *an
   gint32 ahead = (gint32)(try->sequence - answer->expected);
   if (answer->reason == FAILURE(FENCED))
     sim_violated(sim, "a batch of the newest epoch was fenced");
-  else if (answer->reason == FAILURE(SEQUENCE_MISMATCH) && ahead < 0)
+  else if (answer->reason == FAILURE(SEQUENCE_MISMATCH) && ahead < 0 && !may_lose(client))
     sim_violated(sim, "an unanswered batch was refused as too old");
   else if (answer->reason == FAILURE(UNKNOWN_PRODUCER) && oldest && try->sequence == 0)
     sim_violated(sim, "the first batch of a producer was refused as unknown");
+  /* What came before was acknowledged, and is lost: the producer begins anew, as libmilena does. */
+  gboolean lost = answer->reason == FAILURE(SEQUENCE_MISMATCH) || answer->reason == FAILURE(UNKNOWN_PRODUCER);
+  if (!sim_violation(sim) && lost && oldest && may_lose(client))
+    give_up(client);
 }
 
 void sim_client_take(gpointer host, gconstpointer message) {
@@ -168,7 +178,7 @@ void sim_client_check_record(SimClient *client, gint64 offset, guint64 value) {
                  value, client->number + 1, offset, client->next_found - 1);
   client->next_found = (gint64)value + 1;
   gint64 told = g_array_index(client->acknowledged, gint64, value);
-  if (told >= 0 && told != offset)
+  if (told >= 0 && told != offset && !may_lose(client))
     sim_violated(sim,
                  "value %" G_GUINT64_FORMAT " of producer %u was acknowledged at offset %" G_GINT64_FORMAT
                  ", but is at %" G_GINT64_FORMAT,
@@ -177,6 +187,8 @@ void sim_client_check_record(SimClient *client, gint64 offset, guint64 value) {
 }
 
 void sim_client_check_end(SimClient *client) {
+  if (may_lose(client))
+    return;
   for (guint i = 0; i < client->acknowledged->len; i++) {
     if (g_array_index(client->acknowledged, gint64, i) >= 0)
       sim_violated(client->world->sim, "value %u of producer %u was acknowledged, and is lost", i, client->number + 1);

@@ -11,7 +11,7 @@ G_BEGIN_DECLS
 typedef struct SimLeader SimLeader;
 typedef struct SimClient SimClient;
 
-/* One run. */
+/* One run, of one log. */
 typedef struct {
   Sim *sim;
   IdempotenceBug bug;
@@ -19,7 +19,12 @@ typedef struct {
   SimNetFaults faults;
   gboolean healing; /* the faults have ended */
   SimLeader *leader;
-  GPtrArray *clients; /* of SimClient, by number */
+  /* Where clients send to: deliver function of sim_send, and its host. */
+  void (*take)(gpointer host, gconstpointer request);
+  gpointer host;
+  gboolean replicated; /* what was acknowledged by a leader alone may be lost with it */
+  gboolean gave_up;    /* what was acknowledged may be lost: more has failed than the promise stands */
+  GPtrArray *clients;  /* of SimClient, by number */
 } SimWorld;
 
 /* A batch on its way to the leader. Its records' values are first_value and those behind it. */

@@ -63,14 +63,19 @@ Sim *sim_new(guint64 seed) {
   return sim;
 }
 
-void sim_free(Sim *sim) {
-  if (!sim)
-    return;
+void sim_drop(Sim *sim) {
   for (guint i = 0; i < sim->events->len; i++) {
     const Event *event = &g_array_index(sim->events, Event, i);
     if (event->free)
       event->free(event->data);
   }
+  g_array_set_size(sim->events, 0);
+}
+
+void sim_free(Sim *sim) {
+  if (!sim)
+    return;
+  sim_drop(sim);
   g_array_unref(sim->events);
   g_free(sim->violation);
   g_free(sim);
@@ -284,6 +289,12 @@ void sim_disk_crash(SimDisk *disk, SimCrash crash) {
   g_array_set_size(disk->waiters, end);
   disk->written = end;
   disk->synced = end; /* who opens the store syncs it before anything else */
+  disk->writing = disk->syncing = FALSE;
+  disk->incarnation++;
+}
+
+void sim_disk_settle(SimDisk *disk) {
+  disk->written = disk->synced = disk->records->len;
   disk->writing = disk->syncing = FALSE;
   disk->incarnation++;
 }

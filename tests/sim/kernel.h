@@ -18,6 +18,8 @@ typedef struct Sim Sim;
 Sim *sim_new(guint64 seed);
 /* Drops what is still scheduled. NULL is fine. */
 void sim_free(Sim *sim);
+/* Drop what is still scheduled: before what it holds goes. */
+void sim_drop(Sim *sim);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Sim, sim_free)
 
 /* ---- time ---- */
@@ -87,6 +89,8 @@ void sim_disk_free(SimDisk *disk);
 void sim_disk_write(SimDisk *disk, gpointer record, SimStage wants, void (*done)(gpointer data), gpointer data);
 /* No @done comes any more; what is lost is lost. */
 void sim_disk_crash(SimDisk *disk, SimCrash crash);
+/* The store closes in order: all is written and synced, at once; no @done comes any more. */
+void sim_disk_settle(SimDisk *disk);
 /* All that is on the disk, in order, or was submitted; borrowed. The first sim_disk_count of them reached @stage. */
 const GPtrArray *sim_disk_records(const SimDisk *disk);
 guint sim_disk_count(const SimDisk *disk, SimStage stage);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "tests/sim/cluster/cluster_sim.h"
 #include "tests/sim/idempotence.h"
 #include "tests/sim/raft/raft_sim.h"
 #include "tests/sim/runner.h"
@@ -27,6 +28,25 @@ static char *run_raft(guint64 seed, guint64 *sums) {
 static char *replay_raft(guint64 seed) {
   RaftSimResult result;
   raft_sim_run(seed, stdout, &result);
+  printf("fingerprint %016" G_GINT64_MODIFIER "x\n", result.fingerprint);
+  return result.violation;
+}
+
+static char *run_cluster(guint64 seed, guint64 *sums) {
+  ClusterSimResult result;
+  cluster_sim_run(seed, NULL, &result);
+  const guint64 counts[] = {result.committed,       result.acknowledged, result.elections, result.unclean,
+                            result.in_sync_changes, result.moves,        result.cuts,      result.kills,
+                            result.power_cuts,      result.lost_disks,   result.damaged,   result.freezes,
+                            result.clean_stops,     result.fenced};
+  for (guint i = 0; i < G_N_ELEMENTS(counts); i++)
+    sums[i] += counts[i];
+  return result.violation;
+}
+
+static char *replay_cluster(guint64 seed) {
+  ClusterSimResult result;
+  cluster_sim_run(seed, stdout, &result);
   printf("fingerprint %016" G_GINT64_MODIFIER "x\n", result.fingerprint);
   return result.violation;
 }
@@ -57,6 +77,11 @@ static const struct {
      replay_raft,
      {"entries committed", "writes", "reads", "unknown outcomes", "elections", "crashes", "freezes", "partitions",
       "disk errors", "disks lost", "changes of the members", "transfers", "snapshots", "snapshots installed"}},
+    {"cluster",
+     run_cluster,
+     replay_cluster,
+     {"records committed", "batches acknowledged", "elections", "unclean", "changes of who is in sync", "moves", "cuts",
+      "kills", "power cuts", "disks lost", "logs damaged", "freezes", "stops in order", "sessions ended"}},
     {"idempotence",
      run_idempotence,
      replay_idempotence,
@@ -105,7 +130,7 @@ static gboolean names_are_known(char **names) {
       known = known || strcmp(names[i], SIMULATIONS[k].name) == 0;
     if (known)
       continue;
-    fprintf(stderr, "sim: there is no simulation '%s': raft, idempotence\n", names[i]);
+    fprintf(stderr, "sim: there is no simulation '%s': raft, cluster, idempotence\n", names[i]);
     return FALSE;
   }
   return TRUE;
@@ -115,13 +140,14 @@ int main(int argc, char **argv) {
   gint64 seeds = 1000, first = 1, seed = -1;
   gint jobs = 0, failures = 0;
   g_auto(GStrv) names = NULL;
-  GOptionEntry entries[] = {{"seeds", 0, 0, G_OPTION_ARG_INT64, &seeds, "How many runs of each", "N"},
-                            {"first", 0, 0, G_OPTION_ARG_INT64, &first, "Seed of the first run", "S"},
-                            {"seed", 0, 0, G_OPTION_ARG_INT64, &seed, "Only this one, and tell what happens", "S"},
-                            {"jobs", 0, 0, G_OPTION_ARG_INT, &jobs, "Processes; one for each processor", "J"},
-                            {"failures", 0, 0, G_OPTION_ARG_INT, &failures, "End after so many; 0: never", "F"},
-                            {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_STRING_ARRAY, &names, "raft, idempotence", NULL},
-                            {NULL, 0, 0, 0, NULL, NULL, NULL}};
+  GOptionEntry entries[] = {
+      {"seeds", 0, 0, G_OPTION_ARG_INT64, &seeds, "How many runs of each", "N"},
+      {"first", 0, 0, G_OPTION_ARG_INT64, &first, "Seed of the first run", "S"},
+      {"seed", 0, 0, G_OPTION_ARG_INT64, &seed, "Only this one, and tell what happens", "S"},
+      {"jobs", 0, 0, G_OPTION_ARG_INT, &jobs, "Processes; one for each processor", "J"},
+      {"failures", 0, 0, G_OPTION_ARG_INT, &failures, "End after so many; 0: never", "F"},
+      {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_STRING_ARRAY, &names, "raft, cluster, idempotence", NULL},
+      {NULL, 0, 0, 0, NULL, NULL, NULL}};
   g_autoptr(GOptionContext) context = g_option_context_new("[NAME...] - simulate by seeds");
   g_option_context_add_main_entries(context, entries, NULL);
   g_autoptr(GError) error = NULL;

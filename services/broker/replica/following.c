@@ -136,6 +136,11 @@ gboolean replica_position(const Replica *replica, ReplicaPosition *ret_position)
   return TRUE;
 }
 
+void replica_progress(const Replica *replica, gint64 *ret_written_end, gint64 *ret_synced_end) {
+  *ret_written_end = replica->local_end;
+  *ret_synced_end = replica->synced_end;
+}
+
 gint64 replica_diverged(const Replica *replica, gint32 epoch, gint64 end) {
   const LogHot *hot = &replica->hot;
   gint32 own_epoch = LOG_EPOCH_NONE;

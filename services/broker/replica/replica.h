@@ -207,6 +207,9 @@ void replica_proposal_refused(Replica *replica, ReplicaOut *out);
 /* Where this replica stands, to be told to its leader. Returns FALSE when it follows nobody, is damaged, or writes are
  * still on their way to the disk: ask again when they have come. */
 gboolean replica_position(const Replica *replica, ReplicaPosition *ret_position);
+/* How far this replica has come, to be told to its leader while it follows: what is on its way to the disk does not
+ * count yet, since the end of the process would lose it. */
+void replica_progress(const Replica *replica, gint64 *ret_written_end, gint64 *ret_synced_end);
 /* The leader says that the logs part: its @epoch, the largest at most our last, ends at @end. Returns where to cut our
  * log: the storage cuts it, then replica_truncated, then the position is told anew, until the leader goes on (rule 2).
  */

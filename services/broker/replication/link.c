@@ -69,8 +69,7 @@ static void send_progress(ReplicationLink *link) {
     milena__internal__v1__followed_to__init(&logs[n]);
     logs[n].log_id = partition->log_id;
     logs[n].leader_epoch = partition->following.leader_epoch;
-    logs[n].written_offset = replica_log_end(partition->replica);
-    logs[n].synced_offset = replica_synced_end(partition->replica);
+    replica_progress(partition->replica, &logs[n].written_offset, &logs[n].synced_offset);
     places[n] = &logs[n];
     n++;
   }

@@ -109,8 +109,8 @@ static void slow_down(Node *node) {
 /* ---- The network ---- */
 
 static void join_all(World *world) {
-  for (guint from = 0; from <= NODES_MAX; from++)
-    for (guint to = 0; to <= NODES_MAX; to++)
+  for (guint from = 0; from <= ENDPOINTS_MAX; from++)
+    for (guint to = 0; to <= ENDPOINTS_MAX; to++)
       world->cut[from][to] = FALSE;
   for (guint id = 1; id <= NODES_MAX; id++)
     world->nodes[id]->tick_us = world->nodes[id]->own_tick_us;
@@ -140,8 +140,8 @@ static void partition(World *world) {
     active->tick_us *= 5;
     split = SPLIT;
   }
-  for (guint from = 1; from <= NODES_MAX; from++) {
-    for (guint to = 1; to <= NODES_MAX; to++) {
+  for (guint from = 1; from <= world->endpoints; from++) {
+    for (guint to = 1; to <= world->endpoints; to++) {
       gboolean apart = (sides >> from & 1) != (sides >> to & 1);
       if (split == RANDOM_LINKS)
         apart = sim_chance(sim, 300);

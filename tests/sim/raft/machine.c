@@ -18,7 +18,8 @@ typedef struct {
   guint64 index, term;
   MetadataImage *result; /* NULL: it only waits for those before it */
   guint client;
-  Answer answer; /* when all goes well */
+  Answer answer;        /* when all goes well */
+  MachineChange change; /* done not NULL: of nobody among the clients */
 } Pending;
 
 /* A read that waits for its round. */
@@ -37,6 +38,8 @@ struct Machine {
 
 static void pending_free(gpointer data) {
   Pending *pending = data;
+  if (pending->change.free)
+    pending->change.free(pending->change.data);
   metadata_image_unref(pending->result);
   g_free(pending);
 }
@@ -98,7 +101,10 @@ static void answer(Machine *machine, guint client, Answer what) {
 static void end_pending(Machine *machine, AnswerKind kind) {
   Pending *pending = g_queue_pop_head(&machine->pending);
   pending->answer.kind = kind;
-  answer(machine, pending->client, pending->answer);
+  if (pending->change.done)
+    pending->change.done(machine->node, kind, NULL, pending->change.data);
+  else
+    answer(machine, pending->client, pending->answer);
   pending_free(pending);
 }
 
@@ -115,9 +121,29 @@ static void wait_for_tip(Machine *machine, guint client, Answer done) {
     answer(machine, client, done);
     return;
   }
-  Pending *pending = g_new(Pending, 1);
-  *pending = (Pending){last->index, last->term, NULL, client, done};
+  Pending *pending = g_new0(Pending, 1);
+  *pending = (Pending){.index = last->index, .term = last->term, .client = client, .answer = done};
   g_queue_push_tail(&machine->pending, pending);
+}
+
+/* The records, made against the tip, are on their way. @ret_pending: whose end is to be told */
+static Failure *propose_records(Machine *machine, const GPtrArray *records, Pending **ret_pending) {
+  Node *node = machine->node;
+  guint64 index = raft_core_last_index(node->core) + 1;
+  MetadataRecord **made = (MetadataRecord **)records->pdata;
+  g_autoptr(MetadataImage) result = NULL;
+  Failure *failure = metadata_image_apply(machine->tip, made, records->len, index, &result);
+  g_autoptr(GBytes) bytes = failure ? NULL : metadata_transaction_encode(made, records->len);
+  if (!failure)
+    failure = raft_core_propose(node->core, bytes, &index);
+  if (failure)
+    return failure;
+  set_image(&machine->tip, result);
+  Pending *pending = g_new0(Pending, 1);
+  *pending = (Pending){.index = index, .term = raft_core_term(node->core), .result = g_steal_pointer(&result)};
+  g_queue_push_tail(&machine->pending, pending);
+  *ret_pending = pending;
+  return NULL;
 }
 
 /* What a request changes is on its way, or it is answered at once. */
@@ -133,19 +159,52 @@ static Failure *propose(Machine *machine, const Request *request) {
     wait_for_tip(machine, request->client, done);
     return NULL;
   }
-  MetadataRecord **made = (MetadataRecord **)records->pdata;
-  g_autoptr(MetadataImage) result = NULL;
-  failure = metadata_image_apply(machine->tip, made, records->len, index, &result);
-  g_autoptr(GBytes) bytes = failure ? NULL : metadata_transaction_encode(made, records->len);
-  if (!failure)
-    failure = raft_core_propose(node->core, bytes, &index);
+  Pending *pending;
+  failure = propose_records(machine, records, &pending);
   if (failure)
     return failure;
-  set_image(&machine->tip, result);
-  Pending *pending = g_new(Pending, 1);
-  *pending = (Pending){index, raft_core_term(node->core), g_steal_pointer(&result), request->client, done};
-  g_queue_push_tail(&machine->pending, pending);
+  pending->client = request->client;
+  pending->answer = done;
   return NULL;
+}
+
+MetadataImage *machine_tip(const Machine *machine) {
+  return machine->tip;
+}
+
+guint64 machine_active_term(Machine *machine) {
+  machine_role_changed(machine);
+  return machine->active_term;
+}
+
+static void end_change(Machine *machine, AnswerKind kind, Failure *failure, const MachineChange *change) {
+  change->done(machine->node, kind, failure, change->data);
+  if (change->free)
+    change->free(change->data);
+  failure_free(failure);
+}
+
+void machine_change(Machine *machine, const MachineChange *change) {
+  g_autoptr(GPtrArray) records = change->records;
+  Node *node = machine->node;
+  node->world->result->events++;
+  Pending *pending = NULL;
+  Failure *failure = NULL;
+  if (!machine_active_term(machine))
+    failure = failure_new(FAILURE(NOT_CONTROLLER), "This controller is not the active one.");
+  else if (records->len > 0)
+    failure = propose_records(machine, records, &pending);
+  else if (!g_queue_is_empty(&machine->pending)) {
+    const Pending *last = g_queue_peek_tail(&machine->pending);
+    pending = g_new0(Pending, 1);
+    *pending = (Pending){.index = last->index, .term = last->term};
+    g_queue_push_tail(&machine->pending, pending);
+  }
+  if (pending)
+    pending->change = *change;
+  else
+    end_change(machine, failure ? ANSWER_REFUSED : ANSWER_DONE, failure, change);
+  node_work(node);
 }
 
 static Failure *begin_read(Machine *machine, const Request *request) {
@@ -225,6 +284,14 @@ static void compare(Machine *machine) {
   rules_image_at(machine->node, metadata_image_version(machine->image), bytes);
 }
 
+static void tell_applied(Machine *machine, MetadataImage *image) {
+  World *world = machine->node->world;
+  if (!world->applied || metadata_image_version(image) <= world->applied_version)
+    return;
+  world->applied_version = metadata_image_version(image);
+  world->applied(machine->image, image, world->applied_data);
+}
+
 void machine_apply(Machine *machine, const RaftEntry *entry) {
   rules_entry_applied(machine->node, entry);
   if (entry->kind == RAFT_ENTRY_KIND(METADATA)) {
@@ -234,6 +301,7 @@ void machine_apply(Machine *machine, const RaftEntry *entry) {
       broken(machine, "applying an entry", failure);
       return;
     }
+    tell_applied(machine, image);
     set_image(&machine->image, image);
     if (g_queue_is_empty(&machine->pending))
       set_image(&machine->tip, image);

@@ -38,6 +38,19 @@ Failure *machine_new(Node *node, const Stored *stored, Machine **ret_machine);
 void machine_free(Machine *machine); /* NULL is fine */
 
 void machine_request(Machine *machine, const Request *request);
+
+/* A change that somebody beside the clients asks for. */
+typedef struct {
+  GPtrArray *records; /* taken: made against machine_tip; none: it is done once all before it is */
+  /* Its records are applied, refused, or nobody knows. @failure: borrowed; NULL: applied */
+  void (*done)(Node *node, AnswerKind kind, const Failure *failure, gpointer data);
+  gpointer data;
+  GDestroyNotify free; /* of data, after done, or when the process ends before; NULL: none */
+} MachineChange;
+void machine_change(Machine *machine, const MachineChange *change);
+MetadataImage *machine_tip(const Machine *machine); /* borrowed */
+/* The term in which this is the active controller; 0: it is not. */
+guint64 machine_active_term(Machine *machine);
 void machine_end_read(Machine *machine, const RaftRead *read);
 void machine_restore(Machine *machine, const RaftInstall *install);
 void machine_apply(Machine *machine, const RaftEntry *entry);

@@ -199,7 +199,7 @@ static void step(Node *node, gpointer data) {
   world->result->events++;
   world_note(world, node->id << 56 ^ (guint64)message->kind << 48 ^ message->from << 40 ^ message->index << 20 ^
                         message->term);
-  if (world->trace)
+  if (world->trace && !world->terse)
     world_trace_message(world, message);
   guint64 term_before = raft_core_term(node->core);
   if (world->result->events > EVENTS_MAX)

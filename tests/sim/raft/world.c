@@ -124,6 +124,7 @@ World *world_new(guint64 seed, const Shape *shape, FILE *trace, RaftSimResult *r
   else
     draw_shape(world->sim, &world->shape);
   world->faults = (SimNetFaults){.delay_min_us = 50, .delay_max_us = 1000};
+  world->endpoints = NODES_MAX;
   world->rules = rules_new(world);
   world->clients = g_ptr_array_new_with_free_func(client_free);
   for (guint i = 0; i < REGISTERS; i++)
@@ -189,7 +190,7 @@ gboolean world_has_settled(const World *world) {
 
 /* ---- The run ---- */
 
-static void describe_unsettled(World *world) {
+void world_describe_unsettled(World *world) {
   const Node *active = world_active(world);
   if (!active) {
     sim_violated(world->sim, "no controller is active, though the faults have ended");
@@ -208,7 +209,7 @@ static void settle(World *world) {
   gint64 end_us = sim_now_us(world->sim) + HEAL_MAX_US;
   while (!sim_violation(world->sim) && !world_has_settled(world)) {
     if (sim_now_us(world->sim) > end_us) {
-      describe_unsettled(world);
+      world_describe_unsettled(world);
       return;
     }
     sim_run_until(world->sim, sim_now_us(world->sim) + 100000);
@@ -234,22 +235,30 @@ static void check_end(World *world) {
   }
 }
 
+void world_start(World *world) {
+  for (guint id = 1; id <= world->shape.voters; id++)
+    node_start(world->nodes[id]);
+}
+
+void world_heal(World *world) {
+  if (!sim_violation(world->sim))
+    chaos_end(world);
+  /* From now on the operator mends, and quickly. */
+  world->shape.operator_us = MIN(world->shape.operator_us, 300000);
+  operator_start(world);
+}
+
 void raft_sim_run(guint64 seed, FILE *trace, RaftSimResult *ret_result) {
   World *world = world_new(seed, NULL, trace, ret_result);
   for (guint i = 0; i < world->shape.clients; i++) {
     g_ptr_array_add(world->clients, client_new(world, i));
     client_start(g_ptr_array_index(world->clients, i));
   }
-  for (guint id = 1; id <= world->shape.voters; id++)
-    node_start(world->nodes[id]);
+  world_start(world);
   chaos_start(world);
   operator_start(world);
   sim_run_until(world->sim, world->shape.faults_us);
-  if (!sim_violation(world->sim))
-    chaos_end(world);
-  /* From now on the operator mends, and quickly. */
-  world->shape.operator_us = MIN(world->shape.operator_us, 300000);
-  operator_start(world);
+  world_heal(world);
   settle(world);
   if (!sim_violation(world->sim))
     stay(world);

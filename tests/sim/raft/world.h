@@ -4,6 +4,7 @@
  *                                       └── rules: after each step of each node */
 #pragma once
 
+#include "controller/metadata/image.h"
 #include "controller/raft/raft.h"
 #include "tests/sim/kernel.h"
 #include "tests/sim/raft/history.h"
@@ -13,6 +14,8 @@ G_BEGIN_DECLS
 
 /* Ids 1 to NODES_MAX; not all of them are members. */
 #define NODES_MAX 8
+/* Behind them those that talk to them and are no controllers: the brokers of tests/sim/cluster. */
+#define ENDPOINTS_MAX 16
 #define REGISTERS 2
 
 typedef struct World World;
@@ -53,12 +56,18 @@ struct World {
   gint64 quiet_us;  /* from then on nothing is on its way any more that they delayed */
   guint64 dead;     /* who never comes back, though the faults have ended; 0: nobody */
   gboolean steady;  /* and all has settled: nothing changes any more */
+  gboolean terse;   /* messages are not traced */
   gboolean manual;  /* a test says what happens: no ticks by themselves */
   Node *nodes[NODES_MAX + 1];
   GPtrArray *held;                                                   /* of RaftMessage: what a test holds back */
   gboolean (*holds)(const World *world, const RaftMessage *message); /* NULL: nothing */
   GPtrArray *scrap; /* of Store: disks that were replaced; what they had under way still ends */
-  gboolean cut[NODES_MAX + 1][NODES_MAX + 1]; /* from, to: nothing gets through */
+  guint endpoints;  /* that the network has: NODES_MAX, or more */
+  gboolean cut[ENDPOINTS_MAX + 1][ENDPOINTS_MAX + 1]; /* from, to: nothing gets through */
+  /* Metadata that nobody has applied before are applied; NULL: nobody listens. Both borrowed. */
+  void (*applied)(MetadataImage *before, MetadataImage *image, gpointer data);
+  gpointer applied_data;
+  guint64 applied_version;
   Rules *rules;
   GPtrArray *clients; /* of Client */
   History *registers[REGISTERS];
@@ -72,6 +81,12 @@ struct World {
 /* @shape: copied */
 World *world_new(guint64 seed, const Shape *shape, FILE *trace, RaftSimResult *result);
 void world_free(World *world);
+/* All controllers begin. */
+void world_start(World *world);
+/* The faults end, and the operator mends. */
+void world_heal(World *world);
+/* The controllers have not settled: says why. */
+void world_describe_unsettled(World *world);
 /* One of the world's events, for the trace and the fingerprint. @node: 0: nobody's */
 void world_tell(World *world, guint64 node, const char *format, ...) G_GNUC_PRINTF(3, 4);
 /* Mix a number into the fingerprint; told events are only in it where they carry one. */

@@ -694,6 +694,30 @@ TEST(replica, rule_8_progress_of_another_registration_counts_for_nothing) {
   end(&c);
 }
 
+/* Rule 4: a follower tells what the end of its process would not lose, and not what is on its way to the disk. */
+TEST(replica, rule_4_a_follower_tells_of_what_is_on_its_disk) {
+  Case c;
+  ReplicaAppend appends[2] = {{0}, {0}};
+  gint64 written = -1, synced = -1;
+  begin(&c);
+  assign(&c, 2, 0, 3, 1, OS);
+  for (guint i = 0; i < 2; i++) {
+    LogBatch batch = LOG_BATCH_INIT;
+    batch.record_count = 3;
+    batch.base_offset = 3 * i;
+    ASSERT_NULL(replica_follow(c.replica, 0, &batch, &appends[i]));
+    replica_accept(c.replica, &appends[i]);
+  }
+  replica_progress(c.replica, &written, &synced);
+  EXPECT_EQ_INT(0, written);
+  local(&c, &appends[0], REPLICA_WRITTEN);
+  replica_progress(c.replica, &written, &synced);
+  EXPECT_EQ_INT(3, written);
+  EXPECT_EQ_INT(0, synced);
+  local(&c, &appends[1], REPLICA_WRITTEN);
+  end(&c);
+}
+
 /* Rule 17: what a follower took of a producer it answers as leader; what it had to give back it does not. */
 TEST(replica, rule_17_a_follower_remembers_producers_as_far_as_its_log_goes) {
   Case c;

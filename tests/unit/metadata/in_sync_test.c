@@ -176,6 +176,7 @@ static const struct {
   gboolean same_folder, stopped_in_order;
   gboolean alone; /* all were fenced, 2 first and 1 last */
   const char *expected;
+  gboolean damaged;
 } RETURNS[] = {
     {"rule_9_leaves_at_once", MILENA__V1__FLUSH__FLUSH_ALWAYS, TRUE, FALSE, FALSE, "2: 23; "},
     {"rule_9_leaves_at_once_in_order_too", MILENA__V1__FLUSH__FLUSH_OS, TRUE, TRUE, FALSE, "2: 23; "},
@@ -183,6 +184,7 @@ static const struct {
     {"rule_10_stopped_in_order", MILENA__V1__FLUSH__FLUSH_OS, TRUE, TRUE, TRUE, "-1: ; 13"},
     {"rule_10_its_tail_may_be_lost", MILENA__V1__FLUSH__FLUSH_OS, TRUE, FALSE, TRUE, "-1: ; 3"},
     {"rule_8_another_folder", MILENA__V1__FLUSH__FLUSH_ALWAYS, FALSE, FALSE, TRUE, "-1: ; 3"},
+    {"rule_16_found_damaged", MILENA__V1__FLUSH__FLUSH_ALWAYS, TRUE, TRUE, TRUE, "-1: ; 3", TRUE},
 };
 
 TEST_ROWS(register_again, RETURNS) {
@@ -199,6 +201,9 @@ TEST_ROWS(register_again, RETURNS) {
   Milena__Internal__V1__RegisterNodeRequest request =
       broker_request(1, "", RETURNS[row].same_folder ? 1 : 77, 177); /* another process */
   request.stopped_in_order = RETURNS[row].stopped_in_order;
+  guint64 damaged[] = {partition_of(&cluster)->log_id + 1, partition_of(&cluster)->log_id};
+  request.damaged_log_ids = damaged;
+  request.n_damaged_log_ids = RETURNS[row].damaged ? G_N_ELEMENTS(damaged) : 0;
   guint64 epoch = 0;
   cluster_apply(&cluster, metadata_command_register_node(cluster.image, &context, &request, FALSE, records, &epoch),
                 records);
@@ -208,6 +213,30 @@ TEST_ROWS(register_again, RETURNS) {
 }
 
 /* ---- damage ---- */
+
+/* What is good of the last copy is all that there is: it counts, and is not forgotten with the registration. */
+TEST(register_again, found_damaged_the_last_one_counts) {
+  Cluster cluster;
+  world_init(&cluster, MILENA__V1__FLUSH__FLUSH_ALWAYS);
+  for (gint32 id = 2; id <= 3; id++) {
+    GPtrArray *lost = metadata_records_new();
+    MetadataContext context = cluster_context(&cluster);
+    Milena__Internal__V1__RegisterNodeRequest request = broker_request(id, "", 70 + id, 170 + id); /* another folder */
+    guint64 epoch = 0;
+    cluster_apply(&cluster, metadata_command_register_node(cluster.image, &context, &request, FALSE, lost, &epoch),
+                  lost);
+  }
+  GPtrArray *records = metadata_records_new();
+  MetadataContext context = cluster_context(&cluster);
+  Milena__Internal__V1__RegisterNodeRequest request = broker_request(1, "", 1, 177);
+  guint64 damaged[] = {partition_of(&cluster)->log_id}, epoch = 0;
+  request.damaged_log_ids = damaged;
+  request.n_damaged_log_ids = 1;
+  cluster_apply(&cluster, metadata_command_register_node(cluster.image, &context, &request, FALSE, records, &epoch),
+                records);
+  expect_state(&cluster, "-1: ; 1");
+  cluster_clear(&cluster);
+}
 
 static Failure *report(const Cluster *cluster, gint32 id, guint64 epoch, GPtrArray *records) {
   Milena__Internal__V1__DamagedReplica replica = MILENA__INTERNAL__V1__DAMAGED_REPLICA__INIT;
