@@ -85,18 +85,24 @@ static void pass_on(GroupDoor *door, RpcCall *call, RpcMessage *request, GroupAs
   passing->onwards = group_call_begin(door, &ask, answered, passing);
 }
 
-static void heartbeat(RpcCall *call, RpcMessage *request, gpointer door) {
-  Milena__V1__HeartbeatRequest body = *(const Milena__V1__HeartbeatRequest *)rpc_message_body(request);
-  GroupAsk ask = {.group = body.group, .method = "Heartbeat", .kind = GROUP_REPEATABLE};
-  ask.hold_ms = CLAMP(times_duration_ms(body.max_wait, 0), 0, HOLD_MS_MAX);
-  if (body.leave != MILENA__V1__LEAVE__LEAVE_UNSPECIFIED)
-    ask.done_reason = FAILURE(UNKNOWN_MEMBER);
+/* A join without an id gets one. NULL for all others. */
+static RpcMessage *name_member(const Milena__V1__HeartbeatRequest *request) {
+  if (*request->member_id != '\0' || request->member_epoch != 0)
+    return NULL;
+  Milena__V1__HeartbeatRequest body = *request;
   g_autofree char *id = g_uuid_string_random();
-  g_autoptr(RpcMessage) named = NULL;
-  if (*body.member_id == '\0' && body.member_epoch == 0) {
-    body.member_id = id;
-    named = ask.request = rpc_message_pack(&body.base, NULL, 0);
-  }
+  body.member_id = id;
+  return rpc_message_pack(&body.base, NULL, 0);
+}
+
+static void heartbeat(RpcCall *call, RpcMessage *request, gpointer door) {
+  const Milena__V1__HeartbeatRequest *body = rpc_message_body(request);
+  GroupAsk ask = {.group = body->group, .method = "Heartbeat", .kind = GROUP_REPEATABLE};
+  ask.hold_ms = CLAMP(times_duration_ms(body->max_wait, 0), 0, HOLD_MS_MAX);
+  if (body->leave != MILENA__V1__LEAVE__LEAVE_UNSPECIFIED)
+    ask.done_reason = FAILURE(UNKNOWN_MEMBER);
+  g_autoptr(RpcMessage) named = name_member(body);
+  ask.request = named;
   pass_on(door, call, request, ask);
 }
 

@@ -159,7 +159,7 @@ void fixture_delete_orders(Fixture *fixture) {
 void fixture_restore_orders(Fixture *fixture) {
   GPtrArray *records = metadata_records_new();
   add_orders(records);
-  publish(fixture, records);
+  fixture_publish(fixture, records);
 }
 
 /* ---- life ---- */
