@@ -5,7 +5,6 @@
 #include "tests/shim/shim.h"
 
 #define SHARDS 2
-#define EPOCH 5
 
 static GByteArray *pack(const ProtobufCMessage *message) {
   GByteArray *bytes = g_byte_array_new();
@@ -24,7 +23,7 @@ static void add_copy(GPtrArray *records, const MetadataRecord *record) {
 static void add_broker(GPtrArray *records, gint32 id, char *address) {
   Milena__Internal__V1__RegisterBrokerRecord broker = MILENA__INTERNAL__V1__REGISTER_BROKER_RECORD__INIT;
   broker.id = id;
-  broker.epoch = EPOCH;
+  broker.epoch = FIXTURE_EPOCH;
   broker.incarnation = broker.process_id = (char *)"33333333-3333-3333-3333-333333333333";
   broker.address = broker.peer_address = address;
   MetadataRecord record = MILENA__INTERNAL__V1__METADATA_RECORD__INIT;
@@ -69,7 +68,7 @@ static void add_partition(GPtrArray *records, char *topic_id, gint32 number, gui
 static void unfence(GPtrArray *records, gint32 id) {
   Milena__Internal__V1__FenceBrokerRecord fence = MILENA__INTERNAL__V1__FENCE_BROKER_RECORD__INIT;
   fence.id = id;
-  fence.epoch = EPOCH;
+  fence.epoch = FIXTURE_EPOCH;
   MetadataRecord record = MILENA__INTERNAL__V1__METADATA_RECORD__INIT;
   record.record_case = MILENA__INTERNAL__V1__METADATA_RECORD__RECORD_FENCE_BROKER;
   record.fence_broker = &fence;
@@ -103,7 +102,7 @@ typedef struct {
 
 static void apply(gpointer data) {
   Publish *publish = data;
-  shard_apply_image(publish->shard, publish->image, EPOCH);
+  shard_apply_image(publish->shard, publish->image, FIXTURE_EPOCH);
 }
 
 static void route(gpointer data) {
@@ -142,6 +141,28 @@ void fixture_sync_loose(Fixture *fixture) {
   record.topic_config = &changed;
   GPtrArray *records = metadata_records_new();
   add_copy(records, &record);
+  fixture_publish(fixture, records);
+}
+
+void fixture_share_orders(Fixture *fixture) {
+  GPtrArray *records = metadata_records_new();
+  gint32 both[] = {1, 2};
+  for (gint32 p = 0; p < 4; p++) {
+    Milena__Internal__V1__PartitionRecord partition = MILENA__INTERNAL__V1__PARTITION_RECORD__INIT;
+    partition.topic_id = (char *)ORDERS_ID;
+    partition.partition = p;
+    partition.log_id = ORDERS_LOG(p);
+    partition.n_replicas = 2;
+    partition.n_in_sync_replicas = 1;
+    partition.replicas = partition.in_sync_replicas = both;
+    partition.leader_id = 1;
+    partition.leader_epoch = 1;
+    partition.partition_epoch = 1;
+    MetadataRecord record = MILENA__INTERNAL__V1__METADATA_RECORD__INIT;
+    record.record_case = MILENA__INTERNAL__V1__METADATA_RECORD__RECORD_PARTITION;
+    record.partition = &partition;
+    add_copy(records, &record);
+  }
   fixture_publish(fixture, records);
 }
 

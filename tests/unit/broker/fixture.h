@@ -19,6 +19,9 @@ G_BEGIN_DECLS
 #define ORDERS_LOG(p) (100 + (guint64)(p))
 #define LOOSE_LOG G_GUINT64_CONSTANT(200)
 
+/* Of both brokers' registrations. */
+#define FIXTURE_EPOCH 5
+
 typedef struct {
   Broker broker;
   MetadataImage *image;
@@ -37,6 +40,9 @@ void fixture_publish(Fixture *fixture, GPtrArray *records);
 void fixture_set_leader(Fixture *fixture, gint32 leader, gint32 epoch);
 /* Publish an image in which loose has flush=always. */
 void fixture_sync_loose(Fixture *fixture);
+/* Publish an image in which broker 2 has replicas of partitions 0 to 3 of orders too, which this one leads with epoch
+ * 1; it is not in sync. */
+void fixture_share_orders(Fixture *fixture);
 /* Publish an image without orders. */
 void fixture_delete_orders(Fixture *fixture);
 /* Publish an image that has orders again, with the same logs: as when metadata that was lost is found. */
