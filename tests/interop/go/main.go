@@ -29,6 +29,7 @@ type client struct {
 	metadata        pb.MetadataServiceClient
 	producer        pb.ProducerServiceClient
 	consumer        pb.ConsumerServiceClient
+	groups          pb.GroupServiceClient
 }
 
 type check struct {
@@ -38,7 +39,7 @@ type check struct {
 
 func newClient(conn *grpc.ClientConn, address, milena string) *client {
 	return &client{address, milena, pb.NewAdminServiceClient(conn), pb.NewMetadataServiceClient(conn),
-		pb.NewProducerServiceClient(conn), pb.NewConsumerServiceClient(conn)}
+		pb.NewProducerServiceClient(conn), pb.NewConsumerServiceClient(conn), pb.NewGroupServiceClient(conn)}
 }
 
 func dial(address string) (*grpc.ClientConn, error) {
@@ -129,7 +130,7 @@ func main() {
 	}
 	defer conn.Close()
 	c := newClient(conn, os.Args[1], os.Args[2])
-	for _, checks := range [][]check{adminChecks, producerChecks, idempotentChecks, consumerChecks} {
+	for _, checks := range [][]check{adminChecks, producerChecks, idempotentChecks, consumerChecks, groupChecks} {
 		for _, check := range checks {
 			ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 			if err := check.run(ctx, c); err != nil {
