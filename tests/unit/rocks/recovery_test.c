@@ -76,6 +76,24 @@ TEST(recovery, after_an_unclean_stop_all_is_there) {
   EXPECT_TRUE(log_store_was_clean(copy.store));
 }
 
+/* REPLICATION.md, rule 10: what one stop in order said of a folder does not hold for the next, whose end may be torn. */
+TEST(recovery, rule_10_the_clean_marker_is_gone_once_the_store_is_in_use) {
+  g_autofree char *path = g_build_filename(shim_temp_dir(), "store", NULL);
+  g_auto(Fixture) f;
+  fixture_init(&f, path);
+  TestLog logs[2];
+  make_logs(&f, logs, 3);
+  fixture_close(&f);
+  ASSERT_TRUE(fixture_open(&f));
+  EXPECT_TRUE(log_store_was_clean(f.store));
+  g_autofree char *killed = copy_folder(&f, "killed");
+  g_auto(Fixture) copy;
+  ASSERT_TRUE(open_copy(&copy, killed));
+  EXPECT_FALSE(log_store_was_clean(copy.store));
+  for (guint l = 0; l < 2; l++)
+    test_log_clear(&logs[l]);
+}
+
 /* Append one whose checksum is wrong: what RocksDB can't notice. */
 static void append_wrong(Fixture *f, TestLog *log) {
   g_auto(LogBatch) batch;
