@@ -102,13 +102,18 @@ Cluster *cluster_up(guint brokers) {
 }
 
 Cluster *cluster_up_with(guint controllers, guint brokers) {
+  return cluster_up_of(controllers, brokers, 1);
+}
+
+Cluster *cluster_up_of(guint controllers, guint brokers, guint coordinators) {
   Cluster *cluster = cluster_prepare();
+  g_autofree char *members = g_strdup_printf("%u", coordinators);
   g_autofree char *quorum = g_strdup_printf("%u", controllers);
   g_autofree char *count = g_strdup_printf("%u", brokers);
   g_autofree char *port = g_strdup_printf("%u", cluster->base_port);
   cluster->up = TRUE;
   const Ran *ran = cluster_milena(cluster, "local", "up", "--data", cluster->data, "--base-port", port, "--brokers",
-                                  count, "--controllers", quorum, NULL);
+                                  count, "--controllers", quorum, "--coordinators", members, NULL);
   if (ran->exit_code == 0)
     return cluster;
   shim_fail(__FILE__, __LINE__, "the cluster does not come up: %s%s", ran->out, ran->err);

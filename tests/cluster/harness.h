@@ -19,6 +19,8 @@ typedef struct {
 Cluster *cluster_up(guint brokers);
 /* The same with 1, 3 or 5 controllers. */
 Cluster *cluster_up_with(guint controllers, guint brokers);
+/* The same with any number of coordinators. */
+Cluster *cluster_up_of(guint controllers, guint brokers, guint coordinators);
 /* A folder and ports, with nothing started. */
 Cluster *cluster_prepare(void);
 void cluster_down(Cluster *cluster); /* NULL is fine */
