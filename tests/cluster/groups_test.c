@@ -111,16 +111,20 @@ typedef struct {
   char id[64];
   guint32 epoch;
   guint owned; /* of topic t */
+  gint32 partitions[8];
+  guint32 version; /* of the assignment */
 } Member;
 
-static guint assigned_count(const Milena__V1__Assignment *assignment) {
-  guint count = 0;
+static void take_assignment(Member *member, const Milena__V1__Assignment *assignment) {
+  member->owned = 0;
+  member->version = assignment->version;
   for (gsize i = 0; i < assignment->n_topics; i++)
-    count += assignment->topics[i]->n_partitions;
-  return count;
+    for (gsize j = 0; j < assignment->topics[i]->n_partitions && member->owned < G_N_ELEMENTS(member->partitions); j++)
+      member->partitions[member->owned++] = assignment->topics[i]->partitions[j]->partition;
 }
 
-/* A heartbeat: a join while the member has no epoch. It owns what it is told. */
+/* A heartbeat: a join while the member has no epoch. It owns what it was told, and gives up at once what is not in it.
+ */
 static Failure *beat(World *world, Member *member) {
   char *topics[] = {(char *)"t"};
   Milena__V1__GroupSubscription subscription = MILENA__V1__GROUP_SUBSCRIPTION__INIT;
@@ -132,6 +136,15 @@ static Failure *beat(World *world, Member *member) {
   request.member_epoch = member->epoch;
   if (!member->epoch)
     request.subscription = &subscription;
+  Milena__V1__TopicPartitions topic = MILENA__V1__TOPIC_PARTITIONS__INIT, *owned_topics[] = {&topic};
+  Milena__V1__OwnedPartitions owned = MILENA__V1__OWNED_PARTITIONS__INIT;
+  topic.topic = (char *)"t";
+  topic.n_partitions = member->owned;
+  topic.partitions = member->partitions;
+  owned.n_topics = member->owned > 0;
+  owned.topics = owned_topics;
+  request.owned = &owned;
+  request.assignment_version = member->version;
   request.offset_reset = MILENA__V1__OFFSET_RESET__OFFSET_RESET_EARLIEST;
   request.tell_assignment = TRUE;
   g_autoptr(RpcMessage) response = NULL;
@@ -142,7 +155,7 @@ static Failure *beat(World *world, Member *member) {
   g_strlcpy(member->id, answer->member_id, sizeof member->id);
   member->epoch = answer->member_epoch;
   if (answer->assignment)
-    member->owned = assigned_count(answer->assignment);
+    take_assignment(member, answer->assignment);
   return NULL;
 }
 
@@ -214,6 +227,8 @@ static gint64 committed(World *world, const char *group) {
   request.topics = topics;
   g_autoptr(RpcMessage) response = NULL;
   g_autoptr(Failure) failure = call(world, group, "FetchOffsets", &request.base, &response);
+  if (failure && failure_reason(failure) == FAILURE(UNKNOWN_GROUP))
+    return -1;
   if (failure) {
     shim_fail(__FILE__, __LINE__, "offsets can't be fetched: %s", failure_message(failure));
     return -2;
