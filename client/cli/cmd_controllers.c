@@ -325,30 +325,45 @@ const Command CMD_CONTROLLERS_TRANSFER = {
 
 /* ---- bootstrap ---- */
 
-static int begin(Cli *cli, const MilenaInitialController *members, guint count, const char *cluster_id,
-                 gboolean dry_run) {
+/* What bootstrap is asked for; all borrowed. */
+typedef struct {
+  const MilenaInitialController *members;
+  guint count;
+  const char *cluster_id; /* NULL: one is made */
+  gboolean dry_run;
+  gboolean if_needed; /* a cluster that began already is as good */
+} Beginning;
+
+static int begin(Cli *cli, const Beginning *beginning) {
   g_autoptr(MilenaClient) client = NULL;
   int code = cli_connect(cli, &client);
   if (code != CLI_OK)
     return code;
   char *made = NULL;
-  MilenaError *error =
-      milena_admin_bootstrap_cluster(client, members, count, cluster_id, dry_run, cli_timeout_ms(cli), &made);
+  g_autoptr(MilenaError) error =
+      milena_admin_bootstrap_cluster(client, beginning->members, beginning->count, beginning->cluster_id,
+                                     beginning->dry_run, cli_timeout_ms(cli), &made);
+  if (error && beginning->if_needed && strcmp(milena_error_reason(error), "ALREADY_BOOTSTRAPPED") == 0) {
+    cli_note(cli, "the controllers have their cluster already; nothing was changed.");
+    return CLI_OK;
+  }
   if (error)
-    return cli_failed(cli, error);
+    return cli_failed(cli, g_steal_pointer(&error));
   milena_string_free(made);
-  if (!dry_run)
+  if (!beginning->dry_run)
     return show_changed(cli, client);
   cli_note(cli, "the cluster could begin so; nothing was changed.");
   return CLI_OK;
 }
 
 static int run_bootstrap(Cli *cli, int argc, char **argv) {
-  gboolean dry_run = FALSE;
+  gboolean dry_run = FALSE, if_needed = FALSE;
   g_autofree char *cluster_id = NULL;
   const GOptionEntry entries[] = {
       {"cluster-id", 0, 0, G_OPTION_ARG_FILENAME, &cluster_id, "Id of the new cluster (default: one is made)", "UUID"},
       {"dry-run", 0, 0, G_OPTION_ARG_NONE, &dry_run, "Only ask the controllers and check", NULL},
+      {"if-needed", 0, 0, G_OPTION_ARG_NONE, &if_needed, "Do nothing when they have a cluster already: for scripts",
+       NULL},
       G_OPTION_ENTRY_NULL,
   };
   int code;
@@ -364,7 +379,8 @@ static int run_bootstrap(Cli *cli, int argc, char **argv) {
   Failure *failure = NULL;
   for (guint i = 0; i < count && !failure; i++)
     failure = parse_member(cli->arguments[i], &members[i]);
-  return failure ? cli_usage(cli, failure) : begin(cli, members, count, cluster_id, dry_run);
+  Beginning beginning = {members, count, cluster_id, dry_run, if_needed};
+  return failure ? cli_usage(cli, failure) : begin(cli, &beginning);
 }
 
 const Command CMD_CONTROLLERS_BOOTSTRAP = {

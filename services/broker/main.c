@@ -54,6 +54,10 @@ static void on_fenced(gboolean fenced, gpointer data) {
   process_say_ready(&process->settings.process, addresses);
 }
 
+static void on_caught_up(gpointer data) {
+  broker_server_set_caught_up(((Process *)data)->server);
+}
+
 static void on_stopped(gpointer data) {
   loop_quit(((Process *)data)->loop);
 }
@@ -193,7 +197,7 @@ static Failure *process_open(Process *process) {
 }
 
 static void process_serve(Process *process) {
-  static const NodeEvents EVENTS = {.fenced = on_fenced, .refused = on_refused};
+  static const NodeEvents EVENTS = {.fenced = on_fenced, .caught_up = on_caught_up, .refused = on_refused};
   Broker *broker = &process->broker;
   for (guint i = 0; i < broker->shard_count; i++)
     shard_start(broker->shards[i]);

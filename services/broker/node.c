@@ -21,7 +21,8 @@ struct Node {
   Membership *membership;
   NodeEvents events;
   gpointer data;
-  guint64 epoch; /* of our registration; 0: none yet */
+  guint64 epoch;      /* of our registration; 0: none yet */
+  gboolean caught_up; /* once */
 
   MetadataImage *next;            /* to be published: a reference, or NULL */
   guint publishing;               /* shards that have not answered the step that is under way */
@@ -107,6 +108,44 @@ static void publish(Node *node, MetadataImage *image) {
   publish_next(node);
 }
 
+/* ---- catching up ---- */
+
+static gboolean contains(const gint32 *ids, guint count, gint32 id) {
+  for (guint i = 0; i < count; i++)
+    if (ids[i] == id)
+      return TRUE;
+  return FALSE;
+}
+
+/* Replicas that a reassignment brings here do not count: they are nobody's yet. */
+static gboolean lags_behind(const MetadataPartition *partition, gint32 id) {
+  const gint32 *replicas = partition->before_count > 0 ? partition->before : partition->replicas;
+  guint count = partition->before_count > 0 ? partition->before_count : partition->replica_count;
+  return contains(replicas, count, id) && partition->leader_id >= 0 && partition->leader_id != id &&
+         !contains(partition->isr, partition->isr_count, id);
+}
+
+static gboolean is_caught_up(const MetadataImage *image, gint32 id) {
+  MetadataIter iter;
+  metadata_iter_topics(&iter, image, NULL);
+  for (const MetadataTopic *topic; (topic = metadata_iter_next_topic(&iter));)
+    for (guint i = 0; i < topic->partition_count; i++)
+      if (lags_behind(topic->partitions[i], id))
+        return FALSE;
+  return TRUE;
+}
+
+/* Once: it costs a look at everything, and who lags later is still good for clients. */
+static void look_whether_caught_up(Node *node, const MetadataImage *image) {
+  const MetadataBroker *self = metadata_image_broker(image, node->broker->id);
+  if (node->caught_up || !self || self->fenced || self->epoch != node->epoch || !is_caught_up(image, self->id))
+    return;
+  node->caught_up = TRUE;
+  slog_info("caught up: every replica is in sync that can be", NULL);
+  if (node->events.caught_up)
+    node->events.caught_up(node->data);
+}
+
 /* ---- the controller ---- */
 
 /* Shard's loop. */
@@ -135,6 +174,7 @@ static void on_registered(const char *cluster_id, guint64 epoch, gpointer data) 
 
 static void on_image(MetadataImage *image, gpointer data) {
   publish(data, image);
+  look_whether_caught_up(data, image);
 }
 
 /* Tell the fronts. */

@@ -14,11 +14,13 @@
 #include "services/broker/produce.h"
 #include "services/broker/read/read_service.h"
 #include "services/broker/replication/replication.h"
+#include "services/process/alive.h"
 
 struct BrokerServer {
   Broker *broker;
   RpcServer *clients, *peers;
-  gboolean started;
+  gboolean started, serving, caught_up;
+  Alive *alive; /* NULL before the start, and once it drains */
   /* One for each shard. */
   Loop **loops;
   gpointer *fronts, *producers, *peer_producers, *doors, *readers;
@@ -89,11 +91,26 @@ void broker_server_start(BrokerServer *server) {
   broker_server_set_health(server, FALSE); /* before anybody can ask */
   rpc_server_start(server->clients);
   rpc_server_start(server->peers);
+  RpcServer *both[] = {server->clients, server->peers};
+  server->alive = alive_new(both, G_N_ELEMENTS(both), server->loops, server->broker->shard_count, ALIVE_HANGS_MS);
+}
+
+static void tell_health(BrokerServer *server) {
+  RpcServer *both[] = {server->clients, server->peers};
+  for (guint i = 0; i < G_N_ELEMENTS(both); i++) {
+    rpc_server_set_health(both[i], "", server->serving);
+    rpc_server_set_health(both[i], BROKER_READY_SERVICE, server->serving && server->caught_up);
+  }
 }
 
 void broker_server_set_health(BrokerServer *server, gboolean serving) {
-  rpc_server_set_health(server->clients, "", serving);
-  rpc_server_set_health(server->peers, "", serving);
+  server->serving = serving;
+  tell_health(server);
+}
+
+void broker_server_set_caught_up(BrokerServer *server) {
+  server->caught_up = TRUE;
+  tell_health(server);
 }
 
 /* ---- the end ---- */
@@ -142,6 +159,7 @@ static void flush_loops(Broker *broker) {
 void broker_server_drain(BrokerServer *server, guint grace_ms) {
   Broker *broker = server->broker;
   broker_server_begin_drain(server);
+  g_clear_pointer(&server->alive, alive_free);
   rpc_server_drain(server->clients, grace_ms);
   rpc_server_drain(server->peers, grace_ms);
   for (guint i = 0; i < broker->shard_count; i++) {

@@ -5,6 +5,7 @@
 
 #include "services/base/slog.h"
 #include "services/controller/services.h"
+#include "services/process/alive.h"
 #include "services/process/process.h"
 
 /* Few enough that a full turn of the loop leaves time for heartbeats. */
@@ -17,6 +18,7 @@ struct Controller {
   Loop *loop;
   RpcClient *client; /* to the other controllers */
   RpcServer *public, *peer;
+  Alive *alive; /* while it serves */
   char *address, *peer_address; /* advertised */
   ControllerParts parts;
   gboolean ready; /* was told; the loop's */
@@ -270,6 +272,8 @@ Failure *controller_start(const ControllerOptions *options, Controller **ret_con
   set_health(controller, FALSE); /* before anybody can ask, and until it takes part */
   rpc_server_start(controller->public);
   rpc_server_start(controller->peer);
+  RpcServer *both[] = {controller->public, controller->peer};
+  controller->alive = alive_new(both, G_N_ELEMENTS(both), &controller->loop, 1, ALIVE_HANGS_MS);
   loop_call_and_wait(controller->loop, start_parts, controller);
   host_start(controller->parts.host);
   return NULL;
@@ -280,6 +284,7 @@ void controller_stop(Controller *controller) {
     return;
   set_health(controller, FALSE);
   host_hand_over(controller->parts.host, HAND_OVER_MS);
+  g_clear_pointer(&controller->alive, alive_free);
   loop_call_and_wait(controller->loop, stop_parts, controller);
   rpc_server_drain(controller->public, controller->options.drain_grace_ms);
   rpc_server_drain(controller->peer, controller->options.drain_grace_ms);
