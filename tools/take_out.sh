@@ -18,6 +18,7 @@ while [ $# -gt 0 ]; do
 done
 
 copy=${copy%/*}/take-out # of its own: both may run
+[ -z "$write" ] || [ ${#wanted[@]} -eq 0 ] || die "take-out: --write is for all rules"
 rules=$PWD/tests/rules
 page=$PWD/docs/decisions/0013-replication-rules.md
 
@@ -71,12 +72,12 @@ for file in "$rules"/[0-9]*; do
   put_back
 done
 bazel shutdown
+# The table of the page: its head stays, its rows are these.
 if [ -n "$write" ]; then
-  { sed '/^| rule | where /,$d' "$page"
-    echo '| rule | where | taken out | noticed by |'
-    echo '|---|---|---|---|'
-    cat "$rows"
-    sed '1,/^| rule | where /d' "$page" | sed '/^|/d'; } >"$page.new"
+  awk -v rows="$rows" '
+    /^\| rule \| where / { print; getline; print; while ((getline row <rows) > 0) print row; old = 1; next }
+    old && /^\|/ { next }
+    { old = 0; print }' "$page" >"$page.new"
   mv "$page.new" "$page"
 fi
 exit $bad

@@ -202,6 +202,18 @@ TEST_ROWS(move, MOVES) {
   cluster_clear(&cluster);
 }
 
+/* Three replicas have the minimum 2: one alone could acknowledge nothing. */
+TEST(move, rule_14_never_leaves_fewer_replicas_than_the_minimum) {
+  Cluster cluster;
+  moving_cluster(&cluster, 3);
+  g_autoptr(GPtrArray) records = metadata_records_new();
+  g_autoptr(Failure) failure = try_move(&cluster, 0, "1", records);
+  EXPECT_EQ_STR("INVALID_FIELD", failure ? failure_reason_name(failure_reason(failure)) : NULL);
+  EXPECT_EQ_INT(0, records->len);
+  EXPECT_NULL(try_move(&cluster, 0, "1,2", records));
+  cluster_clear(&cluster);
+}
+
 TEST(move, again_changes_nothing_also_when_its_broker_is_away_by_now) {
   Cluster cluster;
   moving_cluster(&cluster, 2);

@@ -76,7 +76,8 @@ TEST(recovery, after_an_unclean_stop_all_is_there) {
   EXPECT_TRUE(log_store_was_clean(copy.store));
 }
 
-/* REPLICATION.md, rule 10: what one stop in order said of a folder does not hold for the next, whose end may be torn. */
+/* REPLICATION.md, rule 10: what one stop in order said of a folder does not hold for the next, whose end may be torn.
+ */
 TEST(recovery, rule_10_the_clean_marker_is_gone_once_the_store_is_in_use) {
   g_autofree char *path = g_build_filename(shim_temp_dir(), "store", NULL);
   g_auto(Fixture) f;
