@@ -69,6 +69,7 @@ struct Broker {
   MetadataImage *followed;        /* latest that was heard of */
   MetadataImage *image;           /* that the logs go by; NULL: none yet */
   guint64 controller, followee;   /* whom it asks, whom it follows */
+  guint64 told;                   /* whom the followed one called the active one last */
   Call *call;                     /* of the membership */
   Call *asking;                   /* of the proposals */
   Call *reporting;                /* of damage */

@@ -219,10 +219,8 @@ static void answer(Log *log, const Pending *pending) {
     told->duplicate = append->duplicate;
     cluster->result->acknowledged++;
   }
-  if (cluster->trace)
-    broker_tell(log->broker, "answers producer %u of log %d: value %d %s", pending->request.client + 1,
-                (int)log->log_id, (int)pending->request.first_value,
-                append->failure ? failure_message(append->failure) : "is appended");
+  broker_tell(log->broker, "answers producer %u of log %d: value %d %s", pending->request.client + 1, (int)log->log_id,
+              (int)pending->request.first_value, append->failure ? failure_message(append->failure) : "is appended");
   SimWorld *clients = &log->part->clients;
   clients->faults = cluster->world->faults;
   sim_send(cluster->sim, &clients->faults, told, sizeof *told, sim_client_take,
@@ -469,8 +467,6 @@ static void doom(Log *log) {
 }
 
 static void trace_assignment(const Log *log, const MetadataPartition *metadata, gboolean leads) {
-  if (!log->broker->cluster->trace)
-    return;
   GString *ids = g_string_new(NULL);
   for (guint i = 0; i < metadata->isr_count; i++)
     g_string_append_printf(ids, " %d", metadata->isr[i]);

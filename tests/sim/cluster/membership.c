@@ -113,8 +113,9 @@ void membership_followed(Broker *broker, const Call *call) {
     broker->followed = call->image;
     publish(broker);
   }
-  if (!call->reason && call->hint && !broker->call)
-    broker->controller = call->hint;
+  /* Nothing that was not told before: what calls have found out since is newer. */
+  if (!call->reason && call->hint && call->hint != broker->told)
+    broker->controller = broker->told = call->hint;
   broker_after(broker, FOLLOW_EVERY_US, follow, NULL, NULL);
 }
 

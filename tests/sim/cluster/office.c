@@ -10,7 +10,7 @@
 #include "controller/metadata/records.h"
 #include "services/controller/sessions.h"
 
-#define LOOK_EVERY_US 100000
+#define LOOK_MAX_US 100000
 
 /* ---- Calls ---- */
 
@@ -156,9 +156,8 @@ static void carry_out(Call *call, Node *node, Office *office, Failure *failure, 
   if (failure) {
     if (!call->over)
       call->reason = failure_reason(failure);
-    if (call->cluster->trace)
-      cluster_tell(call->cluster, "controller %d refuses broker %d: %s", (int)node->id, call->broker_id,
-                   failure_message(failure));
+    cluster_tell(call->cluster, "controller %d refuses broker %d: %s", (int)node->id, call->broker_id,
+                 failure_message(failure));
     failure_free(failure);
     g_ptr_array_unref(records);
     reply(call);
@@ -385,12 +384,17 @@ static void look(Node *node, gpointer data) {
     fence_broker(cluster, node, office, (gint32)id);
 }
 
+/* Several times a session, also by the fastest clock: else each look would find that the controller stood still. */
+static gint64 look_every_us(const Cluster *cluster) {
+  return MIN(LOOK_MAX_US, cluster->shape.session_us / 6);
+}
+
 static void look_all(gpointer data) {
   Cluster *cluster = data;
   for (guint id = 1; id <= NODES_MAX && !sim_violation(cluster->sim); id++)
     if (node_runs(cluster->world->nodes[id]))
       look(cluster->world->nodes[id], cluster);
-  sim_after(cluster->sim, LOOK_EVERY_US, look_all, cluster, NULL);
+  sim_after(cluster->sim, look_every_us(cluster), look_all, cluster, NULL);
 }
 
 static void balance(gpointer data) {
@@ -405,7 +409,7 @@ static void balance(gpointer data) {
 }
 
 void office_start(Cluster *cluster) {
-  sim_after(cluster->sim, LOOK_EVERY_US, look_all, cluster, NULL);
+  sim_after(cluster->sim, look_every_us(cluster), look_all, cluster, NULL);
   sim_after(cluster->sim, cluster->shape.balance_us, balance, cluster, NULL);
 }
 

@@ -62,7 +62,8 @@ static Failure *create_topic(Cluster *cluster, const MetadataImage *tip, guint64
   guint replicas = sim_chance(sim, 800) ? 3 : 1 + sim_below(sim, 4);
   replicas = MIN(replicas, cluster->shape.brokers);
   config.min_insync_replicas_presence_case = MILENA__V1__TOPIC_CONFIG__MIN_INSYNC_REPLICAS_PRESENCE_MIN_INSYNC_REPLICAS;
-  config.min_insync_replicas = MIN(replicas, sim_chance(sim, 650) ? 2 : 1 + sim_below(sim, 3));
+  guint minimum = sim_chance(sim, 650) ? 2 : 1 + sim_below(sim, 3);
+  config.min_insync_replicas = MIN(replicas, minimum);
   config.unclean_leader_election = cluster->shape.careless && sim_chance(sim, 400);
   char name[16];
   g_snprintf(name, sizeof name, "topic-%u", number);
@@ -183,7 +184,7 @@ static Failure *elect_unclean(Cluster *cluster, const MetadataImage *tip, guint6
                               GPtrArray *records) {
   (void)version;
   Part *part = (Part *)any_part(cluster, chance);
-  if (!cluster->shape.careless)
+  if (!cluster->shape.careless || cluster->wounded)
     return NULL;
   part->unclean++;
   return elect(part, tip, MILENA__V1__ELECTION_TYPE__ELECTION_TYPE_UNCLEAN, records);
@@ -247,7 +248,7 @@ static Failure *elect_what_is_left(Cluster *cluster, const MetadataImage *tip, g
   for (guint i = 0; i < cluster->parts->len; i++) {
     Part *part = cluster->parts->pdata[i];
     const MetadataPartition *metadata = part_in(part, tip, NULL);
-    if (metadata->leader_id >= 0 || !part->gave_up)
+    if (metadata->leader_id >= 0 || (!part->gave_up && part->void_epoch == 0))
       continue;
     part->unclean++;
     return elect(part, tip, MILENA__V1__ELECTION_TYPE__ELECTION_TYPE_UNCLEAN, records);
@@ -293,7 +294,7 @@ static void wake(gpointer data) {
     pause_us = MEND_EVERY_US;
   } else {
     act(cluster);
-    pause_us = MIN(sim_between(sim, 0, cluster->shape.operator_us), 1000000);
+    pause_us = sim_between(sim, 0, cluster->shape.operator_us);
   }
   sim_after(sim, pause_us, wake, cluster, NULL);
 }

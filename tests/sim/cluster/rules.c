@@ -85,8 +85,11 @@ void rules_appended(Log *log, const Batch *batch, gboolean led) {
 }
 
 void rules_cut(Log *log, gint64 end) {
+  /* Who counts for nothing may be cut by a leader that was overruled long ago, and does not know it. */
   const Part *part = log->part;
-  if (part->gave_up)
+  const MetadataPartition *metadata = part->gave_up ? NULL : part_in(part, part->cluster->image, NULL);
+  if (!metadata || (!has(metadata->isr, metadata->isr_count, log->broker->id) &&
+                    !has(metadata->eligible, metadata->eligible_count, log->broker->id)))
     return;
   for (gint64 i = end; i < log->records->len && i < part->committed->len; i++)
     if (same(record_at(log->records, i), record_at(part->committed, i))) {
@@ -212,7 +215,7 @@ static void check_state(const Part *part, const MetadataImage *image, const Meta
     if (!broker || broker->fenced)
       broken(part, now, "somebody in sync is fenced");
   }
-  if (now->isr_count + now->eligible_count == 0 && !part->gave_up)
+  if (now->isr_count + now->eligible_count == 0 && !part->gave_up && part->void_epoch == 0)
     broken(part, now, "nobody counts any more");
 }
 

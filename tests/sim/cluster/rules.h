@@ -9,7 +9,7 @@
  *  - a leader that says that it knows the high watermark knows of all that earlier leaders committed
  *  - metadata: in sync and eligible are replicas and share nobody, nobody fenced is in sync or leads, a leader is in
  * sync, a leader epoch has one leader, each change raises the partition's epoch, the last one that counts is kept
- *  - nobody cuts what is committed, and what is read below a high watermark does not change
+ *  - nobody that counts cuts what is committed, and what is read below a high watermark does not change
  *  - producers: in order, none twice, nothing acknowledged lost (idempotence_client.c)
  *  - once all faults end: led, in sync, caught up, written to (settle.c)
  *
