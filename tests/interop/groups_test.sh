@@ -34,18 +34,26 @@ refuses() {
   grep -qF -- "$text" "$WORK/said" || { echo "no '$text' in:"; cat "$WORK/said"; return 1; }
 }
 
+# soon COMMAND...: the command works within 10 s.
+soon() {
+  local i
+  for i in $(seq 100); do "$@" >/dev/null && return; sleep 0.1; done
+  "$@"
+}
+
 # field NAME: the first value of a field of the JSON that comes in.
 field() { sed -n "s/^ *\"$1\": \"\?\([^\",]*\)\"\?,\?$/\1/p" | head -1; }
 
 unary() {
   bin/milena topics create bought --partitions 2 >/dev/null
+  bin/milena topics create other >/dev/null
   seq 10 | bin/milena produce bought --partition 0 >/dev/null
   local commit='{"topic":"bought","partition":0,"offset":4,"metadata":"mine"}'
 
   check "GetCoordinator: answered by any broker, and makes what groups need" tells '"address": "' leaseEpoch -- \
     group GetCoordinator '{"group":"shop"}'
   check "GetCoordinator: without a group" refuses INVALID_FIELD group GetCoordinator '{}'
-  check "ListGroups: none yet" tells '"groups": []' '"missing": []' -- group ListGroups '{}'
+  check "ListGroups: none, once the coordinator knows" soon tells '"groups": []' '"missing": []' -- group ListGroups '{}'
   check "GetGroup: one that there is not" refuses UNKNOWN_GROUP group GetGroup '{"group":"shop"}'
   check "UpdateGroup: validate_only makes none" tells '"sessionTimeout": "20s"' '"maxMembers": 1000' -- \
     group UpdateGroup '{"group":"shop","config":{"session_timeout":"20s"},"validate_only":true}'
@@ -62,8 +70,6 @@ unary() {
   check "CommitOffsets: nothing to commit" refuses INVALID_FIELD group CommitOffsets '{"group":"shop"}'
   check "CommitOffsets: negative" tells INVALID_FIELD -- \
     group CommitOffsets '{"group":"shop","offsets":[{"topic":"bought","offset":-1}]}'
-  check "CommitOffsets: beyond the end" tells OFFSET_OUT_OF_RANGE -- \
-    group CommitOffsets '{"group":"shop","offsets":[{"topic":"bought","offset":1000000}]}'
   check "CommitOffsets: of a topic that there is not" tells UNKNOWN_TOPIC -- \
     group CommitOffsets '{"group":"shop","offsets":[{"topic":"nowhere","offset":1}]}'
   check "CommitOffsets: of a partition that there is not" tells UNKNOWN_PARTITION -- \
@@ -102,7 +108,7 @@ unary() {
   EPOCH=$(group Heartbeat '{"group":"shop","subscription":{"topics":["bought"]},"member_id":"m1"}' | field memberEpoch)
   check "CommitOffsets: of a partition that is not the member's" tells NOT_ASSIGNED -- \
     group CommitOffsets "{\"group\":\"shop\",\"member_id\":\"m1\",\"member_epoch\":$EPOCH,\"offsets\":[
-      {\"topic\":\"every\",\"offset\":0}]}"
+      {\"topic\":\"other\",\"offset\":0}]}"
   check "CommitOffsets: no tool's while there are members" refuses GROUP_IN_USE \
     group CommitOffsets "{\"group\":\"shop\",\"offsets\":[$commit]}"
   check "ResetOffsets: not while it is used" refuses GROUP_IN_USE group ResetOffsets '{"group":"shop","shift":1}'
@@ -120,7 +126,7 @@ unary() {
   check "DeleteOffsets: forgets them" tells '"status": null' -- \
     group DeleteOffsets '{"group":"shop","topics":[{"topic":"bought","partitions":[0]}]}'
   check "FetchOffsets: none" tells '"offsets": []' -- group FetchOffsets '{"group":"shop"}'
-  for name in one two three; do group UpdateGroup "{\"group\":\"$name\"}" >/dev/null; done
+  for name in one two three; do group UpdateGroup "{\"group\":\"$name\",\"config\":{}}" >/dev/null; done
   check "ListGroups: the first page" tells '"nextPageToken": "groups:' -- group ListGroups '{"page_size":2}'
   local token
   token=$(group ListGroups '{"page_size":2}' | field nextPageToken)
