@@ -58,8 +58,8 @@ void partition_sync(Partition *partition) {
                            .done = on_synced};
   if (!log_store_submit(partition->shard->broker->store, &sync->write)) {
     sync_free(sync);
-    timer_set(partition->shard->timers, &partition->sync_timer, g_get_monotonic_time() + RETRY_MS * 1000, on_retry,
-              partition);
+    timer_set(partition->shard->timers, &partition->sync_timer,
+              g_get_monotonic_time() + RETRY_MS * G_TIME_SPAN_MILLISECOND, on_retry, partition);
     return;
   }
   partition->writes_in_flight++;

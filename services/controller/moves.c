@@ -6,6 +6,7 @@
 #include "services/controller/moves.h"
 
 #include "controller/metadata/view.h"
+#include "services/base/invariant.h"
 
 #define KEPT_US (10 * G_TIME_SPAN_SECOND)
 
@@ -124,6 +125,7 @@ static void listing_done(const Failure *failure, MetadataImage *image, gpointer 
     rpc_call_finish(listing->call, refused);
     return;
   }
+  INVARIANT(response, "what is not refused is listed");
   for (gsize i = 0; i < response->n_reassignments; i++)
     fill(listing->moves, image, response->reassignments[i]);
   rpc_call_reply(listing->call, &response->base, NULL, 0);
