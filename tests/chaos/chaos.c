@@ -58,6 +58,7 @@ static gboolean parse(RunOptions *options, int argc, char **argv) {
        "of records: always, interval, os; but for always no broker loses what it did not sync (always)", "WHEN"},
       {"clients", 0, 0, G_OPTION_ARG_INT, &options->clients, "that create, change, delete and read topics (5)", "N"},
       {"pause-ms", 0, 0, G_OPTION_ARG_INT, &options->pause_ms, "of a client between two operations (40)", "MS"},
+      {"at-once", 0, 0, G_OPTION_ARG_INT, &options->at_once, "faults of one round at most (3)", "N"},
       {"keep", 0, 0, G_OPTION_ARG_NONE, &options->keep, "keep logs and data also when all is well", NULL},
       {"no-namespaces", 0, 0, G_OPTION_ARG_NONE, &options->no_namespaces, "on loopback: nothing is cut off", NULL},
       {"programs", 0, 0, G_OPTION_ARG_FILENAME, &options->programs, "folder of milena-controller and milena-broker",
@@ -92,7 +93,8 @@ static gboolean parse(RunOptions *options, int argc, char **argv) {
     fprintf(stderr, "chaos: --flush is always, interval or os\n");
     return FALSE;
   }
-  if (!fits || options->clients < 1 || options->pause_ms < 0 || (!only_checks && !options->programs)) {
+  if (!fits || options->clients < 1 || options->pause_ms < 0 || options->at_once < 1 ||
+      (!only_checks && !options->programs)) {
     fprintf(stderr, "chaos: 1, 3 or 5 controllers, at least one client, and --programs are needed; see --help\n");
     return FALSE;
   }
@@ -115,6 +117,7 @@ int main(int argc, char **argv) {
                   .controllers = 3,
                   .clients = 5,
                   .pause_ms = 40,
+                  .at_once = 3,
                   .seed = g_random_int_range(1, 1000000),
                   .flush = g_strdup("always")},
       .stop = &stop_asked,

@@ -9,7 +9,6 @@
 
 #include "tests/chaos/nemesis_internal.h"
 
-#define FAULTS_AT_ONCE 3
 #define SETTLES 0.6 /* share of the rounds after which all replicas come in sync */
 
 const Fault *nemesis_fault(FaultKind kind) {
@@ -243,7 +242,7 @@ static void maybe_settle(Nemesis *nemesis) {
 void nemesis_run(Nemesis *nemesis, gint64 until_us, const volatile gint *stop) {
   while (goes_on(nemesis, stop) && g_get_monotonic_time() < until_us) {
     nemesis_pause_ms(nemesis, 200, 2000, stop);
-    guint faults = (guint)g_rand_int_range(nemesis->random, 1, FAULTS_AT_ONCE + 1);
+    guint faults = (guint)g_rand_int_range(nemesis->random, 1, (gint32)nemesis->options.at_once + 1);
     for (guint i = 0; i < faults && goes_on(nemesis, stop); i++) {
       FaultKind kind = any_fault(nemesis);
       if (kind != FAULT_COUNT)

@@ -1,4 +1,4 @@
-/* What goes wrong, by seed: rounds of one to three faults that overlap, then everything is mended, and writes must
+/* What goes wrong, by seed: rounds of faults that overlap, one to some, then everything is mended, and writes must
  * succeed again within a bound: of metadata, and where brokers are hit too, of records in every partition.
  *
  * Nothing happens beyond what is promised. Controllers: data is lost at one at a time. Brokers: a disk is lost only
@@ -69,6 +69,7 @@ typedef struct {
   Traffic *traffic;   /* NULL: brokers are left alone */
   gboolean is_synced; /* records are on disk before they are acknowledged: brokers may lose what they did not sync */
   guint64 seed;
+  guint at_once;           /* faults of one round at most */
   gboolean can_lose;       /* unsynced writes, and fail syncs */
   const char *const *only; /* names of faults, NULL at the end: no others; or NULL for all. Borrowed */
   void (*say)(const char *line, gpointer data);

@@ -105,6 +105,7 @@ static void run_nemesis(Run *run) {
       .traffic = run->traffic,
       .is_synced = g_str_equal(options->flush, "always"),
       .seed = (guint64)options->seed,
+      .at_once = (guint)options->at_once,
       .can_lose = options->preload != NULL,
       .only = (const char *const *)options->only,
       .say = say_line,

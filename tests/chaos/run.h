@@ -13,7 +13,7 @@
 G_BEGIN_DECLS
 
 typedef struct {
-  gint minutes, seconds, controllers, brokers, clients, pause_ms;
+  gint minutes, seconds, controllers, brokers, clients, pause_ms, at_once;
   gint64 seed;
   gboolean tour, keep, no_namespaces;
   char *programs, *preload, *folder, *check, *check_records, *flush;
