@@ -8,9 +8,8 @@ HAS_GRPCURL='' HAS_PYTHON=''
 if reason=$(need_grpcurl); then need_grpcurl; HAS_GRPCURL=yes; else echo "skip grpcurl groups: $reason"; fi
 if reason=$(need_python); then need_python; HAS_PYTHON=yes; else echo "skip python groups: $reason"; fi
 [ -n "$HAS_GRPCURL$HAS_PYTHON" ] || exit 0
-start_cluster --brokers 3
+start_cluster --brokers 3 --coordinators 2
 BROKER=localhost:$((BASE_PORT + 2))
-COORDINATOR=localhost:$((BASE_PORT + 200))
 
 call() { "$GRPCURL" -plaintext -emit-defaults "$@"; }
 group() { call -d "$2" "$BROKER" "milena.v1.GroupService/$1"; }
@@ -136,8 +135,10 @@ unary() {
   check "ListGroups: too large a page" refuses INVALID_FIELD group ListGroups '{"page_size":1001}'
   check "DeleteGroup: and it is gone" tells '{' -- group DeleteGroup '{"group":"shop"}'
   check "DeleteGroup: twice" refuses UNKNOWN_GROUP group DeleteGroup '{"group":"shop"}'
+  local coordinator
+  coordinator=$(group GetCoordinator '{"group":"one"}' | field address)
   check "a coordinator answers by itself" tells GROUP_STATE_EMPTY -- \
-    call -d '{"group":"one"}' "$COORDINATOR" milena.v1.GroupService/GetGroup
+    call -d '{"group":"one"}' "$coordinator" milena.v1.GroupService/GetGroup
 }
 [ -z "$HAS_GRPCURL" ] || unary
 
@@ -150,4 +151,8 @@ if [ -n "$HAS_PYTHON" ]; then
   check "python groups: stubs are generated from the protos" generate
   PYTHONPATH=$WORK/stubs "$PYTHON" tests/interop/groups.py "localhost:$BASE_PORT" "localhost:$((BASE_PORT + 1))" \
     "localhost:$((BASE_PORT + 2))" || echo "not ok groups.py ended early"
+  # The last: it kills a coordinator and a broker.
+  check "python groups: a coordinator, a broker and a member die, and nothing is missed" env PYTHONPATH="$WORK/stubs" \
+    "$PYTHON" tests/interop/groups_failover.py "$(readlink -f bin/milena)" "$WORK/cluster" "localhost:$BASE_PORT" \
+    "localhost:$((BASE_PORT + 1))" "localhost:$((BASE_PORT + 2))"
 fi
