@@ -144,6 +144,19 @@ print(f"read and committed {time.monotonic() - began:.1f} s after the broker was
 assert [member.member_id for member in members] == names, "the same member"
 assert members[1].fenced == members[2].fenced == 0
 
+subprocess.run([MILENA, "local", "start", "broker-1", "--data", FOLDER], check=True, capture_output=True)
+until(lambda: is_shared(members), "all is calm")
+before = [set(member.owned) for member in members]
+moved = [member for member in members if member.place == 1]
+began = time.monotonic()
+subprocess.run([MILENA, "local", "stop", "broker-2", "--data", FOLDER], check=True, capture_output=True)
+until(lambda: is_shared(members) and all(member.place != 1 for member in moved), "the stream of the stopped broker goes on")
+write(600)
+all_is_read("after a broker was stopped")
+print(f"read and committed {time.monotonic() - began:.1f} s after a broker was told to stop")
+assert [member.owned for member in members] == before, f"partitions moved: {before} {[m.owned for m in members]}"
+assert [member.member_id for member in members] == names and not any(member.fenced for member in members[1:])
+
 began = time.monotonic()
 members[1].vanish()
 until(lambda: is_shared([members[0], members[2]]), "two share what three had")
