@@ -340,6 +340,7 @@ Coordinator *coordinator_new(const CoordinatorOptions *options) {
   coordinator->turn_source = g_source_new(&TURN_FUNCS, sizeof(GSource));
   g_source_set_callback(coordinator->turn_source, NULL, coordinator, NULL);
   g_source_set_can_recurse(coordinator->turn_source, TRUE); /* spares glib's guard against it: see loop.c */
+  coordinator->commit_ends = commit_ends_new(coordinator);
   g_source_attach(coordinator->turn_source, loop_context(options->loop));
   coordinator->tenure_host = (TenureHost){.client = options->client,
                                           .loop = options->loop,
@@ -366,6 +367,7 @@ void coordinator_free(Coordinator *coordinator) {
     return;
   drop_call(&coordinator->yield);
   drop_call(&coordinator->ensure);
+  commit_ends_free(coordinator->commit_ends);
   g_hash_table_unref(coordinator->tenures);
   g_ptr_array_unref(coordinator->retiring);
   g_ptr_array_unref(coordinator->turns);

@@ -6,6 +6,8 @@
 
 G_BEGIN_DECLS
 
+typedef struct CommitEnds CommitEnds;
+
 struct Coordinator {
   gint32 id;
   Loop *loop;
@@ -27,6 +29,7 @@ struct Coordinator {
   Timer tend; /* failed tenures, the topic that is to be made */
   RpcClientCall *yield, *ensure;
   gboolean wants_topic;
+  CommitEnds *commit_ends;
 
   gboolean draining;
   Timer drain_deadline;
@@ -44,6 +47,13 @@ void coordinator_want_topic(Coordinator *coordinator);
 
 /* ---- GroupsHost, by the coordinator's image: topics.c ---- */
 void coordinator_init_groups_host(Coordinator *coordinator, GroupsHost *ret_host);
+
+/* ---- partitions' ends, for commits: group_commit.c ---- */
+CommitEnds *commit_ends_new(Coordinator *coordinator);
+/* Nobody waits. NULL is fine. */
+void commit_ends_free(CommitEnds *ends);
+/* The end that a commit is judged by; FALSE: it is not. For GroupsHost. */
+gboolean commit_ends_judge(const CommitEnds *ends, const char *topic_id, gint32 partition, gint64 *ret_end);
 
 /* user_data: the Coordinator. */
 extern const RpcMethodHandler GROUP_SERVICE_HANDLERS[];

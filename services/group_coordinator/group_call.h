@@ -29,7 +29,11 @@ void group_call_refuse(GroupCall *call, Failure *failure);
 /* For GroupAsk: give the answer on as it is. */
 void group_call_answered(GroupAsk *ask, ProtobufCMessage *response, Failure *failure);
 
+/* The call waits for no ends any more. */
+void commit_ends_forget(CommitEnds *ends, GroupCall *call);
+
 /* Handlers in files of their own. */
+void group_commit(RpcCall *rpc, RpcMessage *message, gpointer user_data);
 void group_get(RpcCall *rpc, RpcMessage *message, gpointer user_data);
 void group_list(RpcCall *rpc, RpcMessage *message, gpointer user_data);
 void group_reset(RpcCall *rpc, RpcMessage *message, gpointer user_data);

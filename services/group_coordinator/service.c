@@ -16,6 +16,7 @@ static void on_closed(RpcCall *rpc, gboolean cancelled, gpointer state) {
   GroupCall *call = state;
   tenure_forget(&call->ask);
   ends_abandon(call->ends);
+  commit_ends_forget(call->coordinator->commit_ends, call);
   if (call->response)
     protobuf_c_message_free_unpacked(call->response, NULL);
   if (call->resets)
@@ -69,14 +70,6 @@ static void heartbeat(RpcCall *rpc, RpcMessage *message, gpointer user_data) {
   if (group_call_find(call, request->group, &tenure))
     groups_heartbeat(tenure_groups(tenure), tenure_ask(tenure, &call->ask), request, rpc_call_client(rpc),
                      tenure_now());
-}
-
-static void commit_offsets(RpcCall *rpc, RpcMessage *message, gpointer user_data) {
-  const Milena__V1__CommitOffsetsRequest *request = rpc_message_body(message);
-  GroupCall *call = group_call_new(user_data, rpc, message, TRUE);
-  Tenure *tenure;
-  if (group_call_find(call, request->group, &tenure))
-    groups_commit(tenure_groups(tenure), tenure_ask(tenure, &call->ask), request, tenure_now());
 }
 
 static void fetch_offsets(RpcCall *rpc, RpcMessage *message, gpointer user_data) {
@@ -134,7 +127,7 @@ static void get_coordinator(RpcCall *rpc, RpcMessage *message, gpointer user_dat
 
 const RpcMethodHandler GROUP_SERVICE_HANDLERS[] = {
     {.name = "Heartbeat", .unary = heartbeat},
-    {.name = "CommitOffsets", .unary = commit_offsets},
+    {.name = "CommitOffsets", .unary = group_commit},
     {.name = "FetchOffsets", .unary = fetch_offsets},
     {.name = "ListGroups", .unary = group_list},
     {.name = "GetGroup", .unary = group_get},

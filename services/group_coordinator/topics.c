@@ -38,6 +38,11 @@ static const char *leader_rack(const char *name, gint32 number, gpointer data) {
   return leader && *leader->rack ? leader->rack : NULL;
 }
 
+static gboolean high_watermark(const char *topic_id, gint32 partition, gint64 *ret_offset, gpointer data) {
+  const Coordinator *coordinator = data;
+  return commit_ends_judge(coordinator->commit_ends, topic_id, partition, ret_offset);
+}
+
 static char *new_id(gpointer data) {
   (void)data;
   return g_uuid_string_random();
@@ -47,6 +52,7 @@ void coordinator_init_groups_host(Coordinator *coordinator, GroupsHost *ret_host
   *ret_host = (GroupsHost){.find_topic = find_topic,
                            .each_topic = each_topic,
                            .leader_rack = leader_rack,
+                           .high_watermark = high_watermark,
                            .new_id = new_id,
                            .data = coordinator};
 }

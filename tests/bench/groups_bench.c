@@ -41,7 +41,7 @@ typedef struct Bench Bench;
 struct Bench {
   const char *address;
   RpcClient *client;
-  Loop *loop;
+  Loop *loop; /* of the phase: a loop runs once */
   Member *members;
   guint member_count;
   guint next, under_way;
@@ -309,6 +309,7 @@ static double percentile_ms(const GArray *sorted, double share) {
 
 static void begin(Bench *bench, Tally *tally) {
   bench->tally = tally;
+  bench->loop = loop_new("bench", 1 << 20);
   *tally = (Tally){.latencies = g_array_new(FALSE, FALSE, sizeof(guint32))};
   bench->next = bench->under_way = bench->beats_sent = 0;
   bench->sent = 0;
@@ -319,7 +320,7 @@ static void begin(Bench *bench, Tally *tally) {
   bench->ends_us = bench->began_us + bench->seconds * G_USEC_PER_SEC;
 }
 
-static void report(const Bench *bench, const char *what, Tally *tally) {
+static void report(Bench *bench, const char *what, Tally *tally) {
   double seconds = (double)(g_get_monotonic_time() - bench->began_us) / G_USEC_PER_SEC;
   g_array_sort(tally->latencies, compare);
   printf("%-28s %8.0f/s", what, (double)tally->done / seconds);
@@ -333,6 +334,7 @@ static void report(const Bench *bench, const char *what, Tally *tally) {
            100 * (cpu_seconds(process->pid) - process->cpu_s) / seconds, resident_mb(process->pid));
   }
   fflush(stdout);
+  g_clear_pointer(&bench->loop, loop_free);
   g_array_unref(tally->latencies);
 }
 
@@ -402,7 +404,7 @@ int main(int argc, char **argv) {
   }
   Bench bench = {.address = address,
                  .client = rpc_client_new(NULL),
-                 .loop = loop_new("bench", 1 << 20),
+
                  .processes = read_processes(argv + 1),
                  .rate = rate,
                  .seconds = seconds};
@@ -415,8 +417,6 @@ int main(int argc, char **argv) {
     run_closed(&bench, "commits, as fast as they go", send_commit, &fastest);
   }
   rpc_client_free(bench.client);
-  loop_finish(bench.loop);
-  loop_free(bench.loop);
   for (guint i = 0; i < bench.member_count; i++)
     g_free(bench.members[i].group);
   g_free(bench.members);

@@ -290,6 +290,8 @@ TEST(groups, members_share_and_commit) {
   Member stale = one;
   stale.epoch += 100;
   expect_reason(FAILURE(FENCED), commit(&world, "g", &stale, 0));
+  expect_reason(FAILURE(OFFSET_OUT_OF_RANGE), commit(&world, "g", &one, RECORDS + 1));
+  expect_none(commit(&world, "g", &one, RECORDS), "a commit of the very end");
   expect_none(leave(&world, &one), "the first leaves");
   expect_reason(FAILURE(UNKNOWN_MEMBER), commit(&world, "g", &one, 0));
 }
