@@ -30,6 +30,7 @@ struct Loop {
   GThread *thread;
   int wake_fd;
   guint mailbox_max;
+  gboolean dispatching;     /* the loop's thread's: in mailbox_dispatch */
   _Atomic(GThread *) owner; /* who runs the loop, or took it over when it had ended */
   atomic_uint wakers;
 
@@ -87,11 +88,13 @@ static gboolean mailbox_dispatch(GSource *source, GSourceFunc callback, gpointer
   (void)ignored;
   gboolean quitting;
   LoopTask *task;
+  loop->dispatching = TRUE;
   for (guint round = 1; (task = mailbox_take(loop, round < ROUNDS_MAX, &quitting)); round++) {
     run_all(task);
     if (round == ROUNDS_MAX)
       break;
   }
+  loop->dispatching = FALSE;
   if (quitting && !task)
     g_main_loop_quit(loop->main_loop);
   else if (quitting)
@@ -276,6 +279,11 @@ GSource *loop_add_timeout(Loop *loop, guint delay_ms, GSourceFunc func, gpointer
 
 gboolean loop_is_current(Loop *loop) {
   return atomic_load(&loop->owner) == g_thread_self();
+}
+
+gboolean loop_is_emptying(Loop *loop) {
+  LOOP_ASSERT_CURRENT(loop);
+  return loop->dispatching;
 }
 
 GMainContext *loop_context(Loop *loop) {

@@ -54,6 +54,8 @@ void loop_call_and_wait(Loop *loop, void (*func)(gpointer data), gpointer data);
 GSource *loop_add_timeout(Loop *loop, guint delay_ms, GSourceFunc func, gpointer data);
 /* The calling thread runs the loop; or ran it, or stopped it: then what the loop owned is the caller's, to free it. */
 gboolean loop_is_current(Loop *loop);
+/* The loop runs what was posted: what is posted to it now runs before it looks at anything else. The loop's thread. */
+gboolean loop_is_emptying(Loop *loop);
 GMainContext *loop_context(Loop *loop);
 
 /* State belongs to its loop: a broken promise ends the process. */

@@ -2,10 +2,16 @@
  * may sleep. Not g_source_set_ready_time: that signals the context's wake-up for each change, although the loop's own
  * thread makes it: a write, a poll and a read for each timer that is set.
  *
+ * What is set to be at once, out of a task of the loop, is fired by another task: that spares glib's turn in between, a
+ * poll among it.
+ *
+ * Invariant: the task is in the mailbox exactly while `posted`; the timers outlive it.
  * Thread: the loop's. Fails never. */
 #include "services/base/timers.h"
 
 struct Timers {
+  LoopTask task; /* fires what is due: for what is to be soon */
+  gboolean posted, freed;
   Loop *loop;
   GSequence *by_due; /* of Timer *, borrowed */
   GSource *source;
@@ -40,15 +46,27 @@ static gboolean source_check(GSource *source) {
   return first && first->due_us <= g_get_monotonic_time();
 }
 
-static gboolean source_dispatch(GSource *source, GSourceFunc callback, gpointer data) {
-  (void)callback;
-  (void)data;
-  Timers *timers = ((TimersSource *)source)->timers;
+static void fire_due(Timers *timers) {
   gint64 now_us = g_get_monotonic_time();
   for (Timer *timer; (timer = first_timer(timers)) && timer->due_us <= now_us;) {
     timer_clear(timers, timer);
     timer->fire(timer, timer->data);
   }
+}
+
+static void task_run(LoopTask *task) {
+  Timers *timers = (Timers *)((char *)task - G_STRUCT_OFFSET(Timers, task));
+  timers->posted = FALSE;
+  if (timers->freed)
+    g_free(timers);
+  else
+    fire_due(timers);
+}
+
+static gboolean source_dispatch(GSource *source, GSourceFunc callback, gpointer data) {
+  (void)callback;
+  (void)data;
+  fire_due(((TimersSource *)source)->timers);
   return G_SOURCE_CONTINUE;
 }
 
@@ -57,6 +75,7 @@ static GSourceFuncs SOURCE_FUNCS = {.prepare = source_prepare, .check = source_c
 Timers *timers_new(Loop *loop) {
   Timers *timers = g_new0(Timers, 1);
   timers->loop = loop;
+  timers->task.run = task_run;
   timers->by_due = g_sequence_new(NULL);
   timers->source = g_source_new(&SOURCE_FUNCS, sizeof(TimersSource));
   ((TimersSource *)timers->source)->timers = timers;
@@ -73,7 +92,10 @@ void timers_free(Timers *timers) {
   g_source_destroy(timers->source);
   g_source_unref(timers->source);
   g_sequence_free(timers->by_due);
-  g_free(timers);
+  if (timers->posted)
+    timers->freed = TRUE;
+  else
+    g_free(timers);
 }
 
 void timer_set(Timers *timers, Timer *timer, gint64 due_us, void (*fire)(Timer *timer, gpointer data), gpointer data) {
@@ -85,6 +107,10 @@ void timer_set(Timers *timers, Timer *timer, gint64 due_us, void (*fire)(Timer *
   timer->fire = fire;
   timer->data = data;
   timer->place = g_sequence_insert_sorted(timers->by_due, timer, compare_due, NULL);
+  if (due_us <= 0 && !timers->posted && loop_is_emptying(timers->loop)) {
+    timers->posted = TRUE;
+    loop_post_completion(timers->loop, &timers->task);
+  }
 }
 
 void timer_clear(Timers *timers, Timer *timer) {

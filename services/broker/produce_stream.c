@@ -59,7 +59,7 @@ static void stream_read(Stream *stream) {
 static void stream_send(Stream *stream, const Milena__V1__ProduceStreamResponse *response) {
   if (!stream->call || stream->finished)
     return;
-  if (rpc_call_send(stream->call, &response->base, NULL, 0) == RPC_BUSY)
+  if (rpc_call_send_soon(stream->call, &response->base) == RPC_BUSY) /* a sync answers many */
     stream->busy = TRUE;
 }
 

@@ -87,6 +87,7 @@ gboolean rpc_sender_next(RpcSender *sender, RpcSendStep *ret_step, gboolean *ret
   if (step.message)
     sender->outstanding_bytes = rpc_message_size(step.message);
   step.end = sender->is_ended && !sender->end_started && !sender->is_stopped && !sender->waiting.length;
+  step.more = step.message && sender->waiting.length > 0;
   sender->end_started |= step.end;
   gboolean has_step = step.message || step.end;
   sender->has_turn = has_step;

@@ -32,6 +32,7 @@ typedef struct {
 typedef struct {
   RpcMessage *message; /* to be sent, owned; or NULL */
   gboolean end;        /* then the end is to be sent, with or after the message */
+  gboolean more;       /* another step follows at once: this one's bytes may wait for it */
 } RpcSendStep;
 
 /* @has_turn: the caller sends something of its own first, and holds the turn */

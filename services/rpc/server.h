@@ -96,6 +96,9 @@ void rpc_call_reply_message(RpcCall *call, RpcMessage *message);
 /* Streams: queue a message. */
 RpcSendResult rpc_call_send(RpcCall *call, const ProtobufCMessage *message, GBytes *const *owners, gsize owner_count);
 RpcSendResult rpc_call_send_message(RpcCall *call, RpcMessage *message); /* already packed; borrowed */
+/* The same, once the loop has run what it took to run: many small messages that come together leave in one write. Loop.
+ */
+RpcSendResult rpc_call_send_soon(RpcCall *call, const ProtobufCMessage *message);
 /* Finish: after what was queued, with OK (NULL) or a failure. @failure: taken. Consumes the handler's reference
  * unless events were set. Any one thread at a time. */
 void rpc_call_finish(RpcCall *call, Failure *failure);

@@ -31,6 +31,7 @@ static void call_received(RpcOp *op, gboolean ok);
 static void call_sent(RpcOp *op, gboolean ok);
 static void start_run(LoopTask *task);
 static void message_run(LoopTask *task);
+static void send_run(LoopTask *task);
 static void writable_run(LoopTask *task);
 static void closed_run(LoopTask *task);
 static void draining_run(LoopTask *task);
@@ -53,6 +54,7 @@ RpcCall *rpc_call_new(RpcServer *server, RpcQueue *queue, RpcMethod *method) {
   rpc_sender_init(&call->sender, server->options.send_queue_max_bytes, FALSE);
   call->start_task.run = start_run;
   call->message_task.run = message_run;
+  call->send_task.run = send_run;
   call->writable_task.run = writable_run;
   call->closed_task.run = closed_run;
   call->draining_task.run = draining_run;
@@ -234,6 +236,7 @@ static gsize build_batch(RpcCall *call, const RpcSendStep *step, grpc_op batch[3
   if (step->message) {
     call->outgoing = rpc_message_to_core(step->message);
     batch[count].op = GRPC_OP_SEND_MESSAGE;
+    batch[count].flags = step->more ? GRPC_WRITE_BUFFER_HINT : 0; /* so that small ones leave in one write */
     batch[count++].data.send_message.send_message = call->outgoing;
   }
   if (step->end) {
@@ -318,6 +321,24 @@ RpcSendResult rpc_call_send_message(RpcCall *call, RpcMessage *message) {
 RpcSendResult rpc_call_send(RpcCall *call, const ProtobufCMessage *message, GBytes *const *owners, gsize owner_count) {
   g_autoptr(RpcMessage) packed = rpc_message_pack(message, owners, owner_count);
   return rpc_call_send_message(call, packed);
+}
+
+static void send_run(LoopTask *task) {
+  RpcCall *call = CALL_OF(task, send_task);
+  send_next(call, TRUE);
+  rpc_call_unref(call);
+}
+
+RpcSendResult rpc_call_send_soon(RpcCall *call, const ProtobufCMessage *message) {
+  LOOP_ASSERT_CURRENT(call->loop);
+  g_autoptr(RpcMessage) packed = rpc_message_pack(message, NULL, 0);
+  gboolean start;
+  RpcSendResult result = rpc_sender_push(&call->sender, packed, &start);
+  if (start) { /* the turn is held until then, so the task is posted once */
+    rpc_call_ref(call);
+    loop_post_completion(call->loop, &call->send_task);
+  }
+  return result;
 }
 
 static void end_call(RpcCall *call, Failure *failure, gboolean here) {

@@ -103,7 +103,7 @@ struct RpcCall {
   char *peer;
   GHashTable *metadata_texts; /* key to value, made when first asked for */
 
-  LoopTask start_task, message_task, writable_task, closed_task, draining_task;
+  LoopTask start_task, message_task, send_task, writable_task, closed_task, draining_task;
   atomic_bool writable_posted;
 };
 
