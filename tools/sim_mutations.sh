@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Takes safety conditions out of controller/raft, one at a time, in a copy of the project, and shows what notices:
-# ./dev sim --mutations [--seeds N] [--write] [NAME...]. Each is a file of tests/sim/raft/mutations: a sentence, then files
+# Takes safety conditions out of the Raft core, and rules out of replication, one at a time, in a copy of the project, and
+# shows what notices:
+# ./dev sim --mutations [--seeds N] [--write] [NAME...]. Each is a file of tests/sim/{raft,cluster}/mutations: a sentence, then files
 # and the text that is replaced in them, which must be there exactly once. Ends with 1 when one is noticed by no named
 # test, no scenario file and none of N seeds (2,000), or does not apply or build any more. --write puts the table into
 # docs/raft-safety.md.
@@ -19,7 +20,6 @@ while [ $# -gt 0 ]; do
 done
 
 top=$PWD
-mutations=$top/tests/sim/raft/mutations
 tests=(//tests/unit/raft:scenario_test //tests/sim/raft:named_test)
 build() { bazel build --ui_event_filters=-info --noshow_progress //tests/sim:sim "${tests[@]}" >build.log 2>&1; }
 
@@ -42,11 +42,12 @@ say "without a mutation"
 build || { cat build.log; die "the copy does not build"; }
 failed=$(failing_tests)
 [ -z "$failed" ] || die "tests fail without a mutation: $failed"
-bazel-bin/tests/sim/sim raft --seeds "$seeds" --failures 1 || die "a seed fails without a mutation"
+bazel-bin/tests/sim/sim raft cluster --seeds "$seeds" --failures 1 || die "a seed fails without a mutation"
 
 bad=0
-for file in "$mutations"/*; do
+for file in "$top"/tests/sim/{raft,cluster}/mutations/*; do
   name=${file##*/}
+  sim=${file%/mutations/*} sim=${sim##*/}
   if [ ${#wanted[@]} -gt 0 ] && ! printf '%s\n' "${wanted[@]}" | grep -qxF -e "$name" -e "${name%%-*}"; then continue; fi
   what=$(head -1 "$file")
   paths=$(sed -n 's/^file //p' "$file" | sort -u)
@@ -58,10 +59,11 @@ for file in "$mutations"/*; do
     bad=1
   else
     failed=$(failing_tests)
-    seed=$(bazel-bin/tests/sim/sim raft --seeds "$seeds" --failures 1 2>&1 | sed -nE 's/^raft: seed ([0-9]+) failed (at [0-9]+ us: )?(.*)/\1: \3/p' | head -1 || true)
+    seed=$(bazel-bin/tests/sim/sim "$sim" --seeds "$seeds" --failures 1 2>&1 | sed -nE 's/^[a-z]+: seed ([0-9]+) failed (at [0-9]+ us: )?(.*)/\1: \3/p' | head -1 || true)
     if [ -n "$seed$failed" ]; then verdict=ok; else verdict="not ok" bad=1; fi
     echo "$verdict $name: ${seed:+seed }${seed:-none of $seeds seeds}; ${failed:-no test}"
-    printf '| %s | %s | %s |\n' "$what" "${seed:-none of $seeds}" "$failed" >>"$rows"
+    # The table of replication is in docs/replication-safety.md.
+    [ "$sim" = cluster ] || printf '| %s | %s | %s |\n' "$what" "${seed:-none of $seeds}" "$failed" >>"$rows"
   fi
   put_back
 done

@@ -297,8 +297,8 @@ gboolean metadata_is_unclean(const MetadataImage *before, const MetadataRecord *
     return FALSE;
   /* Who was called in sync by this record itself may lead at once: beside others, or at a reassignment's end. */
   gboolean alone = record->partition->n_in_sync_replicas == 1;
-  gboolean ends_move =
-      record->partition->n_target_replicas == 0 && has_id(partition->target, partition->target_count, leader_id);
+  gboolean ends_move = record->partition->n_target_replicas == 0 && record->partition->n_replicas == 1 &&
+                       partition->target_count == 1 && partition->target[0] == leader_id;
   return alone && !ends_move && !has_id(partition->isr, partition->isr_count, leader_id) &&
          !has_id(partition->eligible, partition->eligible_count, leader_id);
 }

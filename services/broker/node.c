@@ -168,6 +168,7 @@ static void on_registered(const char *cluster_id, guint64 epoch, gpointer data) 
       return;
     }
   }
+  log_store_set_told(store);
   node->epoch = epoch;
   publish(node, membership_image(node->membership));
 }
@@ -213,7 +214,7 @@ Node *node_new(Broker *broker, Loop *loop, const NodeOptions *options, const Nod
                                         .peer_address = options->peer_address,
                                         .incarnation = identity->incarnation,
                                         .cluster_id = identity->cluster_id,
-                                        .stopped_in_order = log_store_was_clean(broker->store),
+                                        .stopped_in_order = log_store_lost_nothing(broker->store),
                                         .damaged_log_ids = (guint64 *)(gpointer)(damaged ? damaged->data : NULL),
                                         .damaged_log_count = damaged ? damaged->len : 0,
                                         .controllers = options->controllers};

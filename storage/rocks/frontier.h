@@ -14,6 +14,7 @@ G_BEGIN_DECLS
 
 typedef struct {
   gboolean clean;   /* written by a close in order */
+  gboolean untold;  /* an earlier stop was not, and the cluster was never told; absent: FALSE */
   guint64 sequence; /* RocksDB's sequence number: recovery must reach it */
   guint32 segment;  /* what older segments hold was verified or synced before: a scan begins here */
 } RocksFrontier;

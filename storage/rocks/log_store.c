@@ -42,6 +42,7 @@ struct LogStore {
   LogStoreIdentity identity;
   RocksFrontier frontier; /* as found */
   gboolean was_clean, was_created;
+  gboolean lost_nothing, told;
   guint64 bulk_group; /* the last one that was settled, as found */
   guint surplus_cuts;
   gboolean needs_fresh; /* the active segment must not be written any more */
@@ -237,6 +238,7 @@ static Failure *open_store(LogStore *store, const LogStoreOptions *options) {
   if (store->was_created) /* what an interrupted creation left */
     store->frontier = (RocksFrontier){0};
   store->was_clean = store->was_created || store->frontier.clean;
+  store->lost_nothing = store->was_clean && !store->frontier.untold;
   failure = open_database(store, options);
   if (!failure)
     failure = check_sequence(store, has_frontier);
@@ -285,6 +287,14 @@ gboolean log_store_was_clean(const LogStore *store) {
   return store->was_clean;
 }
 
+gboolean log_store_lost_nothing(const LogStore *store) {
+  return store->lost_nothing;
+}
+
+void log_store_set_told(LogStore *store) {
+  store->told = TRUE;
+}
+
 gboolean log_store_was_created(const LogStore *store) {
   return store->was_created;
 }
@@ -321,6 +331,7 @@ void log_store_close(LogStore *store) {
   g_clear_pointer(&store->readers, log_readers_free);
   flush_all(store);
   RocksFrontier frontier = log_writer_frontier(store->writer);
+  frontier.untold = !store->lost_nothing && !store->told;
   g_autoptr(Failure) failure = rocks_frontier_write(store->folder, &frontier);
   if (failure)
     rocks_die("writing the clean marker", failure_message(failure));

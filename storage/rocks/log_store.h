@@ -71,6 +71,12 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(LogStore, log_store_close)
 
 /* The previous process closed the store in order; TRUE for a new one. Any thread. */
 gboolean log_store_was_clean(const LogStore *store);
+/* Nothing that was ever written was lost, as far as the cluster does not know of it yet: no stop was out of order since
+ * the last one that it was told of. A process that stops in order before it told of the stop before keeps that in mind
+ * for the next one (REPLICATION.md, rule 10). Any thread. */
+gboolean log_store_lost_nothing(const LogStore *store);
+/* The cluster was told of it. One thread; before log_store_close. */
+void log_store_set_told(LogStore *store);
 /* This call of log_store_open made the store. Any thread. */
 gboolean log_store_was_created(const LogStore *store);
 

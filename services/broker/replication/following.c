@@ -104,6 +104,7 @@ void following_take_match(Partition *partition, const Milena__Internal__V1__Foll
   case MILENA__INTERNAL__V1__FOLLOW_VERDICT__FOLLOW_VERDICT_GOES_ON:
     following->state = FOLLOWING_FOLLOWS;
     following->refusals = 0;
+    following_written(partition); /* what was synced since it asked would else be told with the next write alone */
     break;
   case MILENA__INTERNAL__V1__FOLLOW_VERDICT__FOLLOW_VERDICT_DIVERGED:
     ask_anew(partition, partition_cut(partition, match->epoch, match->end_offset) ? 0 : RETRY_MS);

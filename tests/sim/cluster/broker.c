@@ -70,7 +70,7 @@ void broker_new_disk(Broker *broker) {
   if (broker->disk)
     g_ptr_array_add(cluster->scrap, broker->disk);
   broker->disk = disk_new(cluster);
-  broker->clean = FALSE;
+  broker->clean = TRUE; /* a new folder */
   cluster_uuid(cluster, broker->incarnation);
   g_hash_table_remove_all(broker->logs);
 }
@@ -93,6 +93,7 @@ void broker_start(Broker *broker) {
   broker->life++;
   broker->clock_per_mille = sim_between(cluster->sim, 900, 1100);
   broker->stopped_in_order = broker->clean;
+  broker->stop_told = FALSE;
   broker->clean = FALSE;
   broker->epoch = 0;
   broker->fenced = TRUE;
@@ -133,7 +134,7 @@ void broker_ends_in_order(Broker *broker) {
   broker->cluster->result->clean_stops++;
   end(broker);
   disk_finish(broker->disk);
-  broker->clean = TRUE;
+  broker->clean = broker->stopped_in_order || broker->stop_told;
   logs_recover(broker);
 }
 

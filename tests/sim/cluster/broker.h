@@ -60,7 +60,8 @@ struct Broker {
   SimDisk *disk;
   GHashTable *logs; /* log_id -> Log */
   char incarnation[METADATA_ID_BYTES];
-  gboolean clean; /* the disk has the mark of a clean stop */
+  gboolean clean;     /* the disk has the mark of a clean stop */
+  gboolean stop_told; /* the controllers know how the process before ended */
   /* The process. */
   char process_id[METADATA_ID_BYTES];
   gboolean stopped_in_order; /* the process before */

@@ -167,17 +167,21 @@ static gboolean has(const gint32 *ids, guint count, gint32 id) {
 
 static gboolean another_counts(const Cluster *cluster, const MetadataPartition *metadata, const Broker *broker,
                                gboolean weak) {
+  guint whole = 0;
   for (guint i = 0; i < metadata->isr_count + metadata->eligible_count; i++) {
     gint32 id = i < metadata->isr_count ? metadata->isr[i] : metadata->eligible[i - metadata->isr_count];
     const MetadataBroker *registered = metadata_image_broker(cluster->image, id);
     if (id == broker->id || id == cluster->dead || !registered ||
         strcmp(registered->incarnation, cluster->brokers[id]->incarnation) != 0)
       continue;
-    /* Where not everything is synced, another process after an end that was not in order counts no more. */
-    if (!weak || (cluster->brokers[id]->up && strcmp(registered->process_id, cluster->brokers[id]->process_id) == 0))
+    if (!weak)
       return TRUE;
+    /* Where not everything is synced, another process after an end that was not in order counts no more. */
+    if (!cluster->brokers[id]->up || strcmp(registered->process_id, cluster->brokers[id]->process_id) != 0)
+      return FALSE;
+    whole++;
   }
-  return FALSE;
+  return whole > 0;
 }
 
 static gboolean survives(const Cluster *cluster, const Part *part, const MetadataImage *image, const Broker *broker) {

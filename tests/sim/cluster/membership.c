@@ -55,6 +55,7 @@ static void next_controller(Broker *broker, const Call *call) {
 static void registered(Broker *broker, const Call *call) {
   broker_tell(broker, "is registered with epoch %d", (int)call->ret_epoch);
   broker->epoch = call->ret_epoch;
+  broker->stop_told = TRUE;
   broker->fenced = TRUE;
   publish(broker);
 }

@@ -343,6 +343,7 @@ static void take_match(Log *log, const Frame *frame) {
   } else {
     log->state = LOG_FOLLOWS;
     rules_log_changed(log);
+    stream_log_moved(log); /* what was synced since it asked would else be told with the next write alone */
   }
 }
 
