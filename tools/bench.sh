@@ -6,11 +6,12 @@
 #   tools/bench.sh [--quick] [--turns N] [--alone] [--only CASES] [--figures FILE] [--store]
 #   tools/bench.sh controllers ...    the controllers alone: bench-controllers.sh
 #   tools/bench.sh replicated ...     three brokers, against three of Kafka's: bench-replicated.sh
+#   tools/bench.sh rebalance ...      how a group takes one member's leaving: bench-rebalance.sh
 #   tools/bench.sh failover ...       how long partitions wait when their leader is killed: bench-failover.sh
 #   tools/bench.sh groups ...         what one group coordinator carries: bench-groups.sh
 . "$(dirname "$0")/common.sh"
 case ${1:-} in
-  controllers | replicated | failover | groups)
+  controllers | replicated | failover | groups | rebalance)
     which=$1
     shift
     exec "tools/bench-$which.sh" "$@"
