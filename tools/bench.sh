@@ -48,7 +48,8 @@ WORK=$(mktemp -d)
 reserve_ports
 [ ! -f "$figures" ] || cp "$figures" "$WORK/figures"
 sides=(milena)
-finish() {
+finish() { # also when it is stopped under way
+  [ -z "$figures" ] || cp "$WORK/figures" "$figures"
   milena_stop
   [ ${#sides[@]} -lt 2 ] || kafka_stop
   rm -rf "$WORK"
@@ -174,6 +175,5 @@ if has cold; then
 fi
 [ "$dropped" = 1 ] || say "the page cache can be dropped by root alone: no cold figures"
 
-[ -z "$figures" ] || cp "$WORK/figures" "$figures"
 echo "load average now: $(cut -d ' ' -f 1-3 /proc/loadavg), $(nproc) processors"
 awk -v turns="$turns" -f tests/bench/figures.awk -f tests/bench/table.awk "$WORK/figures"
