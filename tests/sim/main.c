@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "tests/sim/cluster/cluster_sim.h"
+#include "tests/sim/groups/groups_sim.h"
 #include "tests/sim/idempotence.h"
 #include "tests/sim/raft/raft_sim.h"
 #include "tests/sim/runner.h"
@@ -66,6 +67,24 @@ static char *replay_idempotence(guint64 seed) {
   return run_idempotence(seed, sums);
 }
 
+static char *run_groups(guint64 seed, guint64 *sums) {
+  GroupsSimResult result;
+  groups_sim_run(seed, NULL, &result);
+  const guint64 counts[] = {result.heartbeats, result.commits, result.moves,       result.fenced,
+                            result.crashes,    result.cuts,    result.compactions, result.topics,
+                            result.freezes,    result.deaths,  result.returns};
+  for (guint i = 0; i < G_N_ELEMENTS(counts); i++)
+    sums[i] += counts[i];
+  return result.violation;
+}
+
+static char *replay_groups(guint64 seed) {
+  GroupsSimResult result;
+  groups_sim_run(seed, stdout, &result);
+  printf("fingerprint %016" G_GINT64_MODIFIER "x\n", result.fingerprint);
+  return result.violation;
+}
+
 static const struct {
   const char *name;
   RunnerFunc run;
@@ -86,6 +105,11 @@ static const struct {
      run_idempotence,
      replay_idempotence,
      {"records written", "retries answered as duplicates", "crashes", "times given up"}},
+    {"groups",
+     run_groups,
+     replay_groups,
+     {"heartbeats", "offsets committed", "partitions moved", "refusals of who was out or late", "crashes", "logs cut",
+      "logs compacted", "changes of topics", "freezes", "ends of members", "leaves to return"}},
 };
 
 /* ---- The program ---- */
@@ -130,7 +154,7 @@ static gboolean names_are_known(char **names) {
       known = known || strcmp(names[i], SIMULATIONS[k].name) == 0;
     if (known)
       continue;
-    fprintf(stderr, "sim: there is no simulation '%s': raft, cluster, idempotence\n", names[i]);
+    fprintf(stderr, "sim: there is no simulation '%s': raft, cluster, idempotence, groups\n", names[i]);
     return FALSE;
   }
   return TRUE;
