@@ -205,5 +205,6 @@ int main(int argc, char **argv) {
   seeds_of_catalog();
   seeds_messages();
   seeds_words();
+  seeds_groups();
   return 0;
 }

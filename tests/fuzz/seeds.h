@@ -37,3 +37,4 @@ void seed_message(Seed *seed, const ProtobufCMessage *message, gboolean chunk);
 /* The parts; each writes the seeds of some targets. */
 void seeds_messages(void);
 void seeds_words(void);
+void seeds_groups(void);

@@ -24,28 +24,32 @@ static Failure *find_member(Groups *groups, const Milena__V1__HeartbeatRequest *
   return NULL;
 }
 
-/* Partitions that a member says it owns; what nobody knows is not in it. */
+/* Stands for what nobody knows, such as partitions of a topic that is gone: no topic has this number. */
+#define UNKNOWN_TOPIC 0
+
+/* Partitions that a member says it owns. */
 static GArray *owned_parts(Groups *groups, const Milena__V1__OwnedPartitions *owned) {
   GArray *parts = groups_parts_new();
   for (gsize i = 0; i < owned->n_topics; i++) {
     const Milena__V1__TopicPartitions *topic = owned->topics[i];
     const GroupsKnownTopic *known = *topic->topic_id ? g_hash_table_lookup(groups->topics_by_id, topic->topic_id)
                                                      : groups_topic_current(groups, topic->topic);
-    for (gsize k = 0; known && k < topic->n_partitions; k++) {
-      GroupsPart part = groups_part(known->number, topic->partitions[k]);
-      if (topic->partitions[k] >= 0)
-        g_array_append_val(parts, part);
+    for (gsize k = 0; k < topic->n_partitions; k++) {
+      GroupsPart part = groups_part(known ? known->number : UNKNOWN_TOPIC, topic->partitions[k]);
+      g_array_append_val(parts, part);
     }
   }
   groups_parts_sort(parts);
   return parts;
 }
 
-/* May it own all of this? */
+/* May it own all of this? What is unknown nobody else can read. */
 static gboolean holds_all(const GroupsMember *member, const GArray *parts) {
-  for (guint i = 0; i < parts->len; i++)
-    if (groups_part_table_get(member->group->owners, groups_parts_at(parts, i)) != member)
+  for (guint i = 0; i < parts->len; i++) {
+    GroupsPart part = groups_parts_at(parts, i);
+    if (groups_part_topic(part) != UNKNOWN_TOPIC && groups_part_table_get(member->group->owners, part) != member)
       return FALSE;
+  }
   return TRUE;
 }
 

@@ -109,6 +109,9 @@ static void check_told(World *world, const Client *client, const char *id, const
   g_autofree char *key = gsim_client_key(group, topic->topic_id, partition->partition);
   Shadow *shadow = shadow_of(world, key);
   gint64 committed = partition->committed ? partition->committed->offset : -1;
+  if (g_strcmp0(fake_host_topic_id(world->host, topic->topic), topic->topic_id) != 0)
+    return; /* a topic that is gone, and that a new coordinator drops when it is sure: its offsets may have gone before
+             */
   if (committed < shadow->committed)
     sim_violated(world->sim,
                  "%s is told to read %s from %" G_GINT64_FORMAT ", though %" G_GINT64_FORMAT " was acknowledged", id,
