@@ -7,6 +7,8 @@
 
 #define KEY_FORMAT 1
 #define VALUE_FORMAT 1
+/* No topic has so many: a number beyond is damage, and would cost as much as it is large. */
+#define PARTITIONS_MAX 100000
 
 static Failure *damaged(const char *what) {
   return failure_new(FAILURE(CORRUPT_LOG),
@@ -74,7 +76,7 @@ static gboolean take_partition(KeyRest *rest, gint32 *ret_partition) {
   rest->at += sizeof number;
   rest->left -= sizeof number;
   *ret_partition = (gint32)GUINT32_FROM_BE(number);
-  return *ret_partition >= 0;
+  return *ret_partition >= 0 && *ret_partition < PARTITIONS_MAX;
 }
 
 static Failure *read_key(GBytes *key, GroupsDecoded *decoded) {
@@ -120,7 +122,7 @@ static gboolean held_is_sound(Milena__Internal__V1__GroupHeldTopic *const *topic
     if (topic->n_since_epochs != (with_epochs ? topic->n_partitions : 0))
       return FALSE;
     for (gsize k = 0; k < topic->n_partitions; k++)
-      if (topic->partitions[k] < 0)
+      if (topic->partitions[k] < 0 || topic->partitions[k] >= PARTITIONS_MAX)
         return FALSE;
   }
   return TRUE;

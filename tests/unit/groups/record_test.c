@@ -134,6 +134,10 @@ static const struct {
      "010501670169"
      "ffffffff",
      NULL, FAILURE(CORRUPT_LOG)},
+    {"partition_beyond_all",
+     "010501670169"
+     "7fffffff",
+     NULL, FAILURE(CORRUPT_LOG)},
     {"no_format", "0101", "1003", FAILURE(CORRUPT_LOG)},
     {"empty_value", "01020167", "", FAILURE(CORRUPT_LOG)},
     {"no_message", "01020167", "ffff", FAILURE(CORRUPT_LOG)},
