@@ -2,6 +2,8 @@
  */
 #pragma once
 
+#include <stdatomic.h>
+
 #include "services/broker/replica/pacer.h"
 #include "services/broker/shard.h"
 #include "storage/rocks/log_store.h"
@@ -23,6 +25,7 @@ struct Broker {
   guint shard_count;
   Shard **shards;
   gint draining;                    /* atomic flag */
+  _Atomic gint64 session_until_us;  /* the controllers do not give its leaderships to others before; monotonic */
   gint appends_in_flight;           /* atomic: begun and not answered, on all loops */
   gint rotations[BROKER_ROTATIONS]; /* atomic: next partition for records without a key, by hash of the topic's id */
 };

@@ -217,7 +217,8 @@ Node *node_new(Broker *broker, Loop *loop, const NodeOptions *options, const Nod
                                         .stopped_in_order = log_store_lost_nothing(broker->store),
                                         .damaged_log_ids = (guint64 *)(gpointer)(damaged ? damaged->data : NULL),
                                         .damaged_log_count = damaged ? damaged->len : 0,
-                                        .controllers = options->controllers};
+                                        .controllers = options->controllers,
+                                        .session_until_us = &broker->session_until_us};
   node->membership = membership_new(broker->client, loop, &membership, &EVENTS, node);
   return node;
 }

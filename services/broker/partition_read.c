@@ -143,6 +143,14 @@ static Failure *out_of_range(const ReadState *state, const Partition *partition)
   return failure_add(failure, "latest", "%" G_GINT64_FORMAT, bounds.high_watermark);
 }
 
+/* Behind the end of the log, for a leader that was cut off for longer than its session: there may be another one by
+ * now, who committed what is asked for. Only the controllers know, and say so to who can reach them. */
+static Failure *behind_end(const ReadState *state, const Partition *partition) {
+  if (g_get_monotonic_time() < atomic_load(&state->shard->broker->session_until_us))
+    return out_of_range(state, partition);
+  return partition_not_leader(state->read.log_id, replica_leader_epoch(partition->replica));
+}
+
 static void on_store_read(LogRead *store_read) {
   ReadState *state = (ReadState *)((char *)store_read - G_STRUCT_OFFSET(ReadState, store_read));
   PartitionRead *read = &state->read;
@@ -218,8 +226,12 @@ static void read_on(ReadState *state, Partition *partition, gboolean last) {
     return;
   }
   read->bounds = partition_bounds(partition);
-  if (read->from_offset < read->bounds.log_start_offset || read->from_offset > replica_log_end(partition->replica)) {
+  if (read->from_offset < read->bounds.log_start_offset) {
     finish(state, out_of_range(state, partition));
+    return;
+  }
+  if (read->from_offset > replica_log_end(partition->replica)) {
+    finish(state, behind_end(state, partition));
     return;
   }
   gboolean wait = !last && may_wait(state);

@@ -50,9 +50,10 @@ struct Membership {
   guint64 epoch; /* 0: not registered */
   guint heartbeat_ms;
   gint64 session_timeout_us;
-  gint64 asked_us;      /* when the call that is under way was sent, monotonic */
-  gint64 current_us;    /* until when the controllers do not end the session */
-  guint64 told_version; /* of the metadata, in the last heartbeat */
+  gint64 asked_us;                  /* when the call that is under way was sent, monotonic */
+  gint64 current_us;                /* until when the controllers do not end the session */
+  _Atomic gint64 *session_until_us; /* the same for other threads, 0 while fenced; or NULL */
+  guint64 told_version;             /* of the metadata, in the last heartbeat */
   gboolean fenced;
   gint64 unserved_us; /* since when no controller has served; 0: one does */
   gboolean told_unserved;
@@ -92,10 +93,18 @@ static void act_soon(Membership *membership) {
     act_in(membership, 0);
 }
 
+/* Tell other threads what membership_is_current knows. */
+static void share_session(Membership *membership) {
+  gboolean goes_on = membership->epoch && !membership->fenced && !membership->refused;
+  if (membership->session_until_us)
+    atomic_store(membership->session_until_us, goes_on ? membership->current_us : 0);
+}
+
 static void refuse(Membership *membership, const Failure *failure) {
   if (membership->refused)
     return;
   membership->refused = TRUE;
+  share_session(membership);
   source_clear(&membership->timer);
   membership->events.refused(failure, membership->data);
 }
@@ -262,6 +271,7 @@ static void on_registered(RpcMessage *response, const Failure *failure, gpointer
   membership->epoch = body->epoch;
   membership->told_version = 0;
   membership->fenced = TRUE;
+  share_session(membership);
   membership->first_duplicate_us = 0;
   note_served(membership);
   g_free(membership->cluster_id);
@@ -309,8 +319,10 @@ static void heartbeat_answered(Membership *membership, const Milena__Internal__V
     finish_leaving(membership);
     return;
   }
-  if (body->fenced != membership->fenced) {
-    membership->fenced = body->fenced;
+  gboolean changes = body->fenced != membership->fenced;
+  membership->fenced = body->fenced;
+  share_session(membership);
+  if (changes) {
     membership->events.fenced(membership->fenced, membership->data);
   }
   guint delay_ms = membership->leaving ? MIN(membership->heartbeat_ms, LEAVE_POLL_MS) : membership->heartbeat_ms;
@@ -334,6 +346,7 @@ static void on_heartbeat(RpcMessage *response, const Failure *failure, gpointer 
   }
   slog_warning("the session has ended; registering again", "error", failure_message(failure), NULL);
   membership->epoch = 0;
+  share_session(membership);
   if (!membership->fenced) {
     membership->fenced = TRUE;
     membership->events.fenced(TRUE, membership->data);
@@ -412,6 +425,7 @@ Membership *membership_new(RpcClient *client, Loop *loop, const MembershipOption
     g_array_append_vals(membership->damaged_log_ids, options->damaged_log_ids, (guint)options->damaged_log_count);
   membership->cluster_id = g_strdup(options->cluster_id);
   membership->process_id = g_uuid_string_random();
+  membership->session_until_us = options->session_until_us;
   membership->fenced = TRUE;
   membership->active_id = -1;
   membership->controllers = controllers_new(options->controllers, 0);

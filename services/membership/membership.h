@@ -12,6 +12,8 @@
  * on the loop given at the start. */
 #pragma once
 
+#include <stdatomic.h>
+
 #include "controller/metadata/image.h"
 #include "milena/internal/v1/controller_service.pb-c.h"
 #include "services/base/loop.h"
@@ -34,6 +36,9 @@ typedef struct {
   const guint64 *damaged_log_ids; /* logs that were found damaged; copied; NULL: none */
   gsize damaged_log_count;
   const char *const *controllers; /* peer addresses to try, NULL-terminated */
+  /* Where any thread reads until when the controllers do not end the session, monotonic; 0 while it is fenced. Lives as
+   * long as the membership; NULL: nowhere. */
+  _Atomic gint64 *session_until_us;
 } MembershipOptions;
 
 /* What happens to it. All on the loop; none may be NULL. */

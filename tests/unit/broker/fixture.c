@@ -204,6 +204,7 @@ Fixture *fixture_new_with_expiry(gint64 producer_expiry_ms) {
   Broker *broker = &fixture->broker;
   broker->id = 1;
   broker->orphan_grace_ms = 0;
+  atomic_store(&broker->session_until_us, G_MAXINT64);
   broker->producer_expiry_ms = producer_expiry_ms;
   broker->shards = g_new0(Shard *, SHARDS);
   for (guint i = 0; i < SHARDS; i++)

@@ -162,6 +162,24 @@ TEST(partition, an_offset_out_of_range_says_what_is_in_it) {
   partition_read_free(read);
 }
 
+/* Nothing tells it whether another broker leads by now, and has more. */
+TEST(partition, a_leader_whose_session_may_have_ended_knows_no_end) {
+  g_autoptr(Fixture) fixture = fixture_new();
+  append_ok(fixture, 0, 0, 2);
+  atomic_store(&fixture->broker.session_until_us, g_get_monotonic_time());
+  Reading reading;
+  read_begin(fixture, &reading, 0, 3, 0, 0);
+  PartitionRead *read = read_end(&reading);
+  expect_failed(g_steal_pointer(&read->failure), FAILURE(NOT_LEADER));
+  partition_read_free(read);
+  /* What it has is committed, and stays so. */
+  read_begin(fixture, &reading, 0, 1, 0, 0);
+  read = read_end(&reading);
+  EXPECT_TRUE(read->failure == NULL);
+  EXPECT_EQ_INT(1, read->batches->len);
+  partition_read_free(read);
+}
+
 /* ---- the metadata ---- */
 
 TEST(partition, a_changed_leader_ends_waits_and_refuses_the_old_epoch) {
