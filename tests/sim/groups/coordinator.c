@@ -111,14 +111,20 @@ static void on_crash(gpointer data) {
     gsim_crash(event->world);
 }
 
+static void hand_over(GArray *from, GArray *to) {
+  if (from->len == 0)
+    return;
+  g_array_append_vals(to, from->data, from->len);
+  memset(from->data, 0, from->len * g_array_get_element_size(from));
+  g_array_set_size(from, 0);
+}
+
 static void take_turn(World *world) {
   g_auto(GroupsOut) out;
   groups_out_init(&out);
   groups_turn(world->groups, gsim_time(world), &out);
-  g_array_append_vals(world->pending, out.records->data, out.records->len);
-  memset(out.records->data, 0, out.records->len * sizeof(GroupsRecord));
-  g_array_append_vals(world->waiting, out.answers->data, out.answers->len);
-  memset(out.answers->data, 0, out.answers->len * sizeof(GroupsAnswer));
+  hand_over(out.records, world->pending);
+  hand_over(out.answers, world->waiting);
   append_later(world);
   release_answers(world);
   gsim_rules_check_groups(world);

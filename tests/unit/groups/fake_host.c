@@ -116,6 +116,8 @@ GroupsHost fake_host_table(FakeHost *host) {
 /* ---- the log ---- */
 
 void fake_host_append(FakeHost *host, GArray *records) {
+  if (records->len == 0)
+    return;
   g_array_append_vals(host->records, records->data, records->len);
   memset(records->data, 0, records->len * sizeof(GroupsRecord));
   g_array_set_size(records, 0);
