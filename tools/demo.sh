@@ -41,8 +41,8 @@ catalogue_key='^Package: (\S+)'
 
 # ---- The cluster ----
 
-say "starting a controller, three brokers and a group-coordinator"
-bin/milena local up --data "$DATA" --brokers 3 "${ports[@]}" ||
+say "starting a controller, three brokers and two group-coordinators"
+bin/milena local up --data "$DATA" --brokers 3 --coordinators 2 "${ports[@]}" ||
   die "the cluster does not start, see above. Other ports, another folder: MILENA_DEMO_PORT=8600 MILENA_DEMO_DATA=... ./dev demo"
 for topic in package-history package-catalogue; do
   bin/milena topics delete "$topic" --yes >/dev/null 2>&1 || true # of an earlier demo

@@ -8,6 +8,7 @@
 #define MAX_MESSAGE_BYTES_LEAST 1024
 #define MAX_MESSAGE_BYTES_MOST (64 * 1024 * 1024)
 #define FLUSH_INTERVAL_MOST_S 3600
+#define GROUP_TOPIC_MESSAGE_BYTES (16 * 1024 * 1024)
 
 typedef Milena__V1__TopicConfig TopicConfig;
 
@@ -209,6 +210,9 @@ Failure *metadata_command_ensure_group_topic(const MetadataImage *image, const M
     return NULL;
   TopicConfig config = MILENA__V1__TOPIC_CONFIG__INIT;
   config.cleanup_policy = MILENA__V1__CLEANUP_POLICY__CLEANUP_POLICY_COMPACT;
+  /* A record is one thing of a group, of any size that its limits allow. */
+  config.max_message_bytes_presence_case = MILENA__V1__TOPIC_CONFIG__MAX_MESSAGE_BYTES_PRESENCE_MAX_MESSAGE_BYTES;
+  config.max_message_bytes = GROUP_TOPIC_MESSAGE_BYTES;
   Milena__V1__CreateTopicRequest request = MILENA__V1__CREATE_TOPIC_REQUEST__INIT;
   request.name = (char *)METADATA_GROUP_TOPIC;
   request.partitions = partitions;

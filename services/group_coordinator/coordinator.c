@@ -119,15 +119,20 @@ static void retire_lost(Coordinator *coordinator) {
 
 static void take_new(Coordinator *coordinator) {
   const MetadataTopic *topic = metadata_image_topic_by_name(coordinator->image, METADATA_GROUP_TOPIC);
+  guint taken = 0;
   MetadataIter iter;
   metadata_iter_leases(&iter, coordinator->image);
   for (const MetadataLease *lease; (lease = metadata_iter_next_lease(&iter));) {
     gpointer key = GINT_TO_POINTER(lease->partition);
     if (!topic || !is_ours(coordinator, lease) || g_hash_table_contains(coordinator->tenures, key))
       continue;
+    taken++;
     Tenure *tenure = tenure_new(&coordinator->tenure_host, topic, lease->partition, lease->lease_epoch);
     g_hash_table_insert(coordinator->tenures, key, tenure);
   }
+  if (taken)
+    slog_info("takes over partitions of groups", "taken", SLOG_INT(taken), "all",
+              SLOG_INT(g_hash_table_size(coordinator->tenures)), NULL);
 }
 
 /* Topics whose partitions differ, for the groups that read them. */

@@ -17,6 +17,8 @@
 /* Records that wait for the log, before callers are told to come again. */
 #define BACKLOG_BYTES_MAX (32 << 20)
 #define LOADING_RETRY_MS 100
+/* A partition that took longer to load is worth a line of the log. */
+#define SLOW_LOAD_MS 1000
 
 struct Tenure {
   const TenureHost *host;
@@ -232,10 +234,10 @@ static void on_replayed(const Failure *failure, gpointer data) {
   }
   g_clear_pointer(&tenure->replay, replay_free);
   tenure->state = TENURE_SERVING;
-  slog_info("serves a partition of groups", "partition", SLOG_INT(tenure->partition), "lease_epoch",
-            SLOG_INT(tenure->lease_epoch), "records", SLOG_INT(tenure->replayed), "groups",
-            SLOG_INT(groups_count(tenure->groups)), "ms", SLOG_INT((g_get_monotonic_time() - tenure->begun_us) / 1000),
-            NULL);
+  gint64 took_ms = (g_get_monotonic_time() - tenure->begun_us) / 1000;
+  slog(took_ms < SLOW_LOAD_MS ? SLOG_DEBUG : SLOG_INFO, "serves a partition of groups", "partition",
+       SLOG_INT(tenure->partition), "lease_epoch", SLOG_INT(tenure->lease_epoch), "records", SLOG_INT(tenure->replayed),
+       "groups", SLOG_INT(groups_count(tenure->groups)), "ms", SLOG_INT(took_ms), NULL);
   groups_start(tenure->groups, tenure_now());
   tenure_turn(tenure);
 }
