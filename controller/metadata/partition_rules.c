@@ -143,11 +143,28 @@ static gint32 best_of(const PartitionState *state, const PartitionRules *rules, 
   return best;
 }
 
+/* The replicas become these; what counts of the others is given up. */
+static void set_replicas(PartitionState *state, const BrokerIds *replicas) {
+  state->replicas = *replicas;
+  broker_ids_keep(&state->in_sync, replicas);
+  broker_ids_keep(&state->eligible, replicas);
+}
+
+/* All that it goes to are in sync: the others go. */
+static void finish_reassignment(PartitionState *state) {
+  if (state->target.count == 0 || !has_all(&state->in_sync, &state->target))
+    return;
+  BrokerIds target = state->target;
+  state->target.count = state->before.count = 0;
+  set_replicas(state, &target);
+}
+
 /* It leads, and is the only one in sync: what the others have, nobody knows. */
 static void lead_alone(PartitionState *state, const PartitionRules *rules, gint32 leader_id) {
   state->leader_id = leader_id;
   state->in_sync = (BrokerIds){.count = 1, .ids = {leader_id}};
   broker_ids_remove(&state->eligible, leader_id);
+  finish_reassignment(state); /* where it goes to this one alone no proposal would end it: none is left to make */
   settle_eligible(state, rules);
 }
 
@@ -218,22 +235,6 @@ void partition_set_min_in_sync(PartitionState *state, const PartitionRules *rule
 }
 
 /* ---- Reassignment ---- */
-
-/* The replicas become these; what counts of the others is given up. */
-static void set_replicas(PartitionState *state, const BrokerIds *replicas) {
-  state->replicas = *replicas;
-  broker_ids_keep(&state->in_sync, replicas);
-  broker_ids_keep(&state->eligible, replicas);
-}
-
-/* All that it goes to are in sync: the others go. */
-static void finish_reassignment(PartitionState *state) {
-  if (state->target.count == 0 || !has_all(&state->in_sync, &state->target))
-    return;
-  BrokerIds target = state->target;
-  state->target.count = state->before.count = 0;
-  set_replicas(state, &target);
-}
 
 static gboolean move(PartitionState *state, const PartitionRules *rules, const PartitionState *moved,
                      ElectionKind *ret_election) {

@@ -120,6 +120,18 @@ TEST_ROWS(partition_rules, CASES) {
   EXPECT_EQ_STR(CASES[row].expected, text);
 }
 
+/* Who is elected alone, and is all that it goes to, has nobody to propose any more. */
+TEST(partition_rules, a_reassignment_ends_with_an_election_too) {
+  char standings[] = ".x..";
+  PartitionRules rules = {standing, standings, 1, TRUE};
+  PartitionState state = {
+      .leader_id = 2, .replicas = ids_of("12"), .in_sync = ids_of("2"), .target = ids_of("1"), .before = ids_of("2")};
+  EXPECT_EQ_INT(ELECTION_UNCLEAN, partition_lose_replica(&state, &rules, 2, FALSE));
+  EXPECT_EQ_INT(1, state.leader_id);
+  EXPECT_EQ_INT(1, state.replicas.count);
+  EXPECT_EQ_INT(0, state.target.count + state.before.count);
+}
+
 TEST(partition_rules, a_reassignment_ends_when_all_it_goes_to_are_in_sync) {
   char all[] = "....";
   PartitionRules rules = {standing, all, 2, FALSE};
