@@ -137,8 +137,10 @@ static void take_new(Coordinator *coordinator) {
 
 /* Topics whose partitions differ, for the groups that read them. */
 static void note_topic(const MetadataTopic *before, const MetadataTopic *after, gpointer data) {
-  if (!before || !after || before->partition_count != after->partition_count || strcmp(before->id, after->id) != 0)
-    g_ptr_array_add(data, after ? after->name : before->name);
+  if (after && (!before || before->partition_count != after->partition_count || strcmp(before->id, after->id) != 0))
+    g_ptr_array_add(data, after->name);
+  else if (before && !after)
+    g_ptr_array_add(data, before->name);
 }
 
 static void follow_all(Coordinator *coordinator, const GPtrArray *names) {

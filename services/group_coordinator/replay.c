@@ -109,14 +109,14 @@ static void take_refusal(Replay *replay, const Failure *failure) {
 static void on_fetched(RpcMessage *message, const Failure *failure, gpointer data) {
   Replay *replay = data;
   g_clear_pointer(&replay->call, rpc_client_call_unref);
-  const Milena__V1__FetchResponse *response = failure ? NULL : rpc_message_body(message);
-  g_autoptr(Failure) refusal = NULL;
-  if (failure)
-    refusal = failure_copy(failure);
-  else if (response->n_partitions != 1)
-    refusal = failure_new(FAILURE(INTERNAL), "the leader did not answer for the partition");
-  else
-    refusal = failure_from_status(response->partitions[0]->status);
+  if (failure) {
+    take_refusal(replay, failure);
+    return;
+  }
+  const Milena__V1__FetchResponse *response = rpc_message_body(message);
+  g_autoptr(Failure) refusal = response->n_partitions == 1
+                                   ? failure_from_status(response->partitions[0]->status)
+                                   : failure_new(FAILURE(INTERNAL), "the leader did not answer for the partition");
   if (refusal) {
     take_refusal(replay, refusal);
     return;

@@ -53,7 +53,7 @@ void coordinators_fill(const MetadataImage *image, const CoordinatorPlace *place
 Failure *coordinators_refuse(const MetadataImage *image, gint32 partition, gint32 self_id) {
   CoordinatorPlace place;
   g_autoptr(Failure) unknown = coordinators_find_partition(image, partition, &place);
-  gboolean known = !unknown && place.coordinator->id != self_id;
+  gboolean known = !unknown && place.coordinator && place.coordinator->id != self_id;
   Failure *failure =
       known ? failure_new(FAILURE(NOT_COORDINATOR),
                           "The group is in partition %d of " METADATA_GROUP_TOPIC ", which coordinator %d at %s has, "
