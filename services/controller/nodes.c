@@ -63,18 +63,42 @@ static void register_done(const Failure *failure, MetadataImage *image, gpointer
   Milena__Internal__V1__RegisterNodeResponse response = MILENA__INTERNAL__V1__REGISTER_NODE_RESPONSE__INIT;
   response.cluster_id = (char *)metadata_image_cluster_id(image);
   response.epoch = node->epoch;
+  response.id = node->id;
   response.heartbeat_interval = &interval;
   response.session_timeout = &timeout;
   rpc_call_reply(node->call, &response.base, NULL, 0);
 }
 
-void nodes_register(Nodes *nodes, RpcCall *call, const Milena__Internal__V1__RegisterNodeRequest *request) {
+/* The id of a coordinator that asks for one: that of an earlier try of the same process, or the lowest that nobody has.
+ */
+static gint32 choose_coordinator_id(Nodes *nodes, const MetadataImage *tip, const char *process_id) {
+  const NodeKind kind = MILENA__INTERNAL__V1__NODE_KIND__NODE_KIND_COORDINATOR;
+  gint64 now_us = g_get_monotonic_time();
+  MetadataIter iter;
+  metadata_iter_coordinators(&iter, tip);
+  gint32 id = 1;
+  gboolean found = FALSE;
+  for (const MetadataCoordinator *coordinator; (coordinator = metadata_iter_next_coordinator(&iter));) {
+    if (strcmp(coordinator->process_id, process_id) == 0)
+      return coordinator->id;
+    gboolean taken = !coordinator->fenced || sessions_may_live(nodes->liveness, tip, kind, coordinator->id,
+                                                               is_gone(nodes, kind, coordinator->id), now_us);
+    found = found || coordinator->id > id || (coordinator->id == id && !taken);
+    id += !found && coordinator->id == id;
+  }
+  return id;
+}
+
+void nodes_register(Nodes *nodes, RpcCall *call, const Milena__Internal__V1__RegisterNodeRequest *asked) {
   Failure *failure = host_check_active(nodes->host);
   if (failure) {
     rpc_call_finish(call, failure);
     return;
   }
   const MetadataImage *tip = host_tip(nodes->host);
+  Milena__Internal__V1__RegisterNodeRequest named = *asked, *request = &named; /* borrows all that it points to */
+  if (named.kind == MILENA__INTERNAL__V1__NODE_KIND__NODE_KIND_COORDINATOR && named.id == 0)
+    named.id = choose_coordinator_id(nodes, tip, named.process_id);
   gboolean alive = sessions_may_live(nodes->liveness, tip, request->kind, request->id,
                                      is_gone(nodes, request->kind, request->id), g_get_monotonic_time());
   guint64 epoch = 0;

@@ -172,8 +172,9 @@ void coordinator_set_image(Coordinator *coordinator, MetadataImage *image) {
   follow(coordinator, names);
 }
 
-void coordinator_set_registered(Coordinator *coordinator, guint64 epoch) {
+void coordinator_set_registered(Coordinator *coordinator, gint32 id, guint64 epoch) {
   g_autoptr(GPtrArray) names = g_ptr_array_new();
+  coordinator->id = coordinator->tenure_host.coordinator_id = id;
   coordinator->epoch = epoch;
   if (!timer_is_set(&coordinator->tend))
     tend(&coordinator->tend, coordinator);
@@ -336,7 +337,6 @@ static void free_tenure(gpointer tenure) {
 Coordinator *coordinator_new(const CoordinatorOptions *options) {
   static GSourceFuncs TURN_FUNCS = {.dispatch = turn};
   Coordinator *coordinator = g_new0(Coordinator, 1);
-  coordinator->id = options->id;
   coordinator->loop = options->loop;
   coordinator->client = options->client;
   coordinator->timers = timers_new(options->loop);
@@ -353,7 +353,6 @@ Coordinator *coordinator_new(const CoordinatorOptions *options) {
                                           .loop = options->loop,
                                           .timers = coordinator->timers,
                                           .links = coordinator->links,
-                                          .coordinator_id = options->id,
                                           .append_timeout_ms = options->append_timeout_ms,
                                           .wants_turn = wants_turn,
                                           .ended = on_ended,

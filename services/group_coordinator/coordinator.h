@@ -16,7 +16,6 @@ G_BEGIN_DECLS
 typedef struct Coordinator Coordinator;
 
 typedef struct {
-  gint32 id;
   Loop *loop;
   RpcClient *client;
   gint64 append_timeout_ms; /* how long a record is tried to be written, before its partition is given back */
@@ -31,7 +30,7 @@ void coordinator_serve(Coordinator *coordinator, RpcServer *server);
 
 /* What the membership says; @membership is asked whether the session goes on. */
 void coordinator_set_membership(Coordinator *coordinator, const Membership *membership);
-void coordinator_set_registered(Coordinator *coordinator, guint64 epoch);
+void coordinator_set_registered(Coordinator *coordinator, gint32 id, guint64 epoch);
 void coordinator_set_image(Coordinator *coordinator, MetadataImage *image);
 void coordinator_set_controller(Coordinator *coordinator, const char *peer_address);
 

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "services/group_coordinator/coordinator.h"
+#include "services/process/alive.h"
 #include "services/process/process.h"
 #include "services/rpc/server.h"
 
@@ -29,6 +30,7 @@ typedef struct {
   Loop *loop; /* the main thread's */
   Loop *groups;
   RpcServer *server;
+  Alive *alive; /* while it serves */
   RpcClient *client;
   Membership *membership;
   Coordinator *coordinator;
@@ -42,7 +44,7 @@ typedef struct {
 static void on_registered(const char *cluster_id, guint64 epoch, gpointer data) {
   (void)cluster_id; /* no folder to keep it in */
   Process *process = data;
-  coordinator_set_registered(process->coordinator, epoch);
+  coordinator_set_registered(process->coordinator, membership_id(process->membership), epoch);
 }
 
 static void on_image(MetadataImage *image, gpointer data) {
@@ -105,10 +107,8 @@ static void make_coordinator(Process *process) {
   static const MembershipEvents EVENTS = {on_registered, on_image, on_fenced, on_controller, on_refused};
   const Settings *settings = &process->settings;
   process->client = rpc_client_new(NULL);
-  process->coordinator = coordinator_new(&(CoordinatorOptions){.id = (gint32)settings->id,
-                                                               .loop = process->groups,
-                                                               .client = process->client,
-                                                               .append_timeout_ms = settings->append_timeout_ms});
+  process->coordinator = coordinator_new(&(CoordinatorOptions){
+      .loop = process->groups, .client = process->client, .append_timeout_ms = settings->append_timeout_ms});
   g_auto(GStrv) controllers = g_strsplit(settings->controllers, ",", -1);
   process->membership =
       membership_new(process->client, process->groups,
@@ -139,11 +139,13 @@ static Failure *process_open(Process *process) {
   rpc_server_set_health(process->server, "", FALSE);
   loop_start(process->groups);
   rpc_server_start(process->server);
+  process->alive = alive_new(&process->server, 1, &process->groups, 1, ALIVE_HANGS_MS);
   membership_start(process->membership);
   return NULL;
 }
 
 static void process_close(Process *process) {
+  alive_free(process->alive);
   if (process->membership)
     rpc_server_drain(process->server, DRAIN_GRACE_MS);
   loop_stop(process->groups);
@@ -158,7 +160,8 @@ static void process_close(Process *process) {
 }
 
 static int process_run(Process *process) {
-  g_autofree char *name = g_strdup_printf("coordinator-%" G_GINT64_FORMAT, process->settings.id);
+  g_autofree char *name = process->settings.id ? g_strdup_printf("coordinator-%" G_GINT64_FORMAT, process->settings.id)
+                                               : g_strdup("coordinator");
   if (!process_start_logs(&process->settings.process, name))
     return 2;
   process->loop = loop_new("main", MAILBOX_MAX);
@@ -179,7 +182,8 @@ int main(int argc, char **argv) {
   Process process = {0};
   Settings *settings = &process.settings;
   const SettingSpec specs[] = {
-      {"id", SETTING_INT, &settings->id, "1", 0, G_MAXINT32, "number of this coordinator, unique in the cluster"},
+      {"id", SETTING_INT, &settings->id, "1", 0, G_MAXINT32,
+       "number of this coordinator, unique in the cluster; 0: the controllers give it one"},
       {"listen", SETTING_STRING, &settings->listen, "127.0.0.1:7800", 0, 0, "host:port to listen on"},
       {"advertise", SETTING_STRING, &settings->advertise, "", 0, 0, "host:port that others use, when it differs"},
       {"controllers", SETTING_STRING, &settings->controllers, "127.0.0.1:7750", 0, 0,

@@ -34,6 +34,7 @@ struct Membership {
   gpointer data;
   Milena__Internal__V1__NodeKind kind;
   int id;
+  gboolean wants_id; /* the controllers give it one */
   char *rack, *address, *peer_address, *incarnation, *cluster_id, *process_id;
   gboolean stopped_in_order;
   GArray *damaged_log_ids; /* of guint64 */
@@ -243,6 +244,11 @@ static void registration_refused(Membership *membership, const Failure *failure)
   }
   if (failure_reason(failure) == FAILURE(DUPLICATE_ID)) {
     gint64 now_us = g_get_monotonic_time();
+    if (membership->wants_id) { /* somebody else got it meanwhile: another will do */
+      membership->id = 0;
+      retry_after(membership, failure);
+      return;
+    }
     if (!membership->first_duplicate_us) {
       membership->first_duplicate_us = now_us;
       slog_warning("another process holds this id; waiting for its session to end", "error", failure_message(failure),
@@ -269,6 +275,7 @@ static void on_registered(RpcMessage *response, const Failure *failure, gpointer
   membership->session_timeout_us = times_duration_ms(body->session_timeout, 6000) * 1000;
   membership->current_us = membership->asked_us + membership->session_timeout_us;
   membership->epoch = body->epoch;
+  membership->id = membership->wants_id ? body->id : membership->id;
   membership->told_version = 0;
   membership->fenced = TRUE;
   share_session(membership);
@@ -415,6 +422,7 @@ Membership *membership_new(RpcClient *client, Loop *loop, const MembershipOption
   membership->data = data;
   membership->kind = options->kind;
   membership->id = options->id;
+  membership->wants_id = options->id == 0 && options->kind == MILENA__INTERNAL__V1__NODE_KIND__NODE_KIND_COORDINATOR;
   membership->rack = g_strdup(options->rack);
   membership->address = g_strdup(options->address);
   membership->peer_address = g_strdup(options->peer_address);
@@ -490,6 +498,10 @@ void membership_free(Membership *membership) {
 gboolean membership_is_current(const Membership *membership) {
   return membership->epoch && !membership->fenced && !membership->refused &&
          g_get_monotonic_time() < membership->current_us;
+}
+
+gint32 membership_id(Membership *membership) {
+  return membership->id;
 }
 
 MetadataImage *membership_image(Membership *membership) {

@@ -26,7 +26,7 @@ typedef struct Membership Membership;
 /* Who joins. Strings are copied. */
 typedef struct {
   Milena__Internal__V1__NodeKind kind;
-  int id;
+  int id; /* 0 for a coordinator: the controllers give it one, maybe another with each registration */
   const char *rack;               /* or "" */
   const char *address;            /* where clients reach it */
   const char *peer_address;       /* where brokers reach it; "" for a coordinator */
@@ -70,6 +70,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Membership, membership_free)
  * than a session. Who stood still for longer (a frozen process) learns so before anything else. On the loop. */
 gboolean membership_is_current(const Membership *membership);
 
+/* The id that it has, or asks for. On the loop. */
+gint32 membership_id(Membership *membership);
 /* The latest image; borrowed; NULL before the first. On the loop. */
 MetadataImage *membership_image(Membership *membership);
 

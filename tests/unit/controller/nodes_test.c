@@ -85,3 +85,27 @@ TEST(nodes, one_that_was_fenced_keeps_its_id_while_it_may_be_on_its_way) {
   EXPECT_FALSE(fenced);
   quorum_clear(&quorum);
 }
+
+/* A coordinator asks for any id. Returns the one that it gets; -1 when it gets none. */
+static gint32 register_coordinator(Quorum *quorum, gint32 id, const char *process) {
+  Milena__Internal__V1__RegisterNodeRequest request = MILENA__INTERNAL__V1__REGISTER_NODE_REQUEST__INIT;
+  request.kind = MILENA__INTERNAL__V1__NODE_KIND__NODE_KIND_COORDINATOR;
+  request.id = id;
+  request.process_id = (char *)process;
+  request.address = (char *)"127.0.0.1:7800";
+  g_autoptr(RpcMessage) message = NULL;
+  g_autoptr(Failure) failure = quorum_ask_as_node(quorum, "RegisterNode", &request.base, &message);
+  return message ? ((const Milena__Internal__V1__RegisterNodeResponse *)rpc_message_body(message))->id : -1;
+}
+
+TEST(nodes, coordinators_that_want_an_id_get_the_lowest_that_is_free) {
+  Quorum quorum;
+  quorum_init(&quorum);
+  quorum_begin(&quorum, 1);
+  EXPECT_EQ_INT(1, register_coordinator(&quorum, 0, PROCESS(1)));
+  EXPECT_EQ_INT(3, register_coordinator(&quorum, 3, PROCESS(2))); /* one that has its own */
+  EXPECT_EQ_INT(2, register_coordinator(&quorum, 0, PROCESS(3)));
+  EXPECT_EQ_INT(4, register_coordinator(&quorum, 0, PROCESS(4)));
+  EXPECT_EQ_INT(2, register_coordinator(&quorum, 0, PROCESS(3))); /* the answer was lost */
+  quorum_clear(&quorum);
+}
