@@ -54,6 +54,7 @@ struct Membership {
   gint64 asked_us;                  /* when the call that is under way was sent, monotonic */
   gint64 current_us;                /* until when the controllers do not end the session */
   _Atomic gint64 *session_until_us; /* the same for other threads, 0 while fenced; or NULL */
+  guint64 lapsed_version;           /* of the metadata that tells what happened while the session had lapsed */
   guint64 told_version;             /* of the metadata, in the last heartbeat */
   gboolean fenced;
   gint64 unserved_us; /* since when no controller has served; 0: one does */
@@ -94,11 +95,22 @@ static void act_soon(Membership *membership) {
     act_in(membership, 0);
 }
 
+static guint64 image_version(const Membership *membership) {
+  MetadataImage *image = follower_image(membership->follower);
+  return image ? metadata_image_version(image) : 0;
+}
+
+/* The controllers take this process for alive, and it knows what they decided while they did not: who leads now what it
+ * led, who has its leases. */
+static gboolean goes_on(const Membership *membership) {
+  return membership->epoch && !membership->fenced && !membership->refused &&
+         image_version(membership) >= membership->lapsed_version;
+}
+
 /* Tell other threads what membership_is_current knows. */
 static void share_session(Membership *membership) {
-  gboolean goes_on = membership->epoch && !membership->fenced && !membership->refused;
   if (membership->session_until_us)
-    atomic_store(membership->session_until_us, goes_on ? membership->current_us : 0);
+    atomic_store(membership->session_until_us, goes_on(membership) ? membership->current_us : 0);
 }
 
 static void refuse(Membership *membership, const Failure *failure) {
@@ -307,11 +319,6 @@ static void register_node(Membership *membership) {
 
 /* ---- Heartbeats ---- */
 
-static guint64 image_version(Membership *membership) {
-  MetadataImage *image = follower_image(membership->follower);
-  return image ? metadata_image_version(image) : 0;
-}
-
 /* The next heartbeat may end the fencing: it tells that the image has reached the registration. */
 static gboolean has_news(Membership *membership) {
   return membership->fenced && membership->epoch && membership->told_version < membership->epoch &&
@@ -320,6 +327,8 @@ static gboolean has_news(Membership *membership) {
 
 static void heartbeat_answered(Membership *membership, const Milena__Internal__V1__HeartbeatResponse *body) {
   note_served(membership);
+  if (membership->fenced || g_get_monotonic_time() >= membership->current_us)
+    membership->lapsed_version = body->metadata_version;
   membership->current_us = membership->asked_us + membership->session_timeout_us;
   follower_expect(membership->follower, body->metadata_version);
   if (membership->leaving && body->may_stop) {
@@ -392,6 +401,7 @@ static void on_image(MetadataImage *image, gpointer data) {
     membership->cluster_id = g_strdup(metadata_image_cluster_id(image));
   }
   controllers_learn(membership->controllers, image);
+  share_session(membership);
   membership->events.image(image, membership->data);
   follow_active(membership);
   if (membership->active)
@@ -496,8 +506,7 @@ void membership_free(Membership *membership) {
 }
 
 gboolean membership_is_current(const Membership *membership) {
-  return membership->epoch && !membership->fenced && !membership->refused &&
-         g_get_monotonic_time() < membership->current_us;
+  return goes_on(membership) && g_get_monotonic_time() < membership->current_us;
 }
 
 gint32 membership_id(Membership *membership) {

@@ -67,7 +67,9 @@ void membership_free(Membership *membership);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Membership, membership_free)
 
 /* The session goes on, for all that this process can know: not fenced, and a heartbeat was answered that is not older
- * than a session. Who stood still for longer (a frozen process) learns so before anything else. On the loop. */
+ * than a session. Who stood still for longer (a frozen process) learns so before anything else; and when a heartbeat takes
+ * it in again, it does not go on before it has the metadata that tells what became of its partitions meanwhile. On the
+ * loop. */
 gboolean membership_is_current(const Membership *membership);
 
 /* The id that it has, or asks for. On the loop. */

@@ -329,6 +329,45 @@ TEST(membership, registers_again_when_its_session_was_lost) {
   fake_stop(fake);
 }
 
+/* Whether the member is certain that its session goes on. */
+typedef struct {
+  Member *member;
+  gboolean current;
+} Certainty;
+
+static void ask_certainty(gpointer data) {
+  Certainty *certainty = data;
+  certainty->current = membership_is_current(certainty->member->membership);
+}
+
+static gboolean is_certain(Member *member) {
+  Certainty certainty = {member, FALSE};
+  loop_call_and_wait(member->loop, ask_certainty, &certainty);
+  return certainty.current;
+}
+
+/* It woke up, and a heartbeat took it in again before the metadata told it what others have of its by now. */
+TEST(membership, is_not_certain_of_itself_before_it_knows_what_it_missed) {
+  FakeController *fake = fake_start();
+  const char *controllers[] = {fake->address, NULL};
+  fake->told_version = 7;
+  Member *member = member_join(controllers);
+  EXPECT_TRUE(reaches(&member->unfenced, 1));
+  EXPECT_EQ_INT(2, member->version);
+  int heard = fake->heartbeats;
+  EXPECT_TRUE(reaches(&fake->heartbeats, heard + 3)); /* no more of them make it certain */
+  EXPECT_FALSE(is_certain(member));
+  tell_delta(fake, 2, 7);
+  EXPECT_TRUE(reaches_version(member, 7));
+  EXPECT_TRUE(is_certain(member));
+  fake->told_version = 9; /* it keeps up: later versions may take their time */
+  heard = fake->heartbeats;
+  EXPECT_TRUE(reaches(&fake->heartbeats, heard + 3));
+  EXPECT_TRUE(is_certain(member));
+  member_stop(member);
+  fake_stop(fake);
+}
+
 TEST(membership, goes_to_the_next_controller_when_one_does_not_answer) {
   FakeController *fake = fake_start();
   const char *controllers[] = {"127.0.0.1:1", fake->address, NULL};
