@@ -23,6 +23,7 @@
 #define PEER_PORT 7750
 #define BROKER_PORT 7600
 #define BROKER_PEER_PORT 7650
+#define COORDINATOR_PORT 7800
 #define EXIT_DISK 74
 #define SNAPSHOT_ENTRIES_DEFAULT 400
 #define TERMINATE_MS 30000
@@ -44,8 +45,8 @@ struct Fleet {
   GMutex mutex;
   Net *net;
   char *programs, *preload;
-  Process *nodes; /* controllers, then brokers */
-  guint controllers, brokers, count, snapshot_entries;
+  Process *nodes; /* controllers, then brokers, then coordinators */
+  guint controllers, brokers, coordinators, count, snapshot_entries;
   gboolean has_broker_outside;
   GRand *random;
   guint disk_refusals;
@@ -89,6 +90,14 @@ static void init_broker(Fleet *fleet, const char *folder, guint i) {
                BROKER_PEER_PORT);
 }
 
+/* It has nothing on disk, and no port for its peers. */
+static void init_coordinator(Fleet *fleet, const char *folder, guint i) {
+  g_autofree char *name = g_strdup_printf("coordinator-%u", i + 1);
+  guint node = fleet->controllers + fleet->brokers + i;
+  process_init(&fleet->nodes[node], folder, name, net_address(fleet->net, node), node, COORDINATOR_PORT,
+               COORDINATOR_PORT);
+}
+
 Fleet *fleet_new(const FleetOptions *options) {
   Fleet *fleet = g_new0(Fleet, 1);
   g_mutex_init(&fleet->mutex);
@@ -98,7 +107,9 @@ Fleet *fleet_new(const FleetOptions *options) {
   fleet->has_broker_outside = options->brokers == 0;
   fleet->controllers = options->controllers;
   fleet->brokers = MAX(options->brokers, 1);
-  fleet->count = fleet->controllers + fleet->brokers;
+  g_assert(!options->coordinators || !fleet->has_broker_outside);
+  fleet->coordinators = options->coordinators;
+  fleet->count = fleet->controllers + fleet->brokers + fleet->coordinators;
   fleet->snapshot_entries = options->snapshot_entries ? options->snapshot_entries : SNAPSHOT_ENTRIES_DEFAULT;
   fleet->nodes = g_new0(Process, fleet->count);
   fleet->random = g_rand_new_with_seed((guint32)options->seed);
@@ -106,6 +117,8 @@ Fleet *fleet_new(const FleetOptions *options) {
     init_controller(fleet, options->folder, i);
   for (guint i = 0; i < fleet->brokers; i++)
     init_broker(fleet, options->folder, i);
+  for (guint i = 0; i < fleet->coordinators; i++)
+    init_coordinator(fleet, options->folder, i);
   return fleet;
 }
 
@@ -139,6 +152,10 @@ guint fleet_controllers(const Fleet *fleet) {
 
 guint fleet_brokers(const Fleet *fleet) {
   return fleet->has_broker_outside ? 0 : fleet->brokers;
+}
+
+guint fleet_coordinators(const Fleet *fleet) {
+  return fleet->coordinators;
 }
 
 guint fleet_nodes(const Fleet *fleet) {
@@ -213,11 +230,21 @@ static GPtrArray *words_new(const Fleet *fleet, const Process *process, const ch
   GPtrArray *words = g_ptr_array_new_with_free_func(g_free);
   g_ptr_array_add(words, g_build_filename(fleet->programs, program, NULL));
   add(words, "--id", number);
-  add(words, "--data-dir", process->data);
   add(words, "--listen", process->client_address);
-  add(words, "--peer-listen", process->peer_address);
   add(words, "--log-format", "json");
   return words;
+}
+
+static void add_disk_and_peers(GPtrArray *words, const Process *process) {
+  add(words, "--data-dir", process->data);
+  add(words, "--peer-listen", process->peer_address);
+}
+
+static void add_controllers(GPtrArray *words, const Fleet *fleet) {
+  g_autoptr(GString) controllers = g_string_new(NULL);
+  for (guint i = 0; i < fleet->controllers; i++)
+    g_string_append_printf(controllers, "%s%s", i ? "," : "", fleet->nodes[i].peer_address);
+  add(words, "--controllers", controllers->str);
 }
 
 /* The environment under which what is not synced is noted. */
@@ -236,6 +263,7 @@ static char **watched_environment(const Fleet *fleet, const Process *process, gu
 /* @alone: a controller, with a cluster of its own */
 static GPtrArray *words_of_controller(const Fleet *fleet, guint node, gboolean alone) {
   GPtrArray *words = words_new(fleet, &fleet->nodes[node], "milena-controller", node + 1);
+  add_disk_and_peers(words, &fleet->nodes[node]);
   g_autofree char *entries = g_strdup_printf("%u", fleet->snapshot_entries);
   add(words, "--snapshot-entries", entries);
   if (alone)
@@ -245,10 +273,15 @@ static GPtrArray *words_of_controller(const Fleet *fleet, guint node, gboolean a
 
 static GPtrArray *words_of_broker(const Fleet *fleet, guint node) {
   GPtrArray *words = words_new(fleet, &fleet->nodes[node], "milena-broker", node - fleet->controllers + 1);
-  g_autoptr(GString) controllers = g_string_new(NULL);
-  for (guint i = 0; i < fleet->controllers; i++)
-    g_string_append_printf(controllers, "%s%s", i ? "," : "", fleet->nodes[i].peer_address);
-  add(words, "--controllers", controllers->str);
+  add_disk_and_peers(words, &fleet->nodes[node]);
+  add_controllers(words, fleet);
+  return words;
+}
+
+static GPtrArray *words_of_coordinator(const Fleet *fleet, guint node) {
+  guint id = node - fleet->controllers - fleet->brokers + 1;
+  GPtrArray *words = words_new(fleet, &fleet->nodes[node], "milena-group-coordinator", id);
+  add_controllers(words, fleet);
   return words;
 }
 
@@ -257,8 +290,11 @@ static void start_node(Fleet *fleet, guint node, gboolean alone, guint failing_a
   Process *process = &fleet->nodes[node];
   if (process->state == FLEET_DOWN) {
     gboolean is_controller = node < fleet->controllers;
-    g_autoptr(GPtrArray) words = is_controller ? words_of_controller(fleet, node, alone) : words_of_broker(fleet, node);
-    gboolean is_watched = is_controller || !fleet->has_broker_outside;
+    gboolean is_coordinator = node >= fleet->controllers + fleet->brokers;
+    g_autoptr(GPtrArray) words = is_controller    ? words_of_controller(fleet, node, alone)
+                                 : is_coordinator ? words_of_coordinator(fleet, node)
+                                                  : words_of_broker(fleet, node);
+    gboolean is_watched = is_controller || (!is_coordinator && !fleet->has_broker_outside);
     g_auto(GStrv) env = is_watched ? watched_environment(fleet, process, failing_after) : g_get_environ();
     process->may_end_by_disk = failing_after > 0;
     process->has_refused = FALSE;

@@ -1,6 +1,6 @@
 /* The processes of a cluster under test, its nodes: controllers, each on a host of the network, then brokers, each on a
- * host too, or one outside of it all. Each can be killed, frozen, robbed of what it did not sync or of its whole disk,
- * and started again.
+ * host too, or one outside of it all, then group coordinators, each on a host. Each can be killed, frozen, robbed of
+ * what it did not sync or of its whole disk, and started again.
  *
  * A process that ends by itself is noted: expected (a disk that refuses, damage that was found) or not. All processes
  * die with this one. Threads: any; the processes are started by a thread that must live as long as they do. */
@@ -21,6 +21,7 @@ typedef struct {
   const char *folder;     /* for data and logs; copied */
   guint controllers;      /* nodes 0 to controllers - 1; their ids are one higher */
   guint brokers;          /* the nodes behind them, with ids from 1; 0: one broker, outside */
+  guint coordinators;     /* the nodes behind those, with ids from 1; only with brokers on hosts */
   guint snapshot_entries; /* a snapshot after so many entries; 0: 400, so that they are taken and sent all the time */
   guint64 seed;           /* of what is lost and damaged */
 } FleetOptions;
@@ -33,9 +34,11 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Fleet, fleet_free)
 guint fleet_controllers(const Fleet *fleet);
 /* Brokers on hosts of their own; 0 when there is one outside. */
 guint fleet_brokers(const Fleet *fleet);
-/* All processes: controllers, then brokers, the one outside too. */
+/* The nodes behind the brokers. */
+guint fleet_coordinators(const Fleet *fleet);
+/* All processes: controllers, then brokers, the one outside too, then coordinators. */
 guint fleet_nodes(const Fleet *fleet);
-/* "controller-1", "broker-1"; borrowed. */
+/* "controller-1", "broker-1", "coordinator-1"; borrowed. */
 const char *fleet_name(const Fleet *fleet, guint node);
 /* Addresses, host:port; borrowed. */
 const char *fleet_client_address(const Fleet *fleet, guint node);

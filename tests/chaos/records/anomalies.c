@@ -8,38 +8,9 @@
 
 #include <stdlib.h>
 
+#include "tests/chaos/records/anomalies_internal.h"
+
 #define EXPLAINED_MAX 5 /* of one kind */
-
-typedef struct {
-  gint32 partition;
-  gint64 offset;
-  guint64 value;
-  gboolean was_read;
-} Place;
-
-/* A partition, as all tell of it. */
-typedef struct {
-  GHashTable *places;  /* offset + 1 to Place, owned */
-  GArray *read;        /* of gint64: offsets that were read, in order once they are sorted */
-  gint64 highest_read; /* -1: none */
-} Column;
-
-/* What is known of a value beside its send. */
-typedef struct {
-  gint32 partition;
-  gint64 offset; /* the lowest */
-  gboolean was_read;
-  gboolean is_twice;
-} Known;
-
-typedef struct {
-  const Ledger *ledger;
-  GString *explain;
-  AnomalyReport report;
-  GHashTable *columns; /* partition to Column */
-  GHashTable *sends;   /* value to its send, borrowed */
-  GHashTable *known;   /* value to Known */
-} Check;
 
 static const char *const NAMES[ANOMALY_COUNT] = {
     [ANOMALY_INCONSISTENT_OFFSETS] = "inconsistent offsets",
@@ -54,6 +25,11 @@ static const char *const NAMES[ANOMALY_COUNT] = {
     [ANOMALY_INTERNAL_POLL_SKIP] = "internal poll skip",
     [ANOMALY_INTERNAL_NON_MONOTONIC_POLL] = "internal non-monotonic poll",
     [ANOMALY_NON_MONOTONIC_SEND] = "non-monotonic send",
+    [ANOMALY_TAKEOVER_SKIP] = "takeover skip",
+    [ANOMALY_TAKEOVER_BACK] = "takeover back",
+    [ANOMALY_UNPROCESSED] = "unprocessed",
+    [ANOMALY_PROCESSED_TWICE] = "processed twice",
+    [ANOMALY_TWO_OWNERS] = "two owners",
 };
 
 const char *anomaly_name(AnomalyKind kind) {
@@ -62,8 +38,7 @@ const char *anomaly_name(AnomalyKind kind) {
 
 /* ---- Telling ---- */
 
-static void found(Check *check, AnomalyKind kind, const char *format, ...) G_GNUC_PRINTF(3, 4);
-static void found(Check *check, AnomalyKind kind, const char *format, ...) {
+void anomalies_found(Check *check, AnomalyKind kind, const char *format, ...) {
   if (check->report.counts[kind]++ >= EXPLAINED_MAX || !check->explain)
     return;
   va_list args;
@@ -76,7 +51,7 @@ static void found(Check *check, AnomalyKind kind, const char *format, ...) {
 
 /* ---- Places ---- */
 
-static gpointer key_of_offset(gint64 offset) {
+gpointer anomalies_key_of_offset(gint64 offset) {
   return GSIZE_TO_POINTER((gsize)offset + 1);
 }
 
@@ -87,7 +62,7 @@ static void column_free(gpointer data) {
   g_free(column);
 }
 
-static Column *column_of(Check *check, gint32 partition) {
+Column *anomalies_column(Check *check, gint32 partition) {
   Column *column = g_hash_table_lookup(check->columns, GINT_TO_POINTER(partition));
   if (!column) {
     column = g_new0(Column, 1);
@@ -101,17 +76,17 @@ static Column *column_of(Check *check, gint32 partition) {
 
 /* Somebody tells that this value is there. */
 static Place *tell(Check *check, gint32 partition, gint64 offset, guint64 value, const char *who, guint number) {
-  Column *column = column_of(check, partition);
-  Place *place = g_hash_table_lookup(column->places, key_of_offset(offset));
+  Column *column = anomalies_column(check, partition);
+  Place *place = g_hash_table_lookup(column->places, anomalies_key_of_offset(offset));
   if (!place) {
     place = g_new0(Place, 1);
     *place = (Place){partition, offset, value, FALSE};
-    g_hash_table_insert(column->places, key_of_offset(offset), place);
+    g_hash_table_insert(column->places, anomalies_key_of_offset(offset), place);
   } else if (place->value != value) {
-    found(check, ANOMALY_INCONSISTENT_OFFSETS,
-          "partition %d, offset %" G_GINT64_FORMAT ": value %" G_GUINT64_FORMAT
-          ", and by %s %u value %" G_GUINT64_FORMAT,
-          partition, offset, place->value, who, number, value);
+    anomalies_found(check, ANOMALY_INCONSISTENT_OFFSETS,
+                    "partition %d, offset %" G_GINT64_FORMAT ": value %" G_GUINT64_FORMAT
+                    ", and by %s %u value %" G_GUINT64_FORMAT,
+                    partition, offset, place->value, who, number, value);
   }
   return place;
 }
@@ -134,7 +109,7 @@ static void take_reads(Check *check) {
   for (guint i = 0; i < reads->len; i++) {
     const LedgerRead *read = &g_array_index(reads, LedgerRead, i);
     Place *place = tell(check, read->partition, read->offset, read->value, "reader", read->reader);
-    Column *column = column_of(check, read->partition);
+    Column *column = anomalies_column(check, read->partition);
     column->highest_read = MAX(column->highest_read, read->offset);
     if (!place->was_read)
       g_array_append_val(column->read, read->offset);
@@ -160,10 +135,10 @@ static void know(Check *check, const Place *place) {
   }
   known->was_read |= place->was_read;
   if (!known->is_twice)
-    found(check, ANOMALY_DUPLICATE,
-          "value %" G_GUINT64_FORMAT " at partition %d, offset %" G_GINT64_FORMAT
-          ", and at partition %d, offset %" G_GINT64_FORMAT,
-          place->value, known->partition, known->offset, place->partition, place->offset);
+    anomalies_found(check, ANOMALY_DUPLICATE,
+                    "value %" G_GUINT64_FORMAT " at partition %d, offset %" G_GINT64_FORMAT
+                    ", and at partition %d, offset %" G_GINT64_FORMAT,
+                    place->value, known->partition, known->offset, place->partition, place->offset);
   known->is_twice = TRUE;
   if (known->partition == place->partition)
     known->offset = MIN(known->offset, place->offset);
@@ -173,14 +148,14 @@ static void know(Check *check, const Place *place) {
 static void check_value(Check *check, const Place *place) {
   const LedgerSend *send = g_hash_table_lookup(check->sends, GSIZE_TO_POINTER(place->value));
   if (place->was_read && (!send || (send->partition >= 0 && send->partition != place->partition)))
-    found(check, ANOMALY_UNSENT,
-          "partition %d, offset %" G_GINT64_FORMAT ": value %" G_GUINT64_FORMAT " was not sent to there",
-          place->partition, place->offset, place->value);
+    anomalies_found(check, ANOMALY_UNSENT,
+                    "partition %d, offset %" G_GINT64_FORMAT ": value %" G_GUINT64_FORMAT " was not sent to there",
+                    place->partition, place->offset, place->value);
   if (place->was_read && send && send->outcome == LEDGER_FAILED)
-    found(check, ANOMALY_ABORTED_READ,
-          "partition %d, offset %" G_GINT64_FORMAT ": value %" G_GUINT64_FORMAT
-          ", of which process %u was told at %" G_GINT64_FORMAT " us that it was not written",
-          place->partition, place->offset, place->value, send->process, send->return_us);
+    anomalies_found(check, ANOMALY_ABORTED_READ,
+                    "partition %d, offset %" G_GINT64_FORMAT ": value %" G_GUINT64_FORMAT
+                    ", of which process %u was told at %" G_GINT64_FORMAT " us that it was not written",
+                    place->partition, place->offset, place->value, send->process, send->return_us);
   if (send)
     know(check, place);
 }
@@ -206,11 +181,11 @@ static void check_lost(Check *check) {
     const Known *known = g_hash_table_lookup(check->known, GSIZE_TO_POINTER(send->value));
     if (send->outcome != LEDGER_OK || (known && known->was_read))
       continue;
-    gboolean is_below = send->offset < column_of(check, send->partition)->highest_read;
-    found(check, is_below ? ANOMALY_LOST_WRITE : ANOMALY_UNSEEN,
-          "value %" G_GUINT64_FORMAT " of process %u, acknowledged at %" G_GINT64_FORMAT
-          " us for partition %d, offset %" G_GINT64_FORMAT,
-          send->value, send->process, send->return_us, send->partition, send->offset);
+    gboolean is_below = send->offset < anomalies_column(check, send->partition)->highest_read;
+    anomalies_found(check, is_below ? ANOMALY_LOST_WRITE : ANOMALY_UNSEEN,
+                    "value %" G_GUINT64_FORMAT " of process %u, acknowledged at %" G_GINT64_FORMAT
+                    " us for partition %d, offset %" G_GINT64_FORMAT,
+                    send->value, send->process, send->return_us, send->partition, send->offset);
   }
 }
 
@@ -255,10 +230,11 @@ static void check_order_of_sends(Check *check) {
       continue;
     Front *before = g_hash_table_lookup(fronts, &front);
     if (before && before->offset > front.offset)
-      found(check, ANOMALY_NON_MONOTONIC_SEND,
-            "process %u, partition %d: value %" G_GUINT64_FORMAT " at offset %" G_GINT64_FORMAT
-            " was sent after value %" G_GUINT64_FORMAT " at offset %" G_GINT64_FORMAT,
-            front.process, front.partition, front.highest->value, front.offset, before->highest->value, before->offset);
+      anomalies_found(check, ANOMALY_NON_MONOTONIC_SEND,
+                      "process %u, partition %d: value %" G_GUINT64_FORMAT " at offset %" G_GINT64_FORMAT
+                      " was sent after value %" G_GUINT64_FORMAT " at offset %" G_GINT64_FORMAT,
+                      front.process, front.partition, front.highest->value, front.offset, before->highest->value,
+                      before->offset);
     else if (before)
       *before = front;
     else
@@ -278,8 +254,7 @@ static gint compare_reads(gconstpointer a, gconstpointer b) {
   return x < y ? -1 : x > y;
 }
 
-/* Index of the first offset that was read and is at or above this one. */
-static guint index_of_offset(const Column *column, gint64 offset) {
+guint anomalies_index_of_offset(const Column *column, gint64 offset) {
   guint low = 0, high = column->read->len;
   while (low < high) {
     guint middle = low + (high - low) / 2;
@@ -294,18 +269,19 @@ static guint index_of_offset(const Column *column, gint64 offset) {
 static void check_step(Check *check, const Column *column, const LedgerRead *before, const LedgerRead *next) {
   gboolean is_internal = before->poll == next->poll;
   if (next->offset <= before->offset) {
-    found(check, is_internal ? ANOMALY_INTERNAL_NON_MONOTONIC_POLL : ANOMALY_NON_MONOTONIC_POLL,
-          "reader %u, partition %d: offset %" G_GINT64_FORMAT " in poll %u, then offset %" G_GINT64_FORMAT
-          " in poll %u",
-          next->reader, next->partition, before->offset, before->poll, next->offset, next->poll);
+    anomalies_found(check, is_internal ? ANOMALY_INTERNAL_NON_MONOTONIC_POLL : ANOMALY_NON_MONOTONIC_POLL,
+                    "reader %u, partition %d: offset %" G_GINT64_FORMAT " in poll %u, then offset %" G_GINT64_FORMAT
+                    " in poll %u",
+                    next->reader, next->partition, before->offset, before->poll, next->offset, next->poll);
     return;
   }
-  guint left_out = index_of_offset(column, next->offset) - index_of_offset(column, before->offset + 1);
+  guint left_out =
+      anomalies_index_of_offset(column, next->offset) - anomalies_index_of_offset(column, before->offset + 1);
   if (left_out > 0)
-    found(check, is_internal ? ANOMALY_INTERNAL_POLL_SKIP : ANOMALY_POLL_SKIP,
-          "reader %u, partition %d: offset %" G_GINT64_FORMAT " in poll %u, then offset %" G_GINT64_FORMAT
-          " in poll %u; others read %u between",
-          next->reader, next->partition, before->offset, before->poll, next->offset, next->poll, left_out);
+    anomalies_found(check, is_internal ? ANOMALY_INTERNAL_POLL_SKIP : ANOMALY_POLL_SKIP,
+                    "reader %u, partition %d: offset %" G_GINT64_FORMAT " in poll %u, then offset %" G_GINT64_FORMAT
+                    " in poll %u; others read %u between",
+                    next->reader, next->partition, before->offset, before->poll, next->offset, next->poll, left_out);
 }
 
 static gboolean is_whole(const Check *check, const LedgerRead *read) {
@@ -319,28 +295,28 @@ static gboolean is_whole(const Check *check, const LedgerRead *read) {
 
 /* Everything that was ever read must be in a whole reading. */
 static void check_whole(Check *check, guint32 reader, gint32 partition, GHashTable *offsets) {
-  const Column *column = column_of(check, partition);
+  const Column *column = anomalies_column(check, partition);
   for (guint i = 0; i < column->read->len; i++) {
     gint64 offset = g_array_index(column->read, gint64, i);
-    const Place *place = g_hash_table_lookup(column->places, key_of_offset(offset));
-    if (!offsets || !g_hash_table_contains(offsets, key_of_offset(offset)))
-      found(check, ANOMALY_VANISHED,
-            "partition %d, offset %" G_GINT64_FORMAT ": value %" G_GUINT64_FORMAT
-            " was read, and reader %u, who read all at the end, did not get it",
-            partition, offset, place->value, reader);
+    const Place *place = g_hash_table_lookup(column->places, anomalies_key_of_offset(offset));
+    if (!offsets || !g_hash_table_contains(offsets, anomalies_key_of_offset(offset)))
+      anomalies_found(check, ANOMALY_VANISHED,
+                      "partition %d, offset %" G_GINT64_FORMAT ": value %" G_GUINT64_FORMAT
+                      " was read, and reader %u, who read all at the end, did not get it",
+                      partition, offset, place->value, reader);
   }
 }
 
 /* @reads: of one reader and partition */
 static void check_reader(Check *check, const LedgerRead *const *reads, guint count) {
-  const Column *column = column_of(check, reads[0]->partition);
+  const Column *column = anomalies_column(check, reads[0]->partition);
   gboolean whole = is_whole(check, reads[0]);
   g_autoptr(GHashTable) offsets = g_hash_table_new(NULL, NULL);
   for (guint i = 0; i < count; i++) {
     if (i > 0 && reads[i - 1]->poll != reads[i]->poll)
       check->report.polls++;
     if (whole)
-      g_hash_table_add(offsets, key_of_offset(reads[i]->offset));
+      g_hash_table_add(offsets, anomalies_key_of_offset(reads[i]->offset));
     if (i > 0)
       check_step(check, column, reads[i - 1], reads[i]);
   }
@@ -394,6 +370,7 @@ guint anomalies_find(const Ledger *ledger, GString *explain, AnomalyReport *ret_
   check_lost(&check);
   check_order_of_sends(&check);
   check_readers(&check);
+  anomalies_check_groups(&check);
   g_hash_table_unref(check.columns);
   g_hash_table_unref(check.sends);
   g_hash_table_unref(check.known);

@@ -10,6 +10,9 @@ Ledger *ledger_new(void) {
   ledger->sends = g_array_new(FALSE, FALSE, sizeof(LedgerSend));
   ledger->reads = g_array_new(FALSE, FALSE, sizeof(LedgerRead));
   ledger->wholes = g_array_new(FALSE, FALSE, sizeof(LedgerWhole));
+  ledger->groups = g_array_new(FALSE, FALSE, sizeof(LedgerGroup));
+  ledger->tenures = g_array_new(FALSE, FALSE, sizeof(LedgerTenure));
+  ledger->commits = g_array_new(FALSE, FALSE, sizeof(LedgerCommit));
   return ledger;
 }
 
@@ -19,6 +22,9 @@ void ledger_free(Ledger *ledger) {
   g_array_unref(ledger->sends);
   g_array_unref(ledger->reads);
   g_array_unref(ledger->wholes);
+  g_array_unref(ledger->groups);
+  g_array_unref(ledger->tenures);
+  g_array_unref(ledger->commits);
   g_free(ledger);
 }
 
@@ -43,6 +49,25 @@ static void append_read(GString *out, const LedgerRead *read) {
       read->reader, read->poll, read->partition, read->offset, read->value);
 }
 
+static void append_groups(GString *out, const Ledger *ledger) {
+  for (guint i = 0; i < ledger->groups->len; i++) {
+    const LedgerGroup *group = &g_array_index(ledger->groups, LedgerGroup, i);
+    g_string_append_printf(out, "group %u most %d complete %d\n", group->group, group->is_at_most_once,
+                           group->is_complete);
+  }
+  for (guint i = 0; i < ledger->tenures->len; i++) {
+    const LedgerTenure *tenure = &g_array_index(ledger->tenures, LedgerTenure, i);
+    g_string_append_printf(out, "tenure %" G_GINT64_FORMAT " %" G_GINT64_FORMAT " group %u reader %u partition %d\n",
+                           tenure->since_us, tenure->first_us, tenure->group, tenure->reader, tenure->partition);
+  }
+  for (guint i = 0; i < ledger->commits->len; i++) {
+    const LedgerCommit *commit = &g_array_index(ledger->commits, LedgerCommit, i);
+    g_string_append_printf(
+        out, "commit %" G_GINT64_FORMAT " %" G_GINT64_FORMAT " reader %u offset %" G_GINT64_FORMAT " %s\n",
+        commit->invoke_us, commit->return_us, commit->reader, commit->offset, ledger_outcome_name(commit->outcome));
+  }
+}
+
 gboolean ledger_save(const Ledger *ledger, const char *path, GError **error) {
   g_autoptr(GString) out = g_string_new("# times in us, monotonic\n");
   for (guint i = 0; i < ledger->sends->len; i++)
@@ -53,6 +78,7 @@ gboolean ledger_save(const Ledger *ledger, const char *path, GError **error) {
     const LedgerWhole *whole = &g_array_index(ledger->wholes, LedgerWhole, i);
     g_string_append_printf(out, "whole reader %u partition %d\n", whole->reader, whole->partition);
   }
+  append_groups(out, ledger);
   return g_file_set_contents(path, out->str, (gssize)out->len, error);
 }
 
@@ -80,10 +106,32 @@ static gboolean take_send(Ledger *ledger, const char *line) {
   return TRUE;
 }
 
+static gboolean take_line_of_group(Ledger *ledger, const char *line) {
+  LedgerGroup group = {0};
+  LedgerTenure tenure = {0};
+  LedgerCommit commit = {0};
+  char outcome[16];
+  if (sscanf(line, "group %u most %d complete %d", &group.group, &group.is_at_most_once, &group.is_complete) == 3) {
+    g_array_append_val(ledger->groups, group);
+    return TRUE;
+  }
+  if (sscanf(line, "tenure %" G_GINT64_FORMAT " %" G_GINT64_FORMAT " group %u reader %u partition %d", &tenure.since_us,
+             &tenure.first_us, &tenure.group, &tenure.reader, &tenure.partition) == 5) {
+    g_array_append_val(ledger->tenures, tenure);
+    return TRUE;
+  }
+  if (sscanf(line, "commit %" G_GINT64_FORMAT " %" G_GINT64_FORMAT " reader %u offset %" G_GINT64_FORMAT " %15s",
+             &commit.invoke_us, &commit.return_us, &commit.reader, &commit.offset, outcome) != 5 ||
+      !outcome_from_name(outcome, &commit.outcome))
+    return FALSE;
+  g_array_append_val(ledger->commits, commit);
+  return TRUE;
+}
+
 static gboolean take_line(Ledger *ledger, const char *line) {
   LedgerRead read = {0};
   LedgerWhole whole = {0};
-  if (*line == '\0' || *line == '#' || take_send(ledger, line))
+  if (*line == '\0' || *line == '#' || take_send(ledger, line) || take_line_of_group(ledger, line))
     return TRUE;
   if (sscanf(line, "read reader %u poll %u partition %d offset %" G_GINT64_FORMAT " value %" G_GUINT64_FORMAT,
              &read.reader, &read.poll, &read.partition, &read.offset, &read.value) == 5) {

@@ -43,10 +43,37 @@ typedef struct {
   gint32 partition;
 } LedgerWhole;
 
+/* A consumer group, and when its members commit. */
 typedef struct {
-  GArray *sends;  /* of LedgerSend */
-  GArray *reads;  /* of LedgerRead */
-  GArray *wholes; /* of LedgerWhole */
+  guint32 group;
+  gboolean is_at_most_once; /* before they process; else behind it, at least once */
+  gboolean is_complete;     /* its members have processed everything, after all else */
+} LedgerGroup;
+
+/* A member of a group was given a partition. What it processes until it loses it are the reads of this reader, who has
+ * this partition alone; given again, it is another reader. */
+typedef struct {
+  guint32 group, reader;
+  gint32 partition;
+  gint64 since_us; /* it was told that the partition is its own */
+  gint64 first_us; /* it was given the first records; 0: none */
+} LedgerTenure;
+
+/* A reader's commit: the next offset to read is this one. */
+typedef struct {
+  guint32 reader;
+  gint64 offset;
+  LedgerOutcome outcome;
+  gint64 invoke_us, return_us;
+} LedgerCommit;
+
+typedef struct {
+  GArray *sends;   /* of LedgerSend */
+  GArray *reads;   /* of LedgerRead */
+  GArray *wholes;  /* of LedgerWhole */
+  GArray *groups;  /* of LedgerGroup */
+  GArray *tenures; /* of LedgerTenure */
+  GArray *commits; /* of LedgerCommit */
 } Ledger;
 
 Ledger *ledger_new(void);
@@ -55,7 +82,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Ledger, ledger_free)
 
 const char *ledger_outcome_name(LedgerOutcome outcome);
 
-/* As text, a line for each send, read and whole; lines that begin with # are comments. */
+/* As text, a line for each of them; lines that begin with # are comments. */
 gboolean ledger_save(const Ledger *ledger, const char *path, GError **error);
 /* Owned by the caller; NULL on failure. */
 Ledger *ledger_load(const char *path, GError **error);

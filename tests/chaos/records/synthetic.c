@@ -5,6 +5,8 @@
  * reads so that one promise is broken and all others hold. */
 #include "tests/chaos/records/synthetic.h"
 
+#include "tests/chaos/records/synthetic_groups.h"
+
 #define PARTITIONS 3
 #define PROCESSES 4 /* the even ones are idempotent */
 #define READERS 4   /* from anywhere; then WHOLES that read all */
@@ -94,6 +96,8 @@ Ledger *synthetic_new(GRand *random) {
   for (guint i = 0; i < sends; i++)
     make_send(&maker, i);
   make_readers(&maker);
+  for (gint32 i = 0; i < PARTITIONS; i++)
+    synthetic_add_groups(maker.ledger, i, maker.logs[i], random);
   for (guint i = 0; i < PARTITIONS; i++)
     g_array_unref(maker.logs[i]);
   g_array_unref(maker.late);
@@ -336,8 +340,7 @@ gboolean synthetic_spoil(Ledger *ledger, AnomalyKind kind, GRand *random) {
     return read_again(ledger, is_inside_poll, random);
   case ANOMALY_NON_MONOTONIC_SEND:
     return spoil_order(ledger, random);
-  case ANOMALY_COUNT:
-    break;
+  default:
+    return synthetic_spoil_group(ledger, kind, random);
   }
-  return FALSE;
 }

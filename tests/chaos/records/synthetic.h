@@ -6,8 +6,8 @@
 
 G_BEGIN_DECLS
 
-/* With answers that failed and answers of unknown outcome, sends that came late, readers from anywhere, and two that
- * read everything at the end. Owned by the caller. */
+/* With answers that failed and answers of unknown outcome, sends that came late, readers from anywhere, two that read
+ * everything at the end, and two groups. Owned by the caller. */
 Ledger *synthetic_new(GRand *random);
 /* Put this anomaly in, and no other. FALSE when the ledger has no place for it, and is as it was. */
 gboolean synthetic_spoil(Ledger *ledger, AnomalyKind kind, GRand *random);
