@@ -24,6 +24,7 @@ struct Coordinator {
   GPtrArray *retiring; /* of Tenure, owned: theirs is not any more */
   GPtrArray *turns;    /* of Tenure: to be turned when this turn of the loop ends */
   GSource *turn_source;
+  gint64 turn_us; /* when the latest turn began */
   gboolean reap; /* one of `retiring` may be over */
 
   Timer tend; /* failed tenures, the topic that is to be made */
