@@ -10,8 +10,8 @@
  *   3. STORE is written when a store is made before anything is written to the database: a folder without it holds
  *      nothing that was acknowledged.
  *
- * Failure modes: everything at open is a Failure; after that writes end the process (rocks_die), reads give Failures.
- */
+ * Failure modes: what can't be read at open is a Failure, and so is a folder that can't be used; writes and syncs that
+ * the system refuses end the process (rocks_die), also those of opening; reads give Failures. */
 #include "storage/rocks/log_store.h"
 
 #include <string.h>
@@ -192,8 +192,8 @@ static void prepare_active(LogStore *store) {
   note_active(store);
 }
 
-/* From here on the store is in use, and not clean. */
-static Failure *mark_in_use(LogStore *store) {
+/* From here on the store is in use, and not clean: a refused write ends the process already. */
+static void mark_in_use(LogStore *store) {
   gboolean damaged = log_index_damaged_count(store->index) > 0;
   store->frontier = (RocksFrontier){
       .sequence = rocksdb_get_latest_sequence_number(store->db->db),
@@ -201,9 +201,10 @@ static Failure *mark_in_use(LogStore *store) {
   };
   char *error = NULL;
   rocksdb_flush_wal(store->db->db, 1, &error); /* or the note would promise what is not durable yet */
-  if (error)
-    return rocks_failure(FAILURE(INTERNAL), error, "the write-ahead log can't be synced");
-  return rocks_frontier_write(store->folder, &store->frontier);
+  rocks_check("syncing the write-ahead log", error);
+  g_autoptr(Failure) failure = rocks_frontier_write(store->folder, &store->frontier);
+  if (failure)
+    rocks_die("noting that the store is in use", failure_message(failure));
 }
 
 /* A new store is one once its STORE file is there: before anything is written to the database. */
@@ -252,7 +253,8 @@ static Failure *open_store(LogStore *store, const LogStoreOptions *options) {
     verify(store);
   }
   prepare_active(store);
-  return mark_in_use(store);
+  mark_in_use(store);
+  return NULL;
 }
 
 /* Also of a half-opened one. */

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "services/base/slog.h"
+#include "storage/rocks/refusal.h"
 
 #define SEGMENT_PREFIX "segment-"
 #define RECOVERY_TOLERATE_CORRUPTED_TAIL 0
@@ -139,6 +140,13 @@ static rocksdb_options_t *segment_options(const rocksdb_options_t *base, const L
 
 /* ---- opening ---- */
 
+/* @error: freed. Opening writes and syncs, so a disk may refuse it: that is no damage, and ends the process. */
+static Failure *open_failure(const char *path, char *error) {
+  if (rocks_is_refusal(error))
+    rocks_die("opening the database", error);
+  return rocks_failure(FAILURE(CORRUPT_LOG), error, "the database in %s can't be opened", path);
+}
+
 typedef struct {
   GPtrArray *names;                         /* owned strings */
   const rocksdb_options_t **options;        /* of each */
@@ -182,8 +190,8 @@ static Failure *list_families(const RocksDb *db, const char *path, gboolean crea
     g_ptr_array_add(families->names, g_strdup(names[i]));
   if (names) /* on failure too: an empty list */
     rocksdb_list_column_families_destroy(names, count);
-  if (error && !create)
-    return rocks_failure(FAILURE(CORRUPT_LOG), error, "the database in %s can't be opened", path);
+  if (error && (!create || rocks_is_refusal(error)))
+    return open_failure(path, error);
   rocksdb_free(error);
   for (guint i = 0; SMALL_FAMILIES[i]; i++) {
     if (has_name(families, SMALL_FAMILIES[i]))
@@ -263,7 +271,7 @@ Failure *rocks_db_open(const char *path, const LogStoreOptions *options, gboolea
                                         (const char *const *)families.names->pdata, families.options, families.handles,
                                         &error);
   if (error)
-    return rocks_failure(FAILURE(CORRUPT_LOG), error, "the database in %s can't be opened", path);
+    return open_failure(path, error);
   *ret_segments = sort_handles(db, &families);
   *ret_db = g_steal_pointer(&db);
   return NULL;

@@ -34,7 +34,8 @@ typedef struct {
  * @direct_io: write files around the page cache
  * @ret_segments: of RocksSegmentFound, ascending; owned by the caller, who destroys the handles before the database
  *
- * Returns NULL, INVALID_FIELD, UNSUPPORTED (column families of a newer version) or CORRUPT_LOG. */
+ * Returns NULL, INVALID_FIELD, UNSUPPORTED (column families of a newer version) or CORRUPT_LOG. Ends the process when
+ * the system refuses a write or a sync meanwhile. */
 Failure *rocks_db_open(const char *path, const LogStoreOptions *options, gboolean create, gboolean direct_io,
                        RocksDb **ret_db, GArray **ret_segments);
 /* Every other column family handle must be gone. NULL is fine. */

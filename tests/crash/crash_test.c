@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "storage/rocks/log_store.h"
 #include "tests/crash/crash_check.h"
 #include "tests/crash/lose.h"
 #include "tests/crash/runner.h"
@@ -173,4 +174,31 @@ TEST(crash, a_failed_sync_ends_the_process) {
   EXPECT_TRUE(report.acked > 0);
   EXPECT_EQ_STR("", report.first);
   EXPECT_FALSE(report.was_clean);
+}
+
+/* Opening syncs as well, and says "damaged" of what cannot be opened: of a full or failing disk that would be untrue,
+ * and have somebody throw a good store away. */
+TEST(crash, a_failed_sync_while_it_opens_ends_the_process_too) {
+  g_auto(Crash) crash;
+  crash_init(&crash);
+  LoseReport lost;
+  run_and_kill(&crash, &(RunMode){.ack = "synced"}, &lost); /* so that there is a store */
+  guint of_database = 0, of_note = 0;
+  for (guint n = 0; n < 24 && !shim_test_has_failed(); n++) {
+    g_autofree char *after = g_strdup_printf("%u", n);
+    int fd = -1, status = 0;
+    pid_t pid = start_driver(&crash, &(RunMode){.ack = "synced", .loses = TRUE, .fail_sync_after = after}, &fd);
+    while (read_events(&crash, fd, -1))
+      ;
+    close(fd);
+    waitpid(pid, &status, 0);
+    g_autofree char *errors = crash_errors(&crash.place);
+    EXPECT_TRUE(WIFEXITED(status));
+    EXPECT_EQ_INT(LOG_STORE_EXIT_STATUS, WEXITSTATUS(status));
+    EXPECT_CONTAINS(errors, "ending the process; check the disk");
+    of_database += strstr(errors, "opening the database failed") != NULL;
+    of_note += strstr(errors, "noting that the store is in use failed") != NULL;
+  }
+  EXPECT_TRUE(of_database > 0);
+  EXPECT_TRUE(of_note > 0);
 }

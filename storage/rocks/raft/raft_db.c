@@ -6,12 +6,12 @@
  * are damage to it. Failure modes: what can't be read is a Failure; a refused write ends the process. */
 #include "storage/rocks/raft/raft_db.h"
 
-#include <errno.h>
 #include <string.h>
 
 #include "services/base/invariant.h"
 #include "storage/log/crc32c.h"
 #include "storage/rocks/raft/disk.h"
+#include "storage/rocks/refusal.h"
 
 #define WRITE_BUFFER_BYTES ((gsize)8 * 1024 * 1024)
 #define CRC_BYTES 4
@@ -40,19 +40,10 @@ Failure *raft_db_damaged(const char *path, const char *what, ...) {
                      path, sentence);
 }
 
-/* The system refused what RocksDB asked of it, which no damaged byte brings about. */
-static gboolean is_refusal(const char *error) {
-  static const int REFUSALS[] = {EIO, ENOSPC, EDQUOT, EROFS, EMFILE, ENFILE, ENOMEM};
-  for (guint i = 0; g_str_has_prefix(error, "IO error: ") && i < G_N_ELEMENTS(REFUSALS); i++)
-    if (strstr(error, g_strerror(REFUSALS[i])))
-      return TRUE;
-  return FALSE;
-}
-
 /* RocksDB's error as a failure; @error is freed. Opening writes too, and nobody shall throw a folder away because a
  * write was refused: that ends the process as it does later. */
 static Failure *read_failure(const RaftDb *db, char *error) {
-  if (is_refusal(error))
+  if (rocks_is_refusal(error))
     raft_disk_die(db->path, error);
   Failure *failure = raft_db_damaged(db->path, "RocksDB says: %s", error);
   rocksdb_free(error);
