@@ -1,17 +1,20 @@
 /* Watches and probes; see presence.h.
  *
  * Invariants: a process that is followed has a watch, a probe or a timer, exactly one of the three; `gone` is said only
- * of a registration that was watched before, and at most DOUBTS_MAX times while its heartbeats contradict. Owning
- * thread: the loop. Failure modes: an address that can't be reached is tried again, ever more slowly. */
+ * of a registration whose address was watched before, and at most DOUBTS_MAX times while its heartbeats contradict.
+ * Owning thread: the loop. Failure modes: an address that can't be reached is tried again, more slowly up to a bound.
+ */
 #include "services/controller/presence.h"
 
 #include <gio/gio.h>
+#include <string.h>
 
 #include "grpc/health/v1/health.pb-c.h"
 #include "services/base/slog.h"
 
 #define RETRY_FIRST_MS 20
-#define RETRY_MOST_MS 2000
+/* For so long at most a process that is back stays unwatched, and one whose watch a cut ended unjudged. */
+#define RETRY_MOST_MS 500
 /* Loopback and a LAN refuse within a millisecond; who does not answer for so long is not known to be gone. */
 #define PROBE_TIMEOUT_S 1
 /* Used when an address names no port, which registration refuses. */
@@ -39,6 +42,7 @@ struct Watched {
   GSource *timer;
   guint delay_ms;
   guint doubts; /* how often it was said to be gone since it was watched last */
+  /* was_watched: its address has answered, to this registration or to the one before; gone: and refuses now */
   gboolean was_watched, gone;
 };
 
@@ -142,7 +146,10 @@ static void on_closed(RpcClientCall *call, const Failure *failure, gpointer stat
 
 static const RpcClientEvents EVENTS = {.message = on_message, .closed = on_closed};
 
+/* Each on a connection of its own: the pauses between tries are ours. The channel that failed while the process before
+ * was away would go on refusing for seconds, and a process that dies within them would not be missed. */
 static void watch(Watched *watched) {
+  rpc_client_forget(watched->presence->client, watched->address);
   Grpc__Health__V1__HealthCheckRequest request = GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
   watched->call = rpc_client_stream(watched->presence->client, watched->address, &grpc__health__v1__health__descriptor,
                                     "Watch", G_MAXINT64, watched->presence->loop, &EVENTS, watched);
@@ -171,21 +178,23 @@ static void watched_free(gpointer data) {
   g_free(watched);
 }
 
-static gboolean is_over(gpointer key, gpointer value, gpointer image) {
+static gboolean is_unknown(gpointer key, gpointer value, gpointer image) {
   (void)key;
   const Watched *watched = value;
-  const MetadataBroker *broker = is_broker(watched) ? metadata_image_broker(image, watched->id) : NULL;
-  const MetadataCoordinator *coordinator = is_broker(watched) ? NULL : metadata_image_coordinator(image, watched->id);
-  return !(broker && broker->epoch == watched->epoch) && !(coordinator && coordinator->epoch == watched->epoch);
+  return is_broker(watched) ? !metadata_image_broker(image, watched->id)
+                            : !metadata_image_coordinator(image, watched->id);
 }
 
 static gint64 node_key(NodeKind kind, gint32 id) {
   return ((gint64)kind << 32) | (guint32)id;
 }
 
+/* A new registration at the address of the one before: that address is known to be right, so it may be judged before
+ * its watch has opened. Else a process that dies just after it came back is missed for its whole session. */
 static void follow(Presence *presence, NodeKind kind, gint32 id, guint64 epoch, const char *address) {
   gint64 key = node_key(kind, id);
-  if (!*address || g_hash_table_contains(presence->nodes, &key))
+  const Watched *before = g_hash_table_lookup(presence->nodes, &key);
+  if (!*address || (before && before->epoch == epoch))
     return;
   Watched *watched = g_new0(Watched, 1);
   *watched = (Watched){.presence = presence,
@@ -193,13 +202,14 @@ static void follow(Presence *presence, NodeKind kind, gint32 id, guint64 epoch, 
                        .id = id,
                        .epoch = epoch,
                        .address = g_strdup(address),
-                       .delay_ms = RETRY_FIRST_MS};
-  g_hash_table_insert(presence->nodes, g_memdup2(&key, sizeof key), watched);
+                       .delay_ms = RETRY_FIRST_MS,
+                       .was_watched = before && before->was_watched && strcmp(before->address, address) == 0};
+  g_hash_table_replace(presence->nodes, g_memdup2(&key, sizeof key), watched);
   watch(watched);
 }
 
 void presence_follow(Presence *presence, const MetadataImage *image) {
-  g_hash_table_foreach_remove(presence->nodes, is_over, (gpointer)image);
+  g_hash_table_foreach_remove(presence->nodes, is_unknown, (gpointer)image);
   MetadataIter iter;
   metadata_iter_brokers(&iter, image, G_MININT32);
   for (const MetadataBroker *broker; (broker = metadata_iter_next_broker(&iter));)

@@ -2,7 +2,9 @@
  * ThreadSanitizer can't see into glib's. */
 #include "services/controller/presence.h"
 
+#include <gio/gio.h>
 #include <pthread.h>
+#include <string.h>
 #include <time.h>
 
 #include "controller/metadata/image.h"
@@ -10,9 +12,11 @@
 #include "tests/shim/shim.h"
 
 #define WAIT_S 60
+#define FIRST_EPOCH 42
 
 typedef struct {
   NodeKind watches;
+  guint64 registered; /* the epoch that is followed */
   RpcClient *client;
   Loop *loop;
   Presence *presence;
@@ -75,8 +79,10 @@ typedef struct {
 
 static void ask(gpointer data) {
   Question *question = data;
-  question->watched = presence_is_watched(question->world->presence, question->world->watches, 7, 42);
-  question->gone = presence_is_gone(question->world->presence, question->world->watches, 7, 42);
+  question->watched =
+      presence_is_watched(question->world->presence, question->world->watches, 7, question->world->registered);
+  question->gone =
+      presence_is_gone(question->world->presence, question->world->watches, 7, question->world->registered);
 }
 
 static gboolean wait_watched(World *world) {
@@ -89,12 +95,12 @@ static gboolean wait_watched(World *world) {
 
 /* ---- the world ---- */
 
-/* Broker or coordinator 7, registered with epoch 42. */
-static MetadataImage *image_of(const char *address, NodeKind kind) {
+/* Broker or coordinator 7, registered with this epoch. */
+static MetadataImage *image_of(const char *address, NodeKind kind, guint64 epoch) {
   MetadataRecord record = MILENA__INTERNAL__V1__METADATA_RECORD__INIT;
   Milena__Internal__V1__RegisterBrokerRecord broker = MILENA__INTERNAL__V1__REGISTER_BROKER_RECORD__INIT;
   broker.id = 7;
-  broker.epoch = 42;
+  broker.epoch = epoch;
   broker.incarnation = (char *)"00000000-0000-4000-8000-00000000000a";
   broker.process_id = (char *)"00000000-0000-4000-8000-00000000000b";
   broker.address = broker.peer_address = (char *)address;
@@ -102,7 +108,7 @@ static MetadataImage *image_of(const char *address, NodeKind kind) {
   record.register_broker = &broker;
   Milena__Internal__V1__RegisterCoordinatorRecord coordinator = MILENA__INTERNAL__V1__REGISTER_COORDINATOR_RECORD__INIT;
   coordinator.id = 7;
-  coordinator.epoch = 42;
+  coordinator.epoch = epoch;
   coordinator.process_id = broker.process_id;
   coordinator.address = broker.address;
   if (kind == NODE_KIND(COORDINATOR)) {
@@ -112,12 +118,13 @@ static MetadataImage *image_of(const char *address, NodeKind kind) {
   MetadataRecord *records[] = {&record};
   g_autoptr(MetadataImage) empty = metadata_image_new();
   MetadataImage *image = NULL;
-  EXPECT_NULL(metadata_image_apply(empty, records, 1, 42, &image));
+  EXPECT_NULL(metadata_image_apply(empty, records, 1, epoch, &image));
   return image;
 }
 
 static void world_init(World *world, NodeKind kind) {
   *world = (World){.watches = kind,
+                   .registered = FIRST_EPOCH,
                    .client = rpc_client_new(NULL),
                    .loop = loop_new("presence", 16),
                    .server = rpc_server_new(NULL)};
@@ -127,7 +134,7 @@ static void world_init(World *world, NodeKind kind) {
   ASSERT_NULL(rpc_server_add_listener(world->server, "127.0.0.1:0", &port));
   rpc_server_start(world->server);
   world->address = g_strdup_printf("127.0.0.1:%u", port);
-  world->image = image_of(world->address, kind);
+  world->image = image_of(world->address, kind, FIRST_EPOCH);
   world->presence = presence_new(world->client, world->loop, on_gone, world);
   loop_start(world->loop);
   loop_call_and_wait(world->loop, follow, world);
@@ -145,6 +152,13 @@ static void world_clear(World *world) {
   pthread_cond_destroy(&world->cond);
 }
 
+/* The same address, another process. */
+static void register_again(World *world) {
+  metadata_image_unref(world->image);
+  world->image = image_of(world->address, world->watches, ++world->registered);
+  loop_call_and_wait(world->loop, follow, world);
+}
+
 static void expect_gone_at_once(NodeKind kind) {
   World world;
   world_init(&world, kind);
@@ -154,7 +168,7 @@ static void expect_gone_at_once(NodeKind kind) {
   EXPECT_TRUE(wait_gone(&world, 1));
   EXPECT_EQ_INT(kind, world.kind);
   EXPECT_EQ_INT(7, world.id);
-  EXPECT_EQ_INT(42, world.epoch);
+  EXPECT_EQ_INT(FIRST_EPOCH, world.epoch);
   Question question = {.world = &world};
   loop_call_and_wait(world.loop, ask, &question);
   EXPECT_TRUE(question.gone);
@@ -184,5 +198,75 @@ TEST(presence, heartbeats_are_believed_in_the_end) {
   loop_call_and_wait(world.loop, ask, &question);
   EXPECT_FALSE(question.gone);
   EXPECT_FALSE(question.watched); /* and is judged no more before it was watched again */
+  world_clear(&world);
+}
+
+/* ---- back, and dead again ---- */
+
+/* It registered, and died before anybody had its watch open: the address is known from the process before. */
+TEST(presence, one_that_came_back_is_missed_before_it_was_watched) {
+  World world;
+  world_init(&world, NODE_KIND(BROKER));
+  EXPECT_TRUE(wait_watched(&world));
+  rpc_server_free(g_steal_pointer(&world.server));
+  EXPECT_TRUE(wait_gone(&world, 1));
+  register_again(&world); /* and nobody serves */
+  EXPECT_TRUE(wait_gone(&world, 2));
+  EXPECT_EQ_INT(FIRST_EPOCH + 1, world.epoch);
+  world_clear(&world);
+}
+
+TEST(presence, one_that_came_back_elsewhere_is_not_judged_by_its_old_address) {
+  World world;
+  world_init(&world, NODE_KIND(BROKER));
+  EXPECT_TRUE(wait_watched(&world));
+  rpc_server_free(g_steal_pointer(&world.server));
+  EXPECT_TRUE(wait_gone(&world, 1));
+  g_free(world.address);
+  world.address = g_strdup("127.0.0.1:1"); /* refuses too, and nobody knows whether it is right */
+  register_again(&world);
+  Question question = {.world = &world};
+  loop_call_and_wait(world.loop, ask, &question);
+  EXPECT_FALSE(question.watched);
+  world_clear(&world);
+}
+
+/* A port that takes connections at the address, for what drops them. */
+static GSocketListener *listen_at(const World *world) {
+  GSocketListener *listener = g_socket_listener_new();
+  guint16 port = (guint16)g_ascii_strtoull(strrchr(world->address, ':') + 1, NULL, 10);
+  g_autoptr(GInetAddress) host = g_inet_address_new_loopback(G_SOCKET_FAMILY_IPV4);
+  g_autoptr(GSocketAddress) address = g_inet_socket_address_new(host, port);
+  EXPECT_TRUE(
+      g_socket_listener_add_address(listener, address, G_SOCKET_TYPE_STREAM, G_SOCKET_PROTOCOL_TCP, NULL, NULL, NULL));
+  return listener;
+}
+
+/* Until so many were to watch: gRPC speaks at once, a probe says nothing. */
+static void drop_watches(GSocketListener *listener, guint count) {
+  while (count > 0) {
+    g_autoptr(GSocketConnection) connection = g_socket_listener_accept(listener, NULL, NULL, NULL);
+    char said;
+    count -= g_input_stream_read(g_io_stream_get_input_stream(G_IO_STREAM(connection)), &said, 1, NULL, NULL) == 1;
+    g_io_stream_close(G_IO_STREAM(connection), NULL, NULL);
+  }
+}
+
+/* A gRPC channel that failed so often makes pauses of 2 s and more. The new process must not wait for them to be
+ * watched: it may be killed within them. */
+TEST(presence, one_that_came_back_is_watched_at_once) {
+  World world;
+  world_init(&world, NODE_KIND(BROKER));
+  EXPECT_TRUE(wait_watched(&world));
+  rpc_server_free(g_steal_pointer(&world.server));
+  EXPECT_TRUE(wait_gone(&world, 1));
+  g_autoptr(GSocketListener) listener = listen_at(&world);
+  drop_watches(listener, 8);
+  gint64 began_us = g_get_monotonic_time();
+  register_again(&world);
+  drop_watches(listener, 1);
+  gint64 took_us = g_get_monotonic_time() - began_us;
+  g_socket_listener_close(listener);
+  EXPECT_TRUE(took_us < 1500 * G_TIME_SPAN_MILLISECOND);
   world_clear(&world);
 }
