@@ -85,7 +85,8 @@ Failure *metadata_command_yield_leases(const MetadataImage *image,
  *
  * Returns NULL; FENCED when the broker has registered anew since, another leads by now, or the partition has changed
  * since: the metadata tells the leader; INELIGIBLE_REPLICA for a new member that is fenced, about to stop, or has
- * registered anew since: the proposal had no effect and never will; UNKNOWN_TOPIC, UNKNOWN_PARTITION, INVALID_FIELD. */
+ * registered anew since: the proposal had no effect and never will, also a copy of it that arrives late, once @records
+ * are committed, which move the partition's epoch on then too; UNKNOWN_TOPIC, UNKNOWN_PARTITION, INVALID_FIELD. */
 Failure *metadata_command_alter_in_sync(const MetadataImage *image, gint32 broker_id, guint64 broker_epoch,
                                         const Milena__Internal__V1__InSyncProposal *proposal, GPtrArray *records);
 /* Several proposals of one leader, in one transaction. Each is of another partition, so that one image may decide them

@@ -154,6 +154,15 @@ static Failure *take_members(const MetadataImage *image, const MetadataPartition
   return NULL;
 }
 
+/* A member that is refused now, for it is fenced, may be fine a moment later; and a copy of the same call, sent when
+ * there was no answer to it, may arrive by then. The leader that was told "refused" waits for that member no more, so
+ * the copy must never be accepted: the partition's epoch moves on, and the copy is out of date (rule 7). */
+static void settle_refused(const MetadataPartition *partition, GPtrArray *records) {
+  PartitionState state;
+  partition_state_load(&state, partition);
+  g_ptr_array_add(records, partition_state_record(&state, partition));
+}
+
 static Failure *check_registration(const MetadataImage *image, gint32 broker_id, guint64 broker_epoch) {
   const MetadataBroker *broker = metadata_image_broker(image, broker_id);
   if (broker && broker->epoch == broker_epoch)
@@ -175,6 +184,8 @@ Failure *metadata_command_alter_in_sync(const MetadataImage *image, gint32 broke
   BrokerIds members;
   if (!failure)
     failure = take_members(image, partition, broker_id, proposal, &members);
+  if (failure && failure_reason(failure) == FAILURE(INELIGIBLE_REPLICA))
+    settle_refused(partition, records);
   if (failure)
     return failure;
   StandingView view = {image, -1, BROKER_GONE};
