@@ -6,7 +6,8 @@
  * dies, its machine closes its connections, so the watch ends; and its address refuses new ones, since nobody listens.
  * Both together mean that the process is gone. A frozen process, a lost machine or a cut network look different (the
  * watch stays, or the address does not answer): then the session decides, as ever. What only refuses, and was never
- * watched, counts for nothing: its address may be wrong.
+ * watched, counts for nothing: its address may be wrong. One that comes back at its address is known to be right there,
+ * so it is judged from its registration on.
  *
  *   trying ──first message──► watched ──the watch ends──► probed ──refused──► gone ──heard, watched again──► ...
  *      ▲                                                     │
@@ -40,7 +41,7 @@ void presence_follow(Presence *presence, const MetadataImage *image);
 /* A heartbeat came: whatever was seen, the process lives. */
 void presence_heard(Presence *presence, NodeKind kind, gint32 id, guint64 epoch);
 gboolean presence_is_gone(const Presence *presence, NodeKind kind, gint32 id, guint64 epoch);
-/* It was watched, so it is judged when its watch ends. */
+/* It was watched, or the registration before was, at the same address: so it is judged when its watch ends. */
 gboolean presence_is_watched(const Presence *presence, NodeKind kind, gint32 id, guint64 epoch);
 
 G_END_DECLS
