@@ -62,7 +62,7 @@ if [ $status -ne 0 ] && [ $failed -eq 0 ]; then failed=1; fi
 
 if [ $# -eq 0 ]; then
   run_script tests/purity/check.sh
-  for script in tests/interop/*_test.sh; do run_script "$script"; done
+  for script in tests/interop/*_test.sh tests/k8s/*_test.sh; do run_script "$script"; done
 fi
 
 echo "(in $((SECONDS - started)) s)"
