@@ -4,7 +4,8 @@
 
 #include "tests/shim/shim.h"
 
-static const char *const PROGRAMS[] = {"services/controller/milena-controller", "services/broker/milena-broker"};
+static const char *const PROGRAMS[] = {"services/controller/milena-controller", "services/broker/milena-broker",
+                                       "services/group_coordinator/milena-group-coordinator"};
 
 char *programs_folder(const char *folder) {
   char *bin = g_build_filename(folder, "bin", NULL);

@@ -5,7 +5,8 @@
 
 G_BEGIN_DECLS
 
-/* Links to milena-controller and milena-broker in @folder/bin; that path, owned by the caller. Once or more often. */
+/* Links to milena-controller, milena-broker and milena-group-coordinator in @folder/bin; that path, owned by the
+ * caller. Once or more often. */
 char *programs_folder(const char *folder);
 
 G_END_DECLS
