@@ -7,7 +7,8 @@
 
 G_BEGIN_DECLS
 
-/* A failure or a signal is seen within this, also while no input comes, or records wait for room or for their answers. */
+/* A failure or a signal is seen within this, also while no input comes, or records wait for room or for their answers.
+ */
 #define PRODUCE_WAIT_MS 200
 
 /* What to do; all borrowed. */

@@ -65,7 +65,7 @@ static void ask_failed(Coordinator *coordinator, Failure *failure) {
 static void on_answer(RpcMessage *message, const Failure *failure, gpointer data) {
   Coordinator *coordinator = data;
   const Milena__V1__GetCoordinatorResponse *response = message != NULL ? rpc_message_body(message) : NULL;
-  if (failure != NULL) {
+  if (response == NULL) {
     ask_failed(coordinator, failure_copy(failure));
   } else if (response->coordinator == NULL || *response->coordinator->address == '\0') {
     ask_failed(coordinator,

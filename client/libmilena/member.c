@@ -167,7 +167,9 @@ static RpcMessage *pack(Member *member, Milena__V1__HeartbeatRequest *request) {
     request->assignment_version = member->applied;
     member->saying_owned = TRUE;
   }
-  return rpc_message_pack(&request->base, NULL, 0);
+  RpcMessage *message = rpc_message_pack(&request->base, NULL, 0);
+  request->owned = NULL; /* it ends here */
+  return message;
 }
 
 RpcMessage *member_heartbeat(Member *member, gint64 max_wait_ms) {
@@ -279,7 +281,8 @@ Failure *member_answered(Member *member, const Milena__V1__HeartbeatResponse *re
   }
   member->state = MEMBER_IN;
   member->epoch = response->member_epoch;
-  member->interval_ms = CLAMP(times_duration_ms(response->heartbeat_interval, INTERVAL_MS), 10, 10 * 60 * 1000);
+  member->interval_ms =
+      CLAMP(times_duration_ms(response->heartbeat_interval, INTERVAL_MS), 10, 10 * 60 * G_GINT64_CONSTANT(1000));
   if (member->saying_owned)
     member->say_owned = member->saying_owned = FALSE;
   member->unsure = FALSE;

@@ -12,7 +12,8 @@ typedef struct Node Node;
 typedef struct {
   /* It may lead from now on, or no more. */
   void (*fenced)(gboolean fenced, gpointer data);
-  /* For the first time since its start every replica of its is in sync, but where nobody leads: other brokers may stop. */
+  /* For the first time since its start every replica of its is in sync, but where nobody leads: other brokers may stop.
+   */
   void (*caught_up)(gpointer data);
   /* The cluster will never take it: stop. @failure: borrowed */
   void (*refused)(const Failure *failure, gpointer data);

@@ -15,8 +15,8 @@ Failure *broker_server_open(Broker *broker, const char *listen, const char *peer
 void broker_server_start(BrokerServer *server);
 /* It serves clients: "" in its health. On the main thread, as the next. */
 void broker_server_set_health(BrokerServer *server, gboolean serving);
-/* The service in its health for who wants to stop another broker (Kubernetes, in a rolling update): it serves, and since its
- * start its replicas have been in sync. */
+/* The service in its health for who wants to stop another broker (Kubernetes, in a rolling update): it serves, and
+ * since its start its replicas have been in sync. */
 #define BROKER_READY_SERVICE "ready"
 void broker_server_set_caught_up(BrokerServer *server);
 /* Begin to stop: unhealthy, no more records are taken, and those that wait for a leader are given back. */

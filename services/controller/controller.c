@@ -18,7 +18,7 @@ struct Controller {
   Loop *loop;
   RpcClient *client; /* to the other controllers */
   RpcServer *public, *peer;
-  Alive *alive; /* while it serves */
+  Alive *alive;                 /* while it serves */
   char *address, *peer_address; /* advertised */
   ControllerParts parts;
   gboolean ready; /* was told; the loop's */

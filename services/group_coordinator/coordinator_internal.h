@@ -25,7 +25,7 @@ struct Coordinator {
   GPtrArray *turns;    /* of Tenure: to be turned when this turn of the loop ends */
   GSource *turn_source;
   gint64 turn_us; /* when the latest turn began */
-  gboolean reap; /* one of `retiring` may be over */
+  gboolean reap;  /* one of `retiring` may be over */
 
   Timer tend; /* failed tenures, the topic that is to be made */
   RpcClientCall *yield, *ensure;

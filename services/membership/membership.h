@@ -26,12 +26,12 @@ typedef struct Membership Membership;
 /* Who joins. Strings are copied. */
 typedef struct {
   Milena__Internal__V1__NodeKind kind;
-  int id; /* 0 for a coordinator: the controllers give it one, maybe another with each registration */
-  const char *rack;               /* or "" */
-  const char *address;            /* where clients reach it */
-  const char *peer_address;       /* where brokers reach it; "" for a coordinator */
-  const char *incarnation;        /* UUID of its data folder; "" for a coordinator */
-  const char *cluster_id;         /* of its data folder; "" for a new one */
+  int id;                   /* 0 for a coordinator: the controllers give it one, maybe another with each registration */
+  const char *rack;         /* or "" */
+  const char *address;      /* where clients reach it */
+  const char *peer_address; /* where brokers reach it; "" for a coordinator */
+  const char *incarnation;  /* UUID of its data folder; "" for a coordinator */
+  const char *cluster_id;   /* of its data folder; "" for a new one */
   gboolean stopped_in_order;      /* the process before lost nothing of what it had written */
   const guint64 *damaged_log_ids; /* logs that were found damaged; copied; NULL: none */
   gsize damaged_log_count;
@@ -67,9 +67,9 @@ void membership_free(Membership *membership);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Membership, membership_free)
 
 /* The session goes on, for all that this process can know: not fenced, and a heartbeat was answered that is not older
- * than a session. Who stood still for longer (a frozen process) learns so before anything else; and when a heartbeat takes
- * it in again, it does not go on before it has the metadata that tells what became of its partitions meanwhile. On the
- * loop. */
+ * than a session. Who stood still for longer (a frozen process) learns so before anything else; and when a heartbeat
+ * takes it in again, it does not go on before it has the metadata that tells what became of its partitions meanwhile.
+ * On the loop. */
 gboolean membership_is_current(const Membership *membership);
 
 /* The id that it has, or asks for. On the loop. */

@@ -12,7 +12,7 @@
 
 /* Chains are looked for until so many members were looked at: for thousands of members with thousands of different
  * wishes the result is then a little less even, instead of late. */
-#define LOOKS_MAX (20 * 1000 * 1000)
+#define LOOKS_MAX ((gsize)20 * 1000 * 1000)
 
 typedef struct {
   GroupsAssignPlan *plan;

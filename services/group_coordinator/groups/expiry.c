@@ -5,7 +5,7 @@
  * Owner: the host's loop. */
 #include "services/group_coordinator/groups/groups_internal.h"
 
-#define LOOK_AGAIN_MS (3600 * 1000)
+#define LOOK_AGAIN_MS (3600 * G_GINT64_CONSTANT(1000))
 
 /* Wall clock; G_MAXINT64: it does not end. */
 static gint64 end_of(const Group *group) {

@@ -75,7 +75,7 @@ static void hand_over(GArray *from, GArray *to) {
   if (from->len == 0)
     return;
   g_array_append_vals(to, from->data, from->len);
-  memset(from->data, 0, from->len * g_array_get_element_size(from));
+  memset(from->data, 0, (gsize)from->len * g_array_get_element_size(from));
   g_array_set_size(from, 0);
 }
 
