@@ -16,6 +16,10 @@
 #include "services/broker/replication/replication.h"
 #include "services/process/alive.h"
 
+/* What waits in a stream of a client that does not read: one frame, whose bytes are its own. There may be many of them.
+ */
+#define CLIENT_QUEUE_BYTES (512u << 10)
+
 struct BrokerServer {
   Broker *broker;
   RpcServer *clients, *peers;
@@ -71,7 +75,8 @@ Failure *broker_server_open(Broker *broker, const char *listen, const char *peer
   BrokerServer *server = g_new0(BrokerServer, 1);
   server->broker = broker;
   const RpcServerOptions options = {.pollers = broker->pollers};
-  server->clients = rpc_server_new(&options);
+  const RpcServerOptions client_options = {.pollers = broker->pollers, .send_queue_max_bytes = CLIENT_QUEUE_BYTES};
+  server->clients = rpc_server_new(&client_options);
   server->peers = rpc_server_new(&options);
   make_states(server);
   Failure *failure = rpc_server_add_listener(server->clients, listen, ret_port);

@@ -152,9 +152,11 @@ def an_unknown_partition_is_named():
 
 @check
 def illegal_topic_names_are_refused():
-    for name in ("", ".", "..", "bad name", "a/b", "a\\b", "umlaut-\u00e4", "tab\t", "x" * 250, "__consumer_offsets"):
+    for name in ("", ".", "..", "bad name", "a/b", "a\\b", "umlaut-\u00e4", "tab\t", "x" * 250):
         refused(CODE.INVALID_ARGUMENT, "INVALID_FIELD", "name", topics.CreateTopic,
                 admin.CreateTopicRequest(name=name))
+    refused(CODE.FAILED_PRECONDITION, "INTERNAL_TOPIC", "__consumer_offsets", topics.CreateTopic,
+            admin.CreateTopicRequest(name="__consumer_offsets"))
 
 
 @check
