@@ -79,6 +79,13 @@ static gint64 attempt_deadline(Tries *tries) {
   return MIN(tries->deadline_us, g_get_monotonic_time() + attempt_us);
 }
 
+/* Of two tries the failure that says more: the last one may only say that its time was cut short. Takes both. */
+static Failure *more_telling(Failure *before, Failure *last) {
+  gboolean cut_short = before != NULL && failure_reason(last) == FAILURE(DEADLINE_EXCEEDED);
+  failure_free(cut_short ? last : before);
+  return cut_short ? before : last;
+}
+
 /* Find a broker that answers, and through which the controller does; of the controllers any that answers. */
 static Failure *probe(Tries *tries, CallKind kind) {
   Milena__V1__ListBrokersRequest brokers = MILENA__V1__LIST_BROKERS_REQUEST__INIT;
@@ -86,14 +93,17 @@ static Failure *probe(Tries *tries, CallKind kind) {
   gboolean any = kind == CALL_CONTROLLERS;
   const char *method = any ? "ListControllers" : "ListBrokers";
   brokers.page_size = controllers.page_size = 1;
+  Failure *before = NULL;
   for (;;) {
     Failure *failure = try_once(tries, &milena__v1__admin_service__descriptor, method,
                                 any ? &controllers.base : &brokers.base, attempt_deadline(tries), NULL);
-    if (failure == NULL || !may_pass(failure, CALL_READ))
+    if (failure == NULL || !may_pass(failure, CALL_READ)) {
+      failure_free(before);
       return failure;
+    }
+    before = more_telling(before, failure);
     if (!pause_before_retry(tries))
-      return give_up(failure, tries->attempts, method);
-    failure_free(failure);
+      return give_up(before, tries->attempts, method);
   }
 }
 
