@@ -60,6 +60,10 @@ static gboolean parse_number(const char *text, const Unit *units, gint64 *ret) {
   return FALSE;
 }
 
+gboolean settings_parse_bytes(const char *text, gint64 *ret_bytes) {
+  return parse_number(text, BYTE_UNITS, ret_bytes);
+}
+
 static const char *kind_help(SettingKind kind) {
   switch (kind) {
   case SETTING_INT:

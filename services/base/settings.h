@@ -30,6 +30,8 @@ typedef struct {
  * after a sentence on standard error about a bad setting. */
 gboolean settings_load(const char *program, const char *group, const SettingSpec *specs, int argc, char **argv,
                        int *ret_exit);
+/* A size as SETTING_BYTES takes it: "65536", "64KiB". Returns FALSE, with @ret_bytes untouched, for anything else. */
+gboolean settings_parse_bytes(const char *text, gint64 *ret_bytes);
 /* Free the strings and zero the targets. */
 void settings_clear(const SettingSpec *specs);
 

@@ -4,6 +4,7 @@
 
 #include <stdatomic.h>
 
+#include "services/broker/disk.h"
 #include "services/broker/replica/pacer.h"
 #include "services/broker/shard.h"
 #include "storage/rocks/log_store.h"
@@ -19,6 +20,7 @@ struct Broker {
   gint64 catch_up_rate;      /* bytes a second to replicas that are not in sync; 0: no bound */
   Pacer catch_up;            /* of all that is sent so, on all loops */
   LogStore *store;
+  Disk *disk;           /* that the store is on; NULL: nobody looks at it, and there is always room */
   GArray *damaged_logs; /* of guint64: ids of those that were found damaged when the store was opened; NULL: none */
   RpcPollers *pollers;  /* of the client and both servers */
   RpcClient *client;

@@ -25,7 +25,7 @@
 typedef struct {
   ProcessSettings process;
   gint64 id, shards;
-  char *rack, *listen, *advertise, *peer_listen, *peer_advertise, *controllers, *data_dir;
+  char *rack, *listen, *advertise, *peer_listen, *peer_advertise, *controllers, *data_dir, *disk_low_watermark;
   gboolean create_data_dir;
   gint64 tail_cache_bytes, segment_bytes, segment_age_ms, orphan_grace_ms, producer_expiry_ms, catch_up_rate;
 } Settings;
@@ -164,6 +164,13 @@ static Failure *open_store(Process *process) {
   return failure;
 }
 
+/* The folder is there: the store is open. */
+static void watch_disk(Process *process, const DiskWatermark *watermark) {
+  Broker *broker = &process->broker;
+  const DiskOptions options = {.broker_id = broker->id, .folder = process->settings.data_dir, .watermark = *watermark};
+  broker->disk = disk_new(process->loop, &options);
+}
+
 static void make_shards(Process *process) {
   const Settings *settings = &process->settings;
   Broker *broker = &process->broker;
@@ -181,10 +188,14 @@ static Failure *process_open(Process *process) {
   broker->orphan_grace_ms = settings->orphan_grace_ms;
   broker->producer_expiry_ms = settings->producer_expiry_ms;
   broker->catch_up_rate = settings->catch_up_rate;
+  DiskWatermark watermark;
   make_shards(process);
-  Failure *failure = open_store(process);
+  Failure *failure = disk_watermark_parse(settings->disk_low_watermark, &watermark);
+  if (!failure)
+    failure = open_store(process);
   if (failure)
     return failure;
+  watch_disk(process, &watermark);
   broker->pollers = rpc_pollers_new("rpc", 0);
   broker->client = rpc_client_new(&(RpcClientOptions){.pollers = broker->pollers});
   guint16 port = 0, peer_port = 0;
@@ -233,6 +244,7 @@ static void process_close(Process *process) {
   for (guint i = 0; i < broker->shard_count; i++)
     shard_free(broker->shards[i]);
   g_free(broker->shards);
+  disk_free(broker->disk);
   g_clear_pointer(&broker->damaged_logs, g_array_unref);
   loop_free(process->loop);
   g_free(process->address);
@@ -293,6 +305,9 @@ int main(int argc, char **argv) {
        "data that is in no topic any more is kept for so long"},
       {"producer-expiry", SETTING_DURATION_MS, &settings->producer_expiry_ms, "24h", 1000, G_MAXINT64 / 1000,
        "a producer that has not written to a partition for so long is forgotten by it"},
+      {"disk-low-watermark", SETTING_STRING, &settings->disk_low_watermark, "auto", 0, 0,
+       "free space of data-dir's disk below which records are refused: a size, a share such as 5%, 0 for none; auto: 5 "
+       "%, from 256MiB to 2GiB"},
       {"catch-up-rate", SETTING_BYTES, &settings->catch_up_rate, "0", 0, G_MAXINT64,
        "bytes a second that this broker sends to replicas that are not in sync, all together; 0: as many as it can"},
       PROCESS_SETTINGS(&settings->process),

@@ -111,6 +111,7 @@ void partition_assign(Partition *partition, const MetadataTopic *topic, const Me
   partition->sync_within_ms = sync_within_ms(topic);
   g_strlcpy(partition->topic_id, topic->id, sizeof partition->topic_id);
   partition->number = metadata->partition;
+  partition->is_internal = metadata_topic_is_internal(topic);
   gint32 self = partition->shard->broker->id;
   const ReplicaAssignment assignment =
       replica_assignment_of(topic, metadata, self, may_lead, g_get_monotonic_time() / 1000);

@@ -5,7 +5,7 @@
  * (the leadership was lost), and after (others are waited for). The last holder frees it.
  *
  * Thread: made and answered on the asker's loop, everything between on the shard's. Failure modes: OVERLOADED when the
- * shard's mailbox or the store is full; then nothing was written. */
+ * shard's mailbox or the store is full, DISK_LOW when the disk nearly is; then nothing was written. */
 #include "services/base/slog.h"
 #include "services/broker/partition_internal.h"
 
@@ -172,6 +172,12 @@ static void await_first_try(AppendState *state) {
   partition_settle(state->partition, &out);
 }
 
+/* What was written before is answered whatever the disk is like; what is new must have room. */
+static gboolean has_room(const AppendState *state, const Partition *partition) {
+  return state->replica.duplicate ||
+         disk_has_room(state->shard->broker->disk, partition->is_internal ? DISK_FOR_INTERNAL : DISK_FOR_CLIENTS);
+}
+
 static void append_run(AppendState *state) {
   PartitionAppend *append = &state->append;
   Partition *partition = partition_find_led(state->shard, append->log_id, append->leader_epoch);
@@ -186,6 +192,8 @@ static void append_run(AppendState *state) {
   }
   Failure *failure = replica_prepare(partition->replica, append->leader_epoch, &append->batch, append->acks,
                                      g_get_real_time() / 1000, &state->replica);
+  if (!failure && !has_room(state, partition))
+    failure = disk_refusal(state->shard->broker->disk);
   if (failure) {
     refuse(state, failure);
     return;

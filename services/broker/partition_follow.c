@@ -87,6 +87,10 @@ static gboolean follow_batch(Partition *partition, gint32 leader_epoch, const Lo
   return TRUE;
 }
 
+gboolean partition_has_room_to_follow(const Partition *partition) {
+  return disk_has_room(partition->shard->broker->disk, partition->is_internal ? DISK_FOR_INTERNAL : DISK_FOR_COPIES);
+}
+
 gboolean partition_follow(Partition *partition, gint32 leader_epoch, const GArray *batches) {
   for (guint i = 0; i < batches->len; i++)
     if (!follow_batch(partition, leader_epoch, LOG_BATCH_AT(batches, i)))

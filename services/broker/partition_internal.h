@@ -17,6 +17,7 @@ struct Partition {
   GQueue followers; /* of PartitionReadState, for followers: until the log's end or the high watermark moves */
   char topic_id[METADATA_ID_BYTES]; /* "" while it is in no topic */
   gint32 number;
+  gboolean is_internal; /* of one of Milena's own topics */
   Following following;
   gboolean exists;       /* in the store */
   gint64 sync_within_ms; /* of writes that nobody waits to be synced: LogWrite */
@@ -56,6 +57,8 @@ void partition_wake_reads(Partition *partition);
 void partition_wake_followers(Partition *partition);
 /* The log's first record in the store, in front of its first batch. Returns FALSE when the store is full. */
 gboolean partition_submit_create(Partition *partition);
+/* Whether the disk has room for a batch of the leader's. */
+gboolean partition_has_room_to_follow(const Partition *partition);
 /* The replica lets go of an append that came from the leader. */
 void partition_release_followed(ReplicaAppend *append);
 /* Append batches that the leader sent, in order; @batches: of LogBatch, borrowed. Returns FALSE at the first that does

@@ -1,19 +1,40 @@
 /* One followed partition: from its position to the leader's records. See following.h for the states.
  *
  * Invariants: a partition is among its link's exactly while it is not OFF; the epoch that it follows is the one of the
- * metadata. Thread: the shard's loop. Failure modes: whatever goes wrong, the leader is asked anew, after a while. */
+ * metadata. Thread: the shard's loop. Failure modes: whatever goes wrong, the leader is asked anew, after a while;
+ * while the disk has no room for what it has, it is not asked. */
 #include "services/base/slog.h"
 #include "services/broker/replication/replication_internal.h"
 
 #define RETRY_MS 100
+/* How often a replica that was held back by a full disk looks whether there is room again. */
+#define ROOM_RETRY_MS 1000
 /* A leader may hear of its election a little later than its followers: nobody needs to know. */
 #define REFUSALS_QUIET 20
+
+static void on_retry(Timer *timer, gpointer data);
+
+static void retry_in(Partition *partition, gint64 delay_ms) {
+  timer_set(partition->shard->timers, &partition->following.retry, g_get_monotonic_time() + delay_ms * 1000, on_retry,
+            partition);
+}
+
+/* It was held back for want of room, and there is none yet: look again later. */
+static gboolean lacks_room(Partition *partition) {
+  Following *following = &partition->following;
+  if (!following->held_back)
+    return FALSE;
+  following->held_back = !partition_has_room_to_follow(partition);
+  if (following->held_back)
+    retry_in(partition, ROOM_RETRY_MS);
+  return following->held_back;
+}
 
 static void try_begin(Partition *partition) {
   Following *following = &partition->following;
   ReplicaPosition position;
   if (following->state != FOLLOWING_WANTS || timer_is_set(&following->retry) ||
-      !replication_link_is_ready(following->link))
+      !replication_link_is_ready(following->link) || lacks_room(partition))
     return;
   if (replica_damage(partition->replica))
     (void)partition_mend(partition);
@@ -32,8 +53,7 @@ static void ask_anew(Partition *partition, gint64 delay_ms) {
   Following *following = &partition->following;
   following->state = FOLLOWING_WANTS;
   if (delay_ms > 0)
-    timer_set(partition->shard->timers, &following->retry, g_get_monotonic_time() + delay_ms * 1000, on_retry,
-              partition);
+    retry_in(partition, delay_ms);
   else
     try_begin(partition);
 }
@@ -120,10 +140,25 @@ void following_take_match(Partition *partition, const Milena__Internal__V1__Foll
   }
 }
 
+/* The disk is too full for what the leader has: the leader is told to send no more, and goes on without this replica,
+ * which leaves those in sync by the ordinary rule. One that is not sent anything stays where it is. */
+static void hold_back(Partition *partition) {
+  Following *following = &partition->following;
+  slog_warning("no room on the disk for what the leader has: this replica follows on once there is", "partition",
+               partition->name, NULL);
+  replication_link_end(following->link, partition);
+  following->held_back = TRUE;
+  ask_anew(partition, ROOM_RETRY_MS);
+}
+
 void following_take_records(Partition *partition, const Milena__Internal__V1__FollowedLog *log, const GArray *batches) {
   Following *following = &partition->following;
   if (following->state != FOLLOWING_FOLLOWS || log->leader_epoch != following->leader_epoch)
     return;
+  if (batches->len > 0 && !partition_has_room_to_follow(partition)) {
+    hold_back(partition);
+    return;
+  }
   if (!partition_follow(partition, log->leader_epoch, batches)) {
     ask_anew(partition, RETRY_MS);
     return;

@@ -10,7 +10,8 @@ typedef struct ReplicationLink ReplicationLink;
 
 /*   OFF ──a leader elsewhere──► WANTS ──position told──► ASKED ──goes on──► FOLLOWS
  *                                 ▲                        │ diverged: cut      │ lost, refused, does not follow
- *                                 └────────────────────────┴──── after a while ─┘ */
+ *                                 └────────────────────────┴──── after a while ─┘
+ * For want of room on the disk a replica goes from FOLLOWS to WANTS as well, and stays there until there is room. */
 typedef enum { FOLLOWING_OFF, FOLLOWING_WANTS, FOLLOWING_ASKED, FOLLOWING_FOLLOWS } FollowingState;
 
 typedef struct {
@@ -19,6 +20,7 @@ typedef struct {
   GList node;            /* in link's partitions */
   gint32 leader_epoch;   /* that it follows, or wants to */
   guint refusals;        /* one after the other */
+  gboolean held_back;    /* the disk had no room for what the leader sent */
   gboolean dirty;        /* has come on, and has not told it yet */
   GList dirty_node;      /* in link's dirty ones */
   Timer retry;

@@ -327,6 +327,11 @@ static void send_end(ReplicationLink *link, guint64 log_id) {
   rpc_client_call_send(link->call, &request.base, NULL, 0);
 }
 
+void replication_link_end(ReplicationLink *link, Partition *partition) {
+  if (link->ready)
+    send_end(link, partition->log_id);
+}
+
 void replication_link_remove(ReplicationLink *link, Partition *partition) {
   Following *following = &partition->following;
   g_queue_unlink(&link->partitions, &following->node);

@@ -32,6 +32,8 @@ ReplicationLink *replication_link_get(Replication *replication, gint32 leader_id
 /* The partition joins the link's, or leaves: the last one takes the link along. */
 void replication_link_add(ReplicationLink *link, Partition *partition);
 void replication_link_remove(ReplicationLink *link, Partition *partition);
+/* Tell the leader to send no more of the partition, which stays among the link's. */
+void replication_link_end(ReplicationLink *link, Partition *partition);
 gboolean replication_link_is_ready(const ReplicationLink *link);
 /* Tell the leader where the partition's log ends. */
 void replication_link_begin(ReplicationLink *link, Partition *partition, const ReplicaPosition *position);
