@@ -4,10 +4,8 @@
 #include "controller/metadata/commands_internal.h"
 #include "controller/metadata/placement.h"
 #include "controller/metadata/records.h"
+#include "controller/metadata/topic_config.h"
 
-#define MAX_MESSAGE_BYTES_LEAST 1024
-#define MAX_MESSAGE_BYTES_MOST (64 * 1024 * 1024)
-#define FLUSH_INTERVAL_MOST_S 3600
 #define GROUP_TOPIC_MESSAGE_BYTES (16 * 1024 * 1024)
 
 typedef Milena__V1__TopicConfig TopicConfig;
@@ -43,45 +41,6 @@ static Failure *check_not_internal(const MetadataTopic *topic, const char *what)
                                           "The topic \"%s\" is Milena's own: it can be read, but not %s.", topic->name,
                                           what),
                               "topic", topic->name);
-}
-
-static Failure *check_flush_interval(const Google__Protobuf__Duration *interval) {
-  gboolean whole = interval->seconds >= 0 && interval->nanos >= 0 && interval->nanos < 1000000000;
-  gboolean some = interval->seconds > 0 || interval->nanos >= 1000000;
-  if (whole && some && interval->seconds <= FLUSH_INTERVAL_MOST_S)
-    return NULL;
-  return metadata_invalid_field("config.flush_interval", "1 ms to 1 h",
-                                "The flush interval must be between 1 ms and 1 hour.");
-}
-
-static Failure *check_config(const TopicConfig *config, guint32 replication_factor, gboolean internal) {
-  if ((guint)config->flush > MILENA__V1__FLUSH__FLUSH_OS)
-    return metadata_invalid_field("config.flush", "a value of Flush", "The flush mode %d is none that Milena has.",
-                                  (int)config->flush);
-  if ((guint)config->cleanup_policy > MILENA__V1__CLEANUP_POLICY__CLEANUP_POLICY_COMPACT)
-    return metadata_invalid_field("config.cleanup_policy", "a value of CleanupPolicy",
-                                  "The cleanup policy %d is none that Milena has.", (int)config->cleanup_policy);
-  if (config->cleanup_policy == MILENA__V1__CLEANUP_POLICY__CLEANUP_POLICY_COMPACT && !internal)
-    return failure_new(FAILURE(UNSUPPORTED),
-                       "This version compacts Milena's own topics alone: leave the cleanup policy "
-                       "out, and old records go by age and size.");
-  if (config->flush_interval) {
-    Failure *failure = check_flush_interval(config->flush_interval);
-    if (failure)
-      return failure;
-  }
-  if (config->max_message_bytes_presence_case &&
-      (config->max_message_bytes < MAX_MESSAGE_BYTES_LEAST || config->max_message_bytes > MAX_MESSAGE_BYTES_MOST))
-    return metadata_invalid_field("config.max_message_bytes", "1,024 to 67,108,864",
-                                  "max_message_bytes is %u, and must be between 1 KiB and 64 MiB.",
-                                  config->max_message_bytes);
-  if (config->min_insync_replicas_presence_case &&
-      (config->min_insync_replicas < 1 || config->min_insync_replicas > replication_factor))
-    return metadata_invalid_field("config.min_insync_replicas", "1 to the replication factor",
-                                  "min_insync_replicas is %u, and must be between 1 and the replication factor, %u: "
-                                  "nothing could be written with acks=all.",
-                                  config->min_insync_replicas, replication_factor);
-  return NULL;
 }
 
 static Failure *check_partitions(const char *path, guint32 partitions) {
@@ -160,7 +119,7 @@ static Failure *check_create(const Milena__V1__CreateTopicRequest *request, guin
     failure = metadata_invalid_field("replication_factor", "1 to 16",
                                      "A partition has at most %d replicas, and %u were asked for.",
                                      METADATA_REPLICATION_FACTOR_MAX, replication_factor);
-  return failure ? failure : check_config(config, replication_factor, FALSE);
+  return failure ? failure : topic_config_check(config, replication_factor, FALSE);
 }
 
 /* A new topic with its partitions. */
@@ -226,58 +185,6 @@ Failure *metadata_command_ensure_group_topic(const MetadataImage *image, const M
 
 /* ---- Update ---- */
 
-static void take_flush(TopicConfig *config, const TopicConfig *from) {
-  config->flush = from->flush;
-}
-
-/* The configuration is a shallow copy: the duration stays the request's. */
-static void take_flush_interval(TopicConfig *config, const TopicConfig *from) {
-  config->flush_interval = from->flush_interval;
-}
-
-static void take_max_message_bytes(TopicConfig *config, const TopicConfig *from) {
-  config->max_message_bytes_presence_case = from->max_message_bytes_presence_case;
-  config->max_message_bytes = from->max_message_bytes;
-}
-
-static void take_min_insync_replicas(TopicConfig *config, const TopicConfig *from) {
-  config->min_insync_replicas_presence_case = from->min_insync_replicas_presence_case;
-  config->min_insync_replicas = from->min_insync_replicas;
-}
-
-static void take_unclean_leader_election(TopicConfig *config, const TopicConfig *from) {
-  config->unclean_leader_election = from->unclean_leader_election;
-}
-
-static void take_cleanup_policy(TopicConfig *config, const TopicConfig *from) {
-  config->cleanup_policy = from->cleanup_policy;
-}
-
-static const struct {
-  const char *path;
-  void (*take)(TopicConfig *config, const TopicConfig *from);
-} FIELDS[] = {
-    {"flush", take_flush},
-    {"flush_interval", take_flush_interval},
-    {"max_message_bytes", take_max_message_bytes},
-    {"min_insync_replicas", take_min_insync_replicas},
-    {"unclean_leader_election", take_unclean_leader_election},
-    {"cleanup_policy", take_cleanup_policy},
-};
-#define KNOWN_PATHS                                                                                                    \
-  "flush, flush_interval, max_message_bytes, min_insync_replicas, unclean_leader_election, cleanup_policy"
-
-static Failure *take_field(const char *path, TopicConfig *config, const TopicConfig *from) {
-  for (guint i = 0; i < G_N_ELEMENTS(FIELDS); i++) {
-    if (strcmp(path, FIELDS[i].path) != 0)
-      continue;
-    FIELDS[i].take(config, from);
-    return NULL;
-  }
-  return metadata_invalid_field("update_mask", "one of " KNOWN_PATHS,
-                                "A topic's configuration has no \"%s\": it has " KNOWN_PATHS ".", path);
-}
-
 void metadata_apply_config(const MetadataImage *image, const MetadataTopic *topic, const TopicConfig *config,
                            GPtrArray *records) {
   MetadataTopic changed = *topic;
@@ -312,18 +219,18 @@ Failure *metadata_command_update_topic(const MetadataImage *image, const Milena_
   if (failure)
     return failure;
   if (!request->update_mask || request->update_mask->n_paths == 0)
-    return metadata_invalid_field("update_mask", "at least one of " KNOWN_PATHS,
-                                  "The request does not say what to change: name fields in update_mask, of " KNOWN_PATHS
-                                  ".");
+    return metadata_invalid_field(
+        "update_mask", "at least one of " TOPIC_CONFIG_PATHS,
+        "The request does not say what to change: name fields in update_mask, of " TOPIC_CONFIG_PATHS ".");
   TopicConfig defaults = MILENA__V1__TOPIC_CONFIG__INIT;
   const TopicConfig *from = request->config ? request->config : &defaults;
   TopicConfig config = *topic->config;
   for (gsize i = 0; i < request->update_mask->n_paths && !failure; i++)
-    failure = take_field(request->update_mask->paths[i], &config, from);
+    failure = topic_config_take(request->update_mask->paths[i], &config, from);
   if (!failure && config.cleanup_policy != topic->config->cleanup_policy)
     failure = check_not_internal(topic, "given another cleanup policy");
   if (!failure)
-    failure = check_config(&config, fewest_replicas(topic), metadata_topic_is_internal(topic));
+    failure = topic_config_check(&config, fewest_replicas(topic), metadata_topic_is_internal(topic));
   if (failure)
     return failure;
   if (!same_config(&config, topic->config)) {

@@ -16,6 +16,8 @@
 #define DEFAULT_FLUSH MILENA__V1__FLUSH__FLUSH_ALWAYS
 #define DEFAULT_FLUSH_INTERVAL_MS 1000
 #define DEFAULT_MAX_MESSAGE_BYTES (1024 * 1024)
+#define DEFAULT_DELETE_RETENTION_MS (G_GINT64_CONSTANT(24) * 60 * 60 * 1000)
+#define DEFAULT_MIN_CLEANABLE_DIRTY_RATIO 0.5
 
 static gpointer message_new(gsize size, void (*init)(gpointer message)) {
   gpointer message = g_malloc(size);
@@ -51,6 +53,49 @@ gint64 metadata_topic_flush_interval_ms(const MetadataTopic *topic) {
   return flush_interval_ms(topic->config);
 }
 
+/* ---- How old records go ---- */
+
+gboolean metadata_topic_is_compacted(const MetadataTopic *topic) {
+  return topic->config->cleanup_policy == MILENA__V1__CLEANUP_POLICY__CLEANUP_POLICY_COMPACT;
+}
+
+static gint64 retention_ms(const Milena__V1__TopicConfig *config) {
+  return MAX(times_duration_ms(config->retention, METADATA_RETENTION_MS_DEFAULT), -1);
+}
+
+static gint64 retention_bytes(const Milena__V1__TopicConfig *config) {
+  return config->retention_bytes_presence_case ? config->retention_bytes : -1;
+}
+
+static gint64 delete_retention_ms(const Milena__V1__TopicConfig *config) {
+  return times_duration_ms(config->delete_retention, DEFAULT_DELETE_RETENTION_MS);
+}
+
+static double min_cleanable_dirty_ratio(const Milena__V1__TopicConfig *config) {
+  return config->min_cleanable_dirty_ratio_presence_case ? config->min_cleanable_dirty_ratio
+                                                         : DEFAULT_MIN_CLEANABLE_DIRTY_RATIO;
+}
+
+gint64 metadata_topic_retention_ms(const MetadataTopic *topic) {
+  return metadata_topic_is_compacted(topic) ? -1 : retention_ms(topic->config);
+}
+
+gint64 metadata_topic_retention_bytes(const MetadataTopic *topic) {
+  return metadata_topic_is_compacted(topic) ? -1 : retention_bytes(topic->config);
+}
+
+gint64 metadata_topic_delete_retention_ms(const MetadataTopic *topic) {
+  return delete_retention_ms(topic->config);
+}
+
+gint64 metadata_topic_min_compaction_lag_ms(const MetadataTopic *topic) {
+  return times_duration_ms(topic->config->min_compaction_lag, 0);
+}
+
+double metadata_topic_min_cleanable_dirty_ratio(const MetadataTopic *topic) {
+  return min_cleanable_dirty_ratio(topic->config);
+}
+
 static Google__Protobuf__Duration *duration_new(gint64 ms) {
   Google__Protobuf__Duration *duration = g_new(Google__Protobuf__Duration, 1);
   times_duration_set(duration, ms);
@@ -77,7 +122,31 @@ static Milena__V1__TopicConfig *config_copy(const Milena__V1__TopicConfig *confi
   copy->min_insync_replicas = config->min_insync_replicas;
   copy->unclean_leader_election = config->unclean_leader_election;
   copy->cleanup_policy = config->cleanup_policy;
+  copy->retention = duration_copy(config->retention);
+  copy->retention_bytes_presence_case = config->retention_bytes_presence_case;
+  copy->retention_bytes = config->retention_bytes;
+  copy->delete_retention = duration_copy(config->delete_retention);
+  copy->min_compaction_lag = duration_copy(config->min_compaction_lag);
+  copy->min_cleanable_dirty_ratio_presence_case = config->min_cleanable_dirty_ratio_presence_case;
+  copy->min_cleanable_dirty_ratio = config->min_cleanable_dirty_ratio;
   return copy;
+}
+
+/* The settings of cleanup that are missing. */
+static void fill_cleanup(Milena__V1__TopicConfig *effective) {
+  if (!effective->cleanup_policy)
+    effective->cleanup_policy = MILENA__V1__CLEANUP_POLICY__CLEANUP_POLICY_DELETE;
+  if (!effective->retention)
+    effective->retention = duration_new(METADATA_RETENTION_MS_DEFAULT);
+  effective->retention_bytes = retention_bytes(effective);
+  effective->retention_bytes_presence_case = MILENA__V1__TOPIC_CONFIG__RETENTION_BYTES_PRESENCE_RETENTION_BYTES;
+  if (!effective->delete_retention)
+    effective->delete_retention = duration_new(DEFAULT_DELETE_RETENTION_MS);
+  if (!effective->min_compaction_lag)
+    effective->min_compaction_lag = duration_new(0);
+  effective->min_cleanable_dirty_ratio = min_cleanable_dirty_ratio(effective);
+  effective->min_cleanable_dirty_ratio_presence_case =
+      MILENA__V1__TOPIC_CONFIG__MIN_CLEANABLE_DIRTY_RATIO_PRESENCE_MIN_CLEANABLE_DIRTY_RATIO;
 }
 
 Milena__V1__TopicConfig *metadata_view_effective_config(const Milena__V1__TopicConfig *config,
@@ -91,8 +160,7 @@ Milena__V1__TopicConfig *metadata_view_effective_config(const Milena__V1__TopicC
     effective->max_message_bytes_presence_case = MILENA__V1__TOPIC_CONFIG__MAX_MESSAGE_BYTES_PRESENCE_MAX_MESSAGE_BYTES;
     effective->max_message_bytes = DEFAULT_MAX_MESSAGE_BYTES;
   }
-  if (!effective->cleanup_policy)
-    effective->cleanup_policy = MILENA__V1__CLEANUP_POLICY__CLEANUP_POLICY_DELETE;
+  fill_cleanup(effective);
   effective->min_insync_replicas = min_insync(config, replication_factor);
   effective->min_insync_replicas_presence_case =
       MILENA__V1__TOPIC_CONFIG__MIN_INSYNC_REPLICAS_PRESENCE_MIN_INSYNC_REPLICAS;

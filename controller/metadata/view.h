@@ -18,6 +18,17 @@ guint32 metadata_topic_min_insync_replicas(const MetadataTopic *topic);
 Milena__V1__Flush metadata_topic_flush(const MetadataTopic *topic);
 gint64 metadata_topic_flush_interval_ms(const MetadataTopic *topic);
 
+#define METADATA_RETENTION_MS_DEFAULT (G_GINT64_CONSTANT(7) * 24 * 60 * 60 * 1000)
+/* How old records go: whether the last of each key stays; else how long and how many they stay, -1: no bound. A
+ * compacted topic has no bound of these two kinds. */
+gboolean metadata_topic_is_compacted(const MetadataTopic *topic);
+gint64 metadata_topic_retention_ms(const MetadataTopic *topic);
+gint64 metadata_topic_retention_bytes(const MetadataTopic *topic);
+/* Of a compacted topic. */
+gint64 metadata_topic_delete_retention_ms(const MetadataTopic *topic);
+gint64 metadata_topic_min_compaction_lag_ms(const MetadataTopic *topic);
+double metadata_topic_min_cleanable_dirty_ratio(const MetadataTopic *topic);
+
 Milena__V1__Topic *metadata_view_topic(const MetadataTopic *topic);
 Milena__V1__Broker *metadata_view_broker(const MetadataBroker *broker);
 

@@ -10,10 +10,14 @@
 #include "storage/log/key.h"
 
 #define HOT_MAGIC 0xA9
-#define HOT_FORMAT 1
+#define HOT_FORMAT 2
 #define HOT_CRC_AT 8
 #define HOT_CRC_END 12
-#define HOT_EPOCHS_AT 52
+#define HOT_START_AT 12
+#define HOT_APPENDED_AT 52
+#define HOT_COMPACTED_AT 60
+#define HOT_EPOCHS_AT 68
+#define HOT_EPOCHS_AT_1 52 /* in format 1 */
 
 void log_hot_init(LogHot *hot) {
   *hot = (LogHot){
@@ -31,7 +35,29 @@ void log_hot_clear(LogHot *hot) {
 
 static gboolean hot_in_order(const LogHot *hot) {
   return hot->log_start_offset >= 0 && hot->log_start_offset <= hot->high_watermark &&
-         hot->high_watermark <= hot->log_end_offset;
+         hot->high_watermark <= hot->log_end_offset && hot->compacted_to_offset >= 0 &&
+         hot->compacted_to_offset <= hot->log_end_offset && hot->appended_bytes >= 0;
+}
+
+gint64 log_hot_needed_from(const LogHot *hot) {
+  return MAX(hot->log_start_offset, hot->compacted_to_offset);
+}
+
+gint64 log_hot_peek_needed_from(const guint8 *data, gsize len, gint64 *ret_appended_bytes) {
+  INVARIANT(len >= HOT_EPOCHS_AT && data[1] == HOT_FORMAT, "a hot record that is written has the present format");
+  if (ret_appended_bytes)
+    *ret_appended_bytes = (gint64)log_get_u64(data + HOT_APPENDED_AT);
+  const LogHot hot = {.log_start_offset = (gint64)log_get_u64(data + HOT_START_AT),
+                      .compacted_to_offset = (gint64)log_get_u64(data + HOT_COMPACTED_AT)};
+  return log_hot_needed_from(&hot);
+}
+
+void log_hot_cut(LogHot *hot, gint64 end_offset) {
+  hot->log_end_offset = end_offset;
+  hot->high_watermark = MIN(hot->high_watermark, end_offset);
+  hot->log_start_offset = MIN(hot->log_start_offset, end_offset);
+  hot->compacted_to_offset = MIN(hot->compacted_to_offset, end_offset);
+  log_epochs_truncate_end(hot->epochs, end_offset);
 }
 
 void log_hot_key_encode(guint64 log_id, guint8 ret_key[LOG_HOT_KEY_BYTES]) {
@@ -71,6 +97,8 @@ void log_hot_encode(const LogHot *hot, guint64 log_id, GByteArray *out) {
   at = log_put_u64(at, (guint64)hot->high_watermark);
   at = log_put_u64(at, (guint64)hot->last_append_timestamp_ms);
   at = log_put_u64(at, (guint64)hot->max_timestamp_ms);
+  at = log_put_u64(at, (guint64)hot->appended_bytes);
+  at = log_put_u64(at, (guint64)hot->compacted_to_offset);
   INVARIANT(at == out->data + HOT_EPOCHS_AT, "the hot record is laid out as hot.h says");
   log_put_u32(out->data + HOT_CRC_AT, hot_crc(log_id, out->data, out->len));
 }
@@ -89,9 +117,10 @@ Failure *log_hot_decode(const guint8 *data, gsize len, guint64 log_id, LogHot *r
                        "the metadata of log %" G_GUINT64_FORMAT
                        " has format %d; this version reads up to %d: start the version that wrote it",
                        log_id, data[1], HOT_FORMAT);
-  if (data[1] != HOT_FORMAT)
+  if (data[1] == 0)
     return damaged(log_id, "its format is 0, which never was");
-  if (len < HOT_EPOCHS_AT || log_get_u32(data + 4) != len - HOT_CRC_END)
+  gsize epochs_at = data[1] == 1 ? HOT_EPOCHS_AT_1 : HOT_EPOCHS_AT;
+  if (len < epochs_at || log_get_u32(data + 4) != len - HOT_CRC_END)
     return damaged(log_id, "it is not as long as it says");
   if (log_get_u32(data + HOT_CRC_AT) != hot_crc(log_id, data, len))
     return damaged(log_id, "its checksum does not match, or it belongs to another log");
@@ -103,13 +132,17 @@ Failure *log_hot_decode(const guint8 *data, gsize len, guint64 log_id, LogHot *r
       .last_append_timestamp_ms = (gint64)log_get_u64(data + 36),
       .max_timestamp_ms = (gint64)log_get_u64(data + 44),
   };
+  if (data[1] > 1) {
+    hot.appended_bytes = (gint64)log_get_u64(data + HOT_APPENDED_AT);
+    hot.compacted_to_offset = (gint64)log_get_u64(data + HOT_COMPACTED_AT);
+  }
   if (!hot_in_order(&hot))
     return damaged(log_id, "log start, high watermark and log end are not in order");
   gsize used = 0;
-  Failure *failure = log_epochs_decode(data + HOT_EPOCHS_AT, len - HOT_EPOCHS_AT, &hot.epochs, &used);
+  Failure *failure = log_epochs_decode(data + epochs_at, len - epochs_at, &hot.epochs, &used);
   if (failure != NULL)
     return failure_prefix(failure, "reading the metadata of log %" G_GUINT64_FORMAT, log_id);
-  if (used != len - HOT_EPOCHS_AT) {
+  if (used != len - epochs_at) {
     log_hot_clear(&hot);
     return damaged(log_id, "something follows its leader epochs");
   }

@@ -223,14 +223,6 @@ typedef struct {
   gpointer data;
 } Telling;
 
-/* Cut what a hot record says to what is good. */
-static void cut_hot(LogHot *hot, gint64 end) {
-  hot->log_end_offset = end;
-  hot->high_watermark = MIN(hot->high_watermark, end);
-  hot->log_start_offset = MIN(hot->log_start_offset, end);
-  log_epochs_truncate_end(hot->epochs, end);
-}
-
 static Failure *tell_log(const guint8 *key, gsize key_len, const guint8 *value, gsize value_len, gpointer data) {
   Telling *telling = data;
   guint64 log_id;
@@ -246,7 +238,7 @@ static Failure *tell_log(const guint8 *key, gsize key_len, const guint8 *value, 
     log_hot_init(&hot);
   failure_free(failure);
   if (damage)
-    cut_hot(&hot, damage->good_end);
+    log_hot_cut(&hot, damage->good_end);
   telling->func(log_id, &hot, damage ? damage->failure : NULL, telling->data);
   log_hot_clear(&hot);
   return NULL;

@@ -57,10 +57,7 @@ void log_truncate_hot(const guint8 *hot_bytes, gsize len, guint64 log_id, gint64
   LogHot hot;
   const Failure *failure = log_hot_decode(hot_bytes, len, log_id, &hot);
   INVARIANT(!failure, "a log is cut with a hot record that can be read");
-  hot.log_end_offset = end_offset;
-  hot.high_watermark = MIN(hot.high_watermark, end_offset);
-  hot.log_start_offset = MIN(hot.log_start_offset, end_offset);
-  log_epochs_truncate_end(hot.epochs, end_offset);
+  log_hot_cut(&hot, end_offset);
   log_hot_encode(&hot, log_id, out);
   log_hot_clear(&hot);
 }

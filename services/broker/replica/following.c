@@ -156,9 +156,7 @@ void replica_truncated(Replica *replica, gint64 end_offset) {
   INVARIANT(g_queue_is_empty(&replica->local), "a log is cut when none of its writes is in flight");
   LogHot *hot = &replica->hot;
   INVARIANT(end_offset <= hot->log_end_offset, "a cut makes a log shorter");
-  hot->log_end_offset = end_offset;
-  hot->high_watermark = MIN(hot->high_watermark, end_offset);
-  log_epochs_truncate_end(hot->epochs, end_offset);
+  log_hot_cut(hot, end_offset);
   log_producers_truncate(replica->producers, end_offset, NULL);
   replica->local_end = MIN(replica->local_end, end_offset);
   replica->synced_end = MIN(replica->synced_end, end_offset);
@@ -219,6 +217,7 @@ Failure *replica_follow(Replica *replica, gint32 leader_epoch, const LogBatch *b
   append->leader_epoch = batch->leader_epoch;
   append->append_timestamp_ms = batch->append_timestamp_ms;
   append->max_timestamp_ms = batch->max_timestamp_ms;
+  append->stored_bytes = (gint64)log_batch_stored_bytes(batch);
   append->stage = replica->flush == MILENA__V1__FLUSH__FLUSH_ALWAYS ? REPLICA_SYNCED : REPLICA_WRITTEN;
   if (batch->producer_id)
     log_producers_preview(replica->producers, batch, &append->producer);

@@ -334,6 +334,7 @@ Failure *replica_prepare(Replica *replica, gint32 leader_epoch, LogBatch *batch,
   append->leader_epoch = leader_epoch;
   append->append_timestamp_ms = append_ms;
   append->max_timestamp_ms = batch->max_timestamp_ms;
+  append->stored_bytes = (gint64)log_batch_stored_bytes(batch);
   append->acks = acks;
   append->stage = replica->flush == MILENA__V1__FLUSH__FLUSH_ALWAYS ? REPLICA_SYNCED : REPLICA_WRITTEN;
   batch->base_offset = append->base_offset;
@@ -352,6 +353,7 @@ static LogHot hot_with(const Replica *replica, const ReplicaAppend *append) {
   hot.log_end_offset = append->end_offset;
   hot.last_append_timestamp_ms = append->append_timestamp_ms;
   hot.max_timestamp_ms = MAX(hot.max_timestamp_ms, append->max_timestamp_ms);
+  hot.appended_bytes += append->stored_bytes;
   return hot;
 }
 

@@ -64,6 +64,7 @@ struct ReplicaAppend {
   gint64 base_offset, end_offset; /* first record; behind the last */
   gint32 leader_epoch;
   gint64 append_timestamp_ms, max_timestamp_ms;
+  gint64 stored_bytes;
   Milena__V1__Acks acks;
   ReplicaStage stage;   /* which report of the storage counts: ask for it */
   gboolean duplicate;   /* written before, at base_offset: nothing is to be written, go on with replica_await */

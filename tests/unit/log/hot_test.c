@@ -10,6 +10,11 @@
 
 /* Made by an independent program from the table in hot.h. */
 #define GOLDEN                                                                                                         \
+  "a9020000 00000061 5b7f0378 000000000000000a 0000000000001003 0000000000001000 0000018bcfe56fd0 0000018bcfe56e57 "   \
+  "000000012a05f200 0000000000000800 "                                                                                 \
+  "01 00000003 00000000 0000000000000000 00000003 0000000000000064 00000007 0000000000001000"
+/* Of format 1. */
+#define GOLDEN_1                                                                                                       \
   "a9010000 00000051 4574b17a 000000000000000a 0000000000001003 0000000000001000 0000018bcfe56fd0 0000018bcfe56e57 "   \
   "01 00000003 00000000 0000000000000000 00000003 0000000000000064 00000007 0000000000001000"
 
@@ -20,6 +25,8 @@ static void golden_hot(LogHot *hot) {
   hot->high_watermark = 4096;
   hot->last_append_timestamp_ms = 1700000002000;
   hot->max_timestamp_ms = 1700000001623;
+  hot->appended_bytes = 5000000000;
+  hot->compacted_to_offset = 2048;
   log_epochs_append(hot->epochs, 0, 0);
   log_epochs_append(hot->epochs, 3, 100);
   log_epochs_append(hot->epochs, 7, 4096);
@@ -42,7 +49,46 @@ TEST(hot, golden_bytes) {
   EXPECT_EQ_INT(4096, got.high_watermark);
   EXPECT_EQ_INT(1700000002000, got.last_append_timestamp_ms);
   EXPECT_EQ_INT(1700000001623, got.max_timestamp_ms);
+  EXPECT_EQ_INT(5000000000, got.appended_bytes);
+  EXPECT_EQ_INT(2048, got.compacted_to_offset);
   EXPECT_EQ_INT(3, log_epochs_count(got.epochs));
+}
+
+TEST(hot, format_1_is_read) {
+  g_autoptr(GBytes) golden = hex_bytes(GOLDEN_1);
+  g_auto(LogHot) got = {.appended_bytes = 1, .compacted_to_offset = 1};
+  ASSERT_EQ_STR("", REASON_OF(log_hot_decode(g_bytes_get_data(golden, NULL), g_bytes_get_size(golden), LOG_ID, &got)));
+  EXPECT_EQ_INT(10, got.log_start_offset);
+  EXPECT_EQ_INT(1700000001623, got.max_timestamp_ms);
+  EXPECT_EQ_INT(0, got.appended_bytes);
+  EXPECT_EQ_INT(0, got.compacted_to_offset);
+  EXPECT_EQ_INT(3, log_epochs_count(got.epochs));
+}
+
+TEST(hot, what_is_needed_of_the_segments) {
+  g_auto(LogHot) hot;
+  golden_hot(&hot);
+  g_autoptr(GByteArray) out = g_byte_array_new();
+  EXPECT_EQ_INT(2048, log_hot_needed_from(&hot)); /* compacted, and not deleted */
+  hot.log_start_offset = 3000;
+  EXPECT_EQ_INT(3000, log_hot_needed_from(&hot));
+  log_hot_encode(&hot, LOG_ID, out);
+  gint64 bytes = 0;
+  EXPECT_EQ_INT(3000, log_hot_peek_needed_from(out->data, out->len, &bytes));
+  EXPECT_EQ_INT(5000000000, bytes);
+}
+
+TEST(hot, cut) {
+  g_auto(LogHot) hot;
+  golden_hot(&hot);
+  log_hot_cut(&hot, 1000);
+  EXPECT_EQ_INT(1000, hot.log_end_offset);
+  EXPECT_EQ_INT(1000, hot.high_watermark);
+  EXPECT_EQ_INT(10, hot.log_start_offset);
+  EXPECT_EQ_INT(1000, hot.compacted_to_offset);
+  EXPECT_EQ_INT(3, log_epochs_latest(hot.epochs));
+  log_hot_cut(&hot, 5);
+  EXPECT_EQ_INT(5, hot.log_start_offset);
 }
 
 TEST(hot, of_an_empty_log) {
@@ -63,7 +109,7 @@ TEST(hot, every_flipped_bit_is_found) {
   LogHot got = {.log_end_offset = 99};
   for (guint bit = 0; bit < 8 * len; bit++) {
     data[bit / 8] ^= (guint8)(1 << bit % 8);
-    const char *want = bit / 8 == 1 && bit != 8 ? "UNSUPPORTED" : "CORRUPT_LOG";
+    const char *want = bit / 8 == 1 && bit != 9 ? "UNSUPPORTED" : "CORRUPT_LOG";
     EXPECT_EQ_STR(want, REASON_OF(log_hot_decode(data, len, LOG_ID, &got)));
     data[bit / 8] ^= (guint8)(1 << bit % 8);
   }
@@ -93,8 +139,9 @@ static const struct {
     {"start_behind_watermark", 12, 4097, "not in order"},
     {"watermark_behind_end", 28, 5000, "not in order"},
     {"end_before_watermark", 20, 4095, "not in order"},
-    {"epochs_fewer_than_bytes", 52, 0x0100000002000000, "follows"},
-    {"epochs_more_than_bytes", 52, 0x0100000004000000, "do not fit"},
+    {"compacted_behind_end", 60, 4100, "not in order"},
+    {"epochs_fewer_than_bytes", 68, 0x0100000002000000, "follows"},
+    {"epochs_more_than_bytes", 68, 0x0100000004000000, "do not fit"},
 };
 TEST_ROWS(hot_forged, FORGED_ROWS) {
   g_autoptr(GBytes) golden = hex_bytes(GOLDEN);

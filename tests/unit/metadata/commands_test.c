@@ -314,9 +314,77 @@ static const struct {
 } UPDATES[] = {
     {"one_field", "max_message_bytes", NULL, NULL, 1},
     {"the_same_value", "flush", NULL, NULL, 0},
-    {"unknown_field", "retention", "INVALID_FIELD", "flush, flush_interval, max_message_bytes, min_insync_replicas", 0},
+    {"unknown_field", "colour", "INVALID_FIELD", "flush, flush_interval, max_message_bytes, min_insync_replicas", 0},
     {"no_mask", NULL, "INVALID_FIELD", "update_mask", 0},
 };
+
+/* Settings of cleanup: what a topic may have. */
+static const struct {
+  const char *name, *field;
+  gint64 seconds;
+  gint32 nanos;
+  gint64 number;
+  double ratio;
+  const char *refused; /* NULL: it is taken */
+} CLEANUPS[] = {
+    {"two_minutes", "retention", 120, 0, 0, 0, NULL},
+    {"for_ever", "retention", -1, 0, 0, 0, NULL},
+    {"for_ever_by_a_little", "retention", 0, -1000000, 0, 0, NULL},
+    {"less_than_a_second", "retention", 0, 999000000, 0, 0, "config.retention"},
+    {"signs_that_differ", "retention", 5, -1, 0, 0, "config.retention"},
+    {"beyond_all_times", "retention", G_MAXINT64, 0, 0, 0, "config.retention"},
+    {"bytes", "retention_bytes", 0, 0, 1, 0, NULL},
+    {"bytes_without_bound", "retention_bytes", 0, 0, -1, 0, NULL},
+    {"no_bytes", "retention_bytes", 0, 0, 0, 0, "config.retention_bytes"},
+    {"negative_bytes", "retention_bytes", 0, 0, -2, 0, "config.retention_bytes"},
+    {"tombstones_go_at_once", "delete_retention", 0, 0, 0, 0, NULL},
+    {"negative_tombstones", "delete_retention", -1, 0, 0, 0, "config.delete_retention"},
+    {"lag", "min_compaction_lag", 60, 0, 0, 0, NULL},
+    {"negative_lag", "min_compaction_lag", -1, 0, 0, 0, "config.min_compaction_lag"},
+    {"ratio", "min_cleanable_dirty_ratio", 0, 0, 0, 0.1, NULL},
+    {"ratio_above_one", "min_cleanable_dirty_ratio", 0, 0, 0, 1.5, "config.min_cleanable_dirty_ratio"},
+    {"ratio_below_zero", "min_cleanable_dirty_ratio", 0, 0, 0, -0.1, "config.min_cleanable_dirty_ratio"},
+};
+
+TEST_ROWS(cleanup, CLEANUPS) {
+  Cluster cluster;
+  cluster_init(&cluster);
+  cluster_add_broker(&cluster, 1, "");
+  cluster_create_topic(&cluster, "a", 1);
+  Google__Protobuf__Duration time = GOOGLE__PROTOBUF__DURATION__INIT;
+  time.seconds = CLEANUPS[row].seconds;
+  time.nanos = CLEANUPS[row].nanos;
+  Milena__V1__TopicConfig config = MILENA__V1__TOPIC_CONFIG__INIT;
+  config.retention = config.delete_retention = config.min_compaction_lag = &time;
+  config.retention_bytes_presence_case = MILENA__V1__TOPIC_CONFIG__RETENTION_BYTES_PRESENCE_RETENTION_BYTES;
+  config.retention_bytes = CLEANUPS[row].number;
+  config.min_cleanable_dirty_ratio_presence_case =
+      MILENA__V1__TOPIC_CONFIG__MIN_CLEANABLE_DIRTY_RATIO_PRESENCE_MIN_CLEANABLE_DIRTY_RATIO;
+  config.min_cleanable_dirty_ratio = CLEANUPS[row].ratio;
+  Google__Protobuf__FieldMask mask = GOOGLE__PROTOBUF__FIELD_MASK__INIT;
+  char *paths[] = {(char *)CLEANUPS[row].field};
+  mask.paths = paths;
+  mask.n_paths = 1;
+  Milena__V1__UpdateTopicRequest request = MILENA__V1__UPDATE_TOPIC_REQUEST__INIT;
+  request.name = (char *)"a";
+  request.config = &config;
+  request.update_mask = &mask;
+  g_autoptr(GPtrArray) records = metadata_records_new();
+  const MetadataTopic *topic = NULL;
+  g_autoptr(Failure) failure = metadata_command_update_topic(cluster.image, &request, records, &topic);
+  EXPECT_EQ_STR(CLEANUPS[row].refused ? "INVALID_FIELD" : NULL,
+                failure ? failure_reason_name(failure_reason(failure)) : NULL);
+  EXPECT_EQ_INT(CLEANUPS[row].refused ? 0 : 1, records->len);
+  if (failure) {
+    Google__Rpc__Status *status = failure_to_status(failure);
+    g_autoptr(GString) details = g_string_new(NULL);
+    for (gsize i = 0; i < status->n_details; i++)
+      g_string_append_len(details, (const char *)status->details[i]->value.data, (gssize)status->details[i]->value.len);
+    EXPECT_TRUE(memmem(details->str, details->len, CLEANUPS[row].refused, strlen(CLEANUPS[row].refused)) != NULL);
+    google__rpc__status__free_unpacked(status, NULL);
+  }
+  cluster_clear(&cluster);
+}
 
 TEST_ROWS(update_topic, UPDATES) {
   Cluster cluster;

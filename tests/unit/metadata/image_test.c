@@ -275,6 +275,11 @@ TEST(view, fills_in_the_defaults) {
   EXPECT_EQ_INT(1, effective->flush_interval->seconds);
   EXPECT_EQ_INT(1048576, effective->max_message_bytes);
   EXPECT_EQ_INT(2, effective->min_insync_replicas);
+  EXPECT_EQ_INT(7 * 24 * 60 * 60, effective->retention->seconds);
+  EXPECT_EQ_INT(-1, effective->retention_bytes);
+  EXPECT_EQ_INT(24 * 60 * 60, effective->delete_retention->seconds);
+  EXPECT_EQ_INT(0, effective->min_compaction_lag->seconds);
+  EXPECT_TRUE(effective->min_cleanable_dirty_ratio == 0.5);
   milena__v1__topic_config__free_unpacked(effective, NULL);
 }
 
