@@ -81,7 +81,7 @@ static void assign_all(Actor *actor, MilenaConsumer *consumer) {
 
 gpointer traffic_read(gpointer data) {
   Actor *actor = data;
-  MilenaClient *client = traffic_client(actor->traffic);
+  MilenaClient *client = traffic_client(actor->traffic, actor->by_door);
   MilenaConsumer *consumer = milena_consumer_new(client, NULL);
   if (actor->kind != HERE_AND_THERE)
     assign_all(actor, consumer);
@@ -163,8 +163,8 @@ gpointer traffic_read_plainly(gpointer data) {
   gint64 offsets[TRAFFIC_PARTITIONS] = {0};
   guint at = 0;
   for (guint32 poll = 1; !is_over(actor); poll++) {
-    g_autoptr(Failure) failure = traffic_fetch(client, traffic->addresses[at % traffic->brokers], FALSE, TRAFFIC_ALL,
-                                               offsets, actor, poll, NULL);
+    g_autoptr(Failure) failure =
+        traffic_fetch(client, traffic_address(actor, at), FALSE, TRAFFIC_ALL, offsets, actor, poll, NULL);
     if (!failure)
       continue;
     if (failure_reason(failure) == FAILURE(OFFSET_OUT_OF_RANGE) || failure_reason(failure) == FAILURE(CORRUPT_LOG))

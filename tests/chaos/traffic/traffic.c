@@ -70,12 +70,17 @@ static void join_all(Traffic *traffic, GPtrArray *actors) {
 
 /* ---- What they share ---- */
 
-MilenaClient *traffic_client(const Traffic *traffic) {
+MilenaClient *traffic_client(const Traffic *traffic, gboolean by_door) {
   MilenaClient *client = NULL;
-  MilenaError *error = milena_client_new(traffic->bootstrap, NULL, &client);
+  MilenaError *error = milena_client_new(by_door ? traffic->door : traffic->bootstrap, NULL, &client);
   if (error)
     g_error("no client: %s", milena_error_message(error));
   return client;
+}
+
+const char *traffic_address(const Actor *actor, guint turn) {
+  const Traffic *traffic = actor->traffic;
+  return actor->by_door ? traffic->door : traffic->addresses[turn % traffic->brokers];
 }
 
 void traffic_note_acknowledged(Traffic *traffic, const LedgerSend *send) {
@@ -116,18 +121,66 @@ char *traffic_silent_partitions(Traffic *traffic, gint64 since_us) {
   return g_string_free(out, FALSE);
 }
 
+/* ---- Silence ---- */
+
+static gint compare_times(gconstpointer left, gconstpointer right) {
+  gint64 a = *(const gint64 *)left, b = *(const gint64 *)right;
+  return (a > b) - (a < b);
+}
+
+/* Adds when each partition was acknowledged to this producer. */
+static void note_answers(Actor *writer, gint64 since_us, gint64 until_us, GArray *answers[TRAFFIC_PARTITIONS]) {
+  g_mutex_lock(&writer->mutex);
+  for (guint i = 0; i < writer->ledger->sends->len; i++) {
+    const LedgerSend *send = &g_array_index(writer->ledger->sends, LedgerSend, i);
+    if (send->outcome == LEDGER_OK && send->invoke_us >= since_us && send->return_us <= until_us)
+      g_array_append_val(answers[send->partition], send->return_us);
+  }
+  g_mutex_unlock(&writer->mutex);
+}
+
+static gint64 longest_pause(GArray *times, gint64 since_us, gint64 until_us) {
+  gint64 longest = 0, last = since_us;
+  g_array_append_val(times, until_us);
+  g_array_sort(times, compare_times);
+  for (guint i = 0; i < times->len; i++) {
+    gint64 time_us = g_array_index(times, gint64, i);
+    longest = MAX(longest, time_us - last);
+    last = time_us;
+  }
+  return longest;
+}
+
+gint64 traffic_longest_silence_us(Traffic *traffic, gint64 since_us, gint64 until_us, gboolean by_door) {
+  GArray *answers[TRAFFIC_PARTITIONS];
+  gint64 longest = 0;
+  for (guint i = 0; i < TRAFFIC_PARTITIONS; i++)
+    answers[i] = g_array_new(FALSE, FALSE, sizeof(gint64));
+  for (guint i = 0; i < traffic->writers->len; i++) {
+    Actor *writer = traffic->writers->pdata[i];
+    if (writer->by_door == by_door)
+      note_answers(writer, since_us, until_us, answers);
+  }
+  for (guint i = 0; i < TRAFFIC_PARTITIONS; i++) {
+    longest = MAX(longest, longest_pause(answers[i], since_us, until_us));
+    g_array_unref(answers[i]);
+  }
+  return longest;
+}
+
 /* ---- Begin and end ---- */
 
 static const struct {
   const char *name;
   GThreadFunc run;
   gint32 timeout_ms; /* 0: the library's */
+  gboolean by_door;  /* when there is one */
 } PRODUCERS[TRAFFIC_PRODUCERS] = {
-    {"idempotent", traffic_write, 0},
-    {"idempotent", traffic_write, 0},
-    {"idempotent, short time", traffic_write, SHORT_TIMEOUT_MS},
-    {"plain", traffic_write_plainly, 0},
-    {"plain", traffic_write_plainly, 0},
+    {"idempotent", traffic_write, 0, FALSE},
+    {"idempotent", traffic_write, 0, TRUE},
+    {"idempotent, short time", traffic_write, SHORT_TIMEOUT_MS, FALSE},
+    {"plain", traffic_write_plainly, 0, FALSE},
+    {"plain", traffic_write_plainly, 0, TRUE},
 };
 
 const char *traffic_producer_name(guint index) {
@@ -144,10 +197,11 @@ Traffic *traffic_new(const TrafficOptions *options) {
   for (guint i = 0; i < options->brokers; i++)
     traffic->addresses[i] = g_strdup(options->addresses[i]);
   traffic->bootstrap = g_strjoinv(",", traffic->addresses);
+  traffic->door = g_strdup(options->door);
   traffic->writers = g_ptr_array_new_with_free_func(actor_free);
   traffic->readers = g_ptr_array_new_with_free_func(actor_free);
   traffic->ledger = ledger_new();
-  traffic->admin = traffic_client(traffic);
+  traffic->admin = traffic_client(traffic, FALSE);
   return traffic;
 }
 
@@ -185,11 +239,13 @@ char *traffic_start(Traffic *traffic) {
   for (guint i = 0; i < TRAFFIC_PRODUCERS; i++) {
     Actor *writer = actor_new(traffic, i + 1);
     writer->timeout_ms = PRODUCERS[i].timeout_ms;
+    writer->by_door = traffic->door && PRODUCERS[i].by_door;
     start_actor(traffic->writers, writer, "writer", PRODUCERS[i].run);
   }
   for (guint i = 0; i < 3; i++) {
     Actor *reader = actor_new(traffic, (i + 1) * 10000);
     reader->kind = i;
+    reader->by_door = traffic->door && i == 1;
     start_actor(traffic->readers, reader, "reader", traffic_read);
   }
   start_actor(traffic->readers, actor_new(traffic, 40000), "plain-reader", traffic_read_plainly);
@@ -223,6 +279,7 @@ void traffic_free(Traffic *traffic) {
   ledger_free(traffic->ledger);
   g_strfreev(traffic->addresses);
   g_free(traffic->bootstrap);
+  g_free(traffic->door);
   g_free(traffic->trouble);
   g_mutex_clear(&traffic->mutex);
   g_free(traffic);

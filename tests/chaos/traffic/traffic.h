@@ -22,6 +22,7 @@ typedef struct {
   guint brokers;
   const char *flush; /* "always", "interval", "os"; static */
   guint64 seed;
+  const char *door; /* one address behind which the brokers are: some actors know no other; NULL: all know all */
 } TrafficOptions;
 
 /* Of process @index + 1; static. */
@@ -44,6 +45,12 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Traffic, traffic_free)
 gboolean traffic_is_acknowledged(Traffic *traffic, guint32 partitions, gint64 since_us);
 /* The partitions that have not; "3, 7"; owned by the caller. */
 char *traffic_silent_partitions(Traffic *traffic, gint64 since_us);
+
+/* How long at most a partition had no acknowledgement between two moments, of sends that began in between. Once writing
+ * has begun.
+ *
+ * @by_door: of the producers that know the one address; else of the others */
+gint64 traffic_longest_silence_us(Traffic *traffic, gint64 since_us, gint64 until_us, gboolean by_door);
 
 /* ---- Who leads; one thread at a time ---- */
 

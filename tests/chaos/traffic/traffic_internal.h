@@ -22,11 +22,13 @@ typedef struct {
   Ledger *ledger;
   gint32 timeout_ms; /* of a delivery */
   guint kind;        /* of a consumer */
+  gboolean by_door;
 } Actor;
 
 struct Traffic {
   char **addresses;
   char *bootstrap;
+  char *door; /* NULL: there is none */
   guint brokers;
   const char *flush;
   guint64 seed;
@@ -44,8 +46,10 @@ struct Traffic {
 Actor *actor_new(Traffic *traffic, guint32 number);
 void actor_free(gpointer actor);
 
-/* Owned by the caller; knows all brokers. */
-MilenaClient *traffic_client(const Traffic *traffic);
+/* Owned by the caller; knows all brokers, or the door alone. */
+MilenaClient *traffic_client(const Traffic *traffic, gboolean by_door);
+/* Of a plain actor's next call: @turn counts those that went wrong. */
+const char *traffic_address(const Actor *actor, guint turn);
 void traffic_note_acknowledged(Traffic *traffic, const LedgerSend *send);
 void traffic_note_trouble(Traffic *traffic, const char *format, ...) G_GNUC_PRINTF(2, 3);
 

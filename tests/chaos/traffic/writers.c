@@ -78,7 +78,7 @@ static void send_one(Actor *actor, MilenaProducer *producer) {
 
 gpointer traffic_write(gpointer data) {
   Actor *actor = data;
-  MilenaClient *client = traffic_client(actor->traffic);
+  MilenaClient *client = traffic_client(actor->traffic, actor->by_door);
   MilenaProducerOptions options;
   milena_producer_options_init(&options);
   options.partitioner = MILENA_PARTITIONER_ROUND_ROBIN;
@@ -134,7 +134,6 @@ static Failure *produce(RpcClient *client, const char *address, gint32 partition
 
 gpointer traffic_write_plainly(gpointer data) {
   Actor *actor = data;
-  Traffic *traffic = actor->traffic;
   g_autoptr(RpcClient) client = rpc_client_new(NULL);
   guint at = actor->number;
   while (!is_over(actor)) {
@@ -142,7 +141,7 @@ gpointer traffic_write_plainly(gpointer data) {
     guint index = begin(actor, partition, FALSE);
     g_autofree char *text = traffic_text_of_value(value_of(actor, index + 1));
     gint64 offset = -1;
-    g_autoptr(Failure) failure = produce(client, traffic->addresses[at % traffic->brokers], partition, text, &offset);
+    g_autoptr(Failure) failure = produce(client, traffic_address(actor, at), partition, text, &offset);
     finish(actor, index, outcome_of(failure), partition, offset);
     if (failure) {
       at++; /* the next one may know better */
