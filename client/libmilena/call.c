@@ -79,13 +79,6 @@ static gint64 attempt_deadline(Tries *tries) {
   return MIN(tries->deadline_us, g_get_monotonic_time() + attempt_us);
 }
 
-/* Of two tries the failure that says more: the last one may only say that its time was cut short. Takes both. */
-static Failure *more_telling(Failure *before, Failure *last) {
-  gboolean cut_short = before != NULL && failure_reason(last) == FAILURE(DEADLINE_EXCEEDED);
-  failure_free(cut_short ? last : before);
-  return cut_short ? before : last;
-}
-
 /* Find a broker that answers, and through which the controller does; of the controllers any that answers. */
 static Failure *probe(Tries *tries, CallKind kind) {
   Milena__V1__ListBrokersRequest brokers = MILENA__V1__LIST_BROKERS_REQUEST__INIT;
@@ -101,7 +94,7 @@ static Failure *probe(Tries *tries, CallKind kind) {
       failure_free(before);
       return failure;
     }
-    before = more_telling(before, failure);
+    before = failure_more_telling(before, failure);
     if (!pause_before_retry(tries))
       return give_up(before, tries->attempts, method);
   }

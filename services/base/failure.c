@@ -204,6 +204,27 @@ gboolean failure_is_retriable(const Failure *failure) {
   return (gsize)failure->reason < G_N_ELEMENTS(TABLE) && TABLE[failure->reason].retriable;
 }
 
+gboolean failure_is_outcome_unknown(const Failure *failure) {
+  if (!failure)
+    return FALSE;
+  switch (failure->reason) {
+  case FAILURE(UNSPECIFIED): /* from below Milena; what an older version does not know, it has not done */
+    return failure->code != CODE_UNIMPLEMENTED;
+  case FAILURE(UNKNOWN_OUTCOME):
+  case FAILURE(DEADLINE_EXCEEDED):
+  case FAILURE(CANCELLED):
+    return TRUE;
+  default:
+    return FALSE;
+  }
+}
+
+Failure *failure_more_telling(Failure *before, Failure *last) {
+  gboolean cut_short = before && failure_reason(last) == FAILURE(DEADLINE_EXCEEDED);
+  failure_free(cut_short ? last : before);
+  return cut_short ? before : last;
+}
+
 Failure *failure_add(Failure *failure, const char *key, const char *format, ...) {
   va_list args;
   va_start(args, format);

@@ -42,6 +42,15 @@ const char *failure_message(const Failure *failure);
 const char *failure_reason_name(FailureReason reason);
 /* A caller may retry the same request later without harm: nothing was written. */
 gboolean failure_is_retriable(const Failure *failure);
+/* What was asked may have been done, or may not: the answer was lost, or its sender did not know. */
+gboolean failure_is_outcome_unknown(const Failure *failure);
+/* Of two tries of one call, the failure that says more: a last one whose time was cut short only says that.
+ *
+ * @before: taken; may be NULL
+ * @last: taken
+ *
+ * Returns one of them, owned by the caller. */
+Failure *failure_more_telling(Failure *before, Failure *last);
 
 /* Details; each returns @failure, so that calls can be chained. All strings are copied. */
 Failure *failure_add(Failure *failure, const char *key, const char *format, ...) G_GNUC_PRINTF(3, 4);

@@ -34,7 +34,6 @@
 /* What a controller has left to answer once another one is known to be active. */
 #define OUTDATED_MS 500
 #define PAUSE_MS 100
-#define GRPC_UNIMPLEMENTED 12
 
 typedef struct {
   Front *front;
@@ -53,7 +52,7 @@ typedef struct {
   char *hint;         /* whom that one pointed to; to be asked at once */
   gboolean hinted;    /* `address` came from a hint: two that point to each other are not followed for ever */
   guint tries;
-  Failure *last; /* of the last try */
+  Failure *last; /* of the last try, or one before that said more */
   Timer timer;
   FrontWatch watch; /* while asking, or pausing */
 } AdminCall;
@@ -153,19 +152,6 @@ static gboolean says_nothing_was_changed(const Failure *failure) {
          (failure_reason(failure) != FAILURE(UNSPECIFIED) && failure_is_retriable(failure));
 }
 
-static gboolean is_lost(const Failure *failure) {
-  switch (failure_reason(failure)) {
-  case FAILURE(UNSPECIFIED): /* from below Milena; what an older controller does not know, it has not done */
-    return failure_code(failure) != GRPC_UNIMPLEMENTED;
-  case FAILURE(UNKNOWN_OUTCOME):
-  case FAILURE(DEADLINE_EXCEEDED):
-  case FAILURE(CANCELLED):
-    return TRUE;
-  default:
-    return FALSE;
-  }
-}
-
 /* The try is over, and nobody knows with what outcome. */
 static void lost(AdminCall *admin) {
   if (!admin->changes) {
@@ -184,16 +170,19 @@ static void lost(AdminCall *admin) {
 
 /* @failure: taken */
 static void failed(AdminCall *admin, Failure *failure) {
-  failure_free(admin->last);
-  admin->last = failure;
-  if (is_lost(failure))
+  gboolean is_unknown = failure_is_outcome_unknown(failure), is_unchanged = says_nothing_was_changed(failure);
+  /* What a write's latest try came to counts; of reads, what says most about why there is no answer. */
+  if (admin->changes)
+    g_clear_pointer(&admin->last, failure_free);
+  admin->last = failure_more_telling(admin->last, failure);
+  if (is_unknown)
     lost(admin);
-  else if (says_nothing_was_changed(failure))
+  else if (is_unchanged)
     pause_then_ask(admin);
   else if (admin->maybe_made)
-    finish_unknown(admin, failure_message(failure));
+    finish_unknown(admin, failure_message(admin->last));
   else
-    finish(admin, failure_copy(failure));
+    finish(admin, failure_copy(admin->last));
 }
 
 static void on_answer(RpcMessage *response, const Failure *failure, gpointer data) {

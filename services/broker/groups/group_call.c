@@ -29,7 +29,6 @@
 #define OUTDATED_MS 500
 #define PAUSE_MS 100
 #define PAUSE_MS_MAX 1000
-#define GRPC_UNIMPLEMENTED 12
 
 struct GroupCall {
   GroupDoor *door;
@@ -132,24 +131,11 @@ static gboolean says_nothing_was_changed(const Failure *failure) {
   return failure_reason(failure) != FAILURE(UNSPECIFIED) && failure_is_retriable(failure);
 }
 
-static gboolean is_lost(const Failure *failure) {
-  switch (failure_reason(failure)) {
-  case FAILURE(UNSPECIFIED): /* from below Milena; what an older coordinator does not know, it has not done */
-    return failure_code(failure) != GRPC_UNIMPLEMENTED;
-  case FAILURE(UNKNOWN_OUTCOME):
-  case FAILURE(DEADLINE_EXCEEDED):
-  case FAILURE(CANCELLED):
-    return TRUE;
-  default:
-    return FALSE;
-  }
-}
-
 /* @failure: taken */
 static void failed(GroupCall *call, Failure *failure) {
   failure_free(call->last);
   call->last = failure;
-  if (is_lost(failure)) {
+  if (failure_is_outcome_unknown(failure)) {
     call->maybe_made = TRUE;
     if (call->kind == GROUP_ONCE)
       give_up(call);
@@ -208,7 +194,7 @@ static void nobody(GroupCall *call, const CoordinatorPlace *place, Failure *fail
       failure = failure_prefix(failure_copy(door->not_ensured), "the topic of groups could not be made");
     }
   }
-  gboolean is_final = !failure_is_retriable(failure) && !is_lost(failure);
+  gboolean is_final = !failure_is_retriable(failure) && !failure_is_outcome_unknown(failure);
   failure_free(call->last);
   call->last = failure;
   if (is_final) {

@@ -88,8 +88,8 @@ static void keep_some(Alike *alike, guint member, const guint *partitions, guint
 static void keep(Alike *alike, guint member) {
   const GroupsAssignPlan *plan = alike->plan;
   const GroupsAssignMember *own = &plan->input->members[member];
-  g_autofree guint *near = g_new(guint, own->previous_count + 1);
-  g_autofree guint *far = g_new(guint, own->previous_count + 1);
+  g_autofree guint *near = g_new0(guint, own->previous_count + 1);
+  g_autofree guint *far = g_new0(guint, own->previous_count + 1);
   guint near_count = 0, far_count = 0;
   for (guint i = 0; i < own->previous_count; i++) {
     guint partition = own->previous[i], topic = alike->topic_of[partition];
@@ -162,7 +162,7 @@ void groups_assign_sticky_alike(GroupsAssignPlan *plan) {
       .plan = plan,
       .quota = g_new0(guint, input->member_count),
       .load = g_new0(guint, input->member_count),
-      .topic_of = g_new(guint, total + 1),
+      .topic_of = g_new0(guint, total + 1),
   };
   for (guint t = 0; t < input->topic_count; t++) {
     wanted += groups_assign_wanters(plan, t) > 0 ? input->topics[t].partition_count : 0;

@@ -5,8 +5,8 @@
 #include "services/group_coordinator/groups/groups_internal.h"
 
 #define SESSION_MIN_MS 1000
-#define SESSION_MAX_MS (30 * 60 * G_GINT64_CONSTANT(1000))
-#define SESSION_DEFAULT_MS (45 * G_GINT64_CONSTANT(1000))
+#define SESSION_MAX_MS (G_GINT64_CONSTANT(30) * 60 * 1000)
+#define SESSION_DEFAULT_MS (G_GINT64_CONSTANT(45) * 1000)
 #define INTERVAL_MIN_MS 100
 #define INTERVAL_DEFAULT_MS 3000
 #define RETENTION_MIN_MS 1000
@@ -14,7 +14,7 @@
 #define RETENTION_DEFAULT_MS (G_GINT64_CONSTANT(7) * 24 * 3600 * 1000)
 #define MEMBERS_DEFAULT 1000
 #define MEMBERS_MAX 100000
-#define REBALANCE_MAX_MS (24 * 3600 * G_GINT64_CONSTANT(1000))
+#define REBALANCE_MAX_MS (G_GINT64_CONSTANT(24) * 3600 * 1000)
 
 static Failure *refuse(const char *field, const char *format, ...) G_GNUC_PRINTF(2, 3);
 static Failure *refuse(const char *field, const char *format, ...) {

@@ -11,9 +11,9 @@
 char *groups_describe_duration(gint64 ms) {
   if (ms < 1000)
     return g_strdup_printf("%" G_GINT64_FORMAT " ms", MAX(ms, 0));
-  if (ms < 120 * G_GINT64_CONSTANT(1000))
+  if (ms < G_GINT64_CONSTANT(120) * 1000)
     return g_strdup_printf("%" G_GINT64_FORMAT " s", ms / 1000);
-  if (ms < 120 * 60 * G_GINT64_CONSTANT(1000))
+  if (ms < G_GINT64_CONSTANT(120) * 60 * 1000)
     return g_strdup_printf("%" G_GINT64_FORMAT " min", ms / 60 / 1000);
   return g_strdup_printf("%" G_GINT64_FORMAT " h", ms / 3600 / 1000);
 }

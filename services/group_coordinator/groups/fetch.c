@@ -1,59 +1,7 @@
-/* Telling committed offsets, and finding what a request means by a topic. No state. */
+/* Telling committed offsets, and selecting them by topic and partition. No state. */
 #include <string.h>
 
 #include "services/group_coordinator/groups/groups_internal.h"
-
-Failure *groups_find_or_refuse(const Groups *groups, const char *name, Group **ret_group) {
-  Group *group = groups_find(groups, name);
-  if (!group)
-    return failure_set_resource(failure_new(FAILURE(UNKNOWN_GROUP), "There is no group \"%s\".", name), "group", name);
-  *ret_group = group;
-  return NULL;
-}
-
-/* ---- topics by what a request says ---- */
-
-static Failure *unknown_topic(const char *name, const char *id) {
-  const char *what = *name ? name : id;
-  return failure_set_resource(failure_new(FAILURE(UNKNOWN_TOPIC), "There is no topic \"%s\".", what), "topic", what);
-}
-
-/* One that the metadata does not have (any more), and the group has committed. */
-static GroupsKnownTopic *committed_topic(const Group *group, const char *name) {
-  GHashTableIter iter;
-  gpointer data;
-  GroupsKnownTopic *found = NULL;
-  g_hash_table_iter_init(&iter, group->all->topics);
-  while (g_hash_table_iter_next(&iter, NULL, &data)) {
-    GroupsKnownTopic *topic = data;
-    if (!g_str_equal(topic->name, name) || (found && found->number > topic->number))
-      continue;
-    for (gint32 p = 0; p < topic->partition_count; p++)
-      if (groups_part_table_get(group->offsets, groups_part(topic->number, p))) {
-        found = topic;
-        break;
-      }
-  }
-  return found;
-}
-
-Failure *groups_offset_topic(Groups *groups, Group *group, const char *name, const char *id,
-                             GroupsKnownTopic **ret_topic) {
-  GroupsKnownTopic *current = *name ? groups_topic_current(groups, name) : NULL;
-  GroupsKnownTopic *topic = *id ? g_hash_table_lookup(groups->topics_by_id, id) : current;
-  if (!topic && !*id)
-    topic = committed_topic(group, name);
-  if (topic && *name && !g_str_equal(topic->name, name))
-    topic = NULL;
-  if (topic) {
-    *ret_topic = topic;
-    return NULL;
-  }
-  if (current)
-    return failure_new(FAILURE(TOPIC_ID_MISMATCH), "The topic \"%s\" has the id %s, not %s: it was made anew.", name,
-                       current->id, id);
-  return unknown_topic(name, id);
-}
 
 static void add_committed(Group *group, const GroupsKnownTopic *topic, GArray *parts) {
   for (gint32 p = 0; p < topic->partition_count; p++) {
@@ -74,9 +22,9 @@ Failure *groups_offset_select(Groups *groups, Group *group, Milena__V1__TopicPar
       add_committed(group, topic, parts);
     for (gsize k = 0; k < topics[i]->n_partitions; k++) {
       gint32 partition = topics[i]->partitions[k];
-      if (partition < 0 || partition >= topic->partition_count)
-        return failure_new(FAILURE(UNKNOWN_PARTITION), "The topic \"%s\" has %d partitions, and no partition %d.",
-                           topic->name, topic->partition_count, partition);
+      failure = groups_check_partition(topic, partition);
+      if (failure)
+        return failure;
       GroupsPart part = groups_part(topic->number, partition);
       g_array_append_val(parts, part);
     }
@@ -110,12 +58,9 @@ static void fetch_topic(Groups *groups, Group *group, const Milena__V1__TopicPar
     add(response, offsets, asked->topic, asked->topic_id, -1, failure_copy(unknown), NULL);
   for (gsize i = 0; i < asked->n_partitions; i++) {
     gint32 partition = asked->partitions[i];
-    Failure *failure = unknown ? failure_copy(unknown) : NULL;
-    if (topic && (partition < 0 || partition >= topic->partition_count))
-      failure = failure_new(FAILURE(UNKNOWN_PARTITION), "The topic \"%s\" has %d partitions, and no partition %d.",
-                            topic->name, topic->partition_count, partition);
+    Failure *failure = topic ? groups_check_partition(topic, partition) : failure_copy(unknown);
     const GroupsOffset *offset =
-        failure ? NULL : groups_part_table_get(group->offsets, groups_part(topic->number, partition));
+        failure || !topic ? NULL : groups_part_table_get(group->offsets, groups_part(topic->number, partition));
     add(response, offsets, topic ? topic->name : asked->topic, topic ? topic->id : asked->topic_id, partition, failure,
         offset);
   }

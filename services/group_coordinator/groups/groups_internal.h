@@ -271,6 +271,21 @@ GroupsHold *groups_holds_find(const GArray *holds, GroupsPart part);
 GArray *groups_holds_parts(const GArray *holds);
 guint groups_member_pending(const GroupsMember *member);
 
+/* ---- find.c: what requests name. Results are untouched on failure ---- */
+
+/* UNKNOWN_GROUP when there is none. */
+Failure *groups_find_or_refuse(const Groups *groups, const char *name, Group **ret_group);
+/* UNKNOWN_MEMBER when group or member is not there. */
+Failure *groups_member_or_refuse(const Groups *groups, const char *group_name, const char *id,
+                                 GroupsMember **ret_member);
+/* That refusal. */
+Failure *groups_unknown_member(const char *group_name, const char *id);
+/* A topic that a request names, among what the group has committed and what the metadata has. */
+Failure *groups_offset_topic(Groups *groups, Group *group, const char *name, const char *id,
+                             GroupsKnownTopic **ret_topic);
+/* UNKNOWN_PARTITION beyond those of the topic. */
+Failure *groups_check_partition(const GroupsKnownTopic *topic, gint32 partition);
+
 /* ---- offsets.c ---- */
 
 void groups_offset_free(gpointer offset);
@@ -278,11 +293,6 @@ void groups_offset_free(gpointer offset);
 void groups_offset_put(Group *group, const GroupsKnownTopic *topic, gint32 partition, const GroupsOffset *offset);
 void groups_offset_delete(Group *group, GroupsPart part);
 Milena__V1__CommittedOffset *groups_offset_message(const GroupsOffset *offset);
-/* UNKNOWN_GROUP when there is none. */
-Failure *groups_find_or_refuse(const Groups *groups, const char *name, Group **ret_group);
-/* A topic that a request names, among what the group has committed and what the metadata has. */
-Failure *groups_offset_topic(Groups *groups, Group *group, const char *name, const char *id,
-                             GroupsKnownTopic **ret_topic);
 /* Partitions of @topics, in their order; all that is committed of a topic without partitions. */
 Failure *groups_offset_select(Groups *groups, Group *group, Milena__V1__TopicPartitions *const *topics, gsize count,
                               GArray *parts);

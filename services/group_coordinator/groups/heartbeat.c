@@ -8,22 +8,6 @@
 
 /* ---- who calls ---- */
 
-static Failure *unknown_member(const Milena__V1__HeartbeatRequest *request) {
-  return failure_set_resource(failure_new(FAILURE(UNKNOWN_MEMBER),
-                                          "The group \"%s\" has no member \"%s\" (any more): join again.",
-                                          request->group, request->member_id),
-                              "member", request->member_id);
-}
-
-static Failure *find_member(Groups *groups, const Milena__V1__HeartbeatRequest *request, GroupsMember **ret_member) {
-  Group *group = groups_find(groups, request->group);
-  GroupsMember *member = group ? groups_member_find(group, request->member_id) : NULL;
-  if (!member)
-    return unknown_member(request);
-  *ret_member = member;
-  return NULL;
-}
-
 /* Stands for what nobody knows, such as partitions of a topic that is gone: no topic has this number. */
 #define UNKNOWN_TOPIC 0
 
@@ -129,7 +113,7 @@ static guint32 answered_version(const GroupsMember *member, const Milena__V1__He
 static Failure *beat(Groups *groups, GroupsToken token, const Milena__V1__HeartbeatRequest *request,
                      const char *client_address) {
   GroupsMember *member;
-  Failure *failure = find_member(groups, request, &member);
+  Failure *failure = groups_member_or_refuse(groups, request->group, request->member_id, &member);
   if (failure)
     return failure;
   if (member->away)
@@ -177,7 +161,7 @@ static Failure *go_away(GroupsMember *member) {
 
 static Failure *leave(Groups *groups, GroupsToken token, const Milena__V1__HeartbeatRequest *request) {
   GroupsMember *member;
-  Failure *failure = find_member(groups, request, &member);
+  Failure *failure = groups_member_or_refuse(groups, request->group, request->member_id, &member);
   if (!failure && request->member_epoch > 0)
     failure = check_epoch(member, request->member_epoch, NULL);
   if (failure)

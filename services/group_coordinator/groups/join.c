@@ -5,7 +5,7 @@
  * names it, with all that it held. Owner: the host's loop. */
 #include "services/group_coordinator/groups/groups_internal.h"
 
-#define REBALANCE_DEFAULT_MS (5 * 60 * G_GINT64_CONSTANT(1000))
+#define REBALANCE_DEFAULT_MS (G_GINT64_CONSTANT(5) * 60 * 1000)
 
 static Failure *refuse_duplicate(const GroupsMember *holder) {
   gint64 left_ms = MAX(holder->session.at_ms - holder->group->all->time.now_ms, 1);

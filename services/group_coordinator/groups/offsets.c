@@ -75,9 +75,9 @@ static Failure *find_partition(Groups *groups, const Milena__V1__OffsetCommit *c
   Failure *failure = groups_topic_pinned(groups, commit->topic, commit->topic_id, &topic);
   if (failure)
     return failure;
-  if (commit->partition < 0 || commit->partition >= topic->partition_count)
-    return failure_new(FAILURE(UNKNOWN_PARTITION), "The topic \"%s\" has %d partitions, and no partition %d.",
-                       topic->name, topic->partition_count, commit->partition);
+  failure = groups_check_partition(topic, commit->partition);
+  if (failure)
+    return failure;
   *ret_topic = topic;
   return NULL;
 }
@@ -164,10 +164,7 @@ static Failure *find_committer(const Group *group, const Milena__V1__CommitOffse
   }
   GroupsMember *member = group ? groups_member_find(group, request->member_id) : NULL;
   if (!member || member->away)
-    return failure_set_resource(failure_new(FAILURE(UNKNOWN_MEMBER),
-                                            "The group \"%s\" has no member \"%s\" (any more): join again.",
-                                            request->group, request->member_id),
-                                "member", request->member_id);
+    return groups_unknown_member(request->group, request->member_id);
   if (request->member_epoch > member->epoch)
     return fenced(member, request->member_epoch);
   *ret_member = member;
@@ -198,7 +195,7 @@ static Failure *commit_all(Groups *groups, Group *group, const GroupsMember *mem
     response->results[response->n_results++] =
         result_new(commit->topic, topic ? topic->id : commit->topic_id, commit->partition, failure);
   }
-  return stale == request->n_offsets ? fenced(member, request->member_epoch) : NULL;
+  return member && stale == request->n_offsets ? fenced(member, request->member_epoch) : NULL;
 }
 
 void groups_commit(Groups *groups, GroupsToken token, const Milena__V1__CommitOffsetsRequest *request,

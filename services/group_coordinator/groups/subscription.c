@@ -54,19 +54,24 @@ static GRegex *compile(const char *text, GError **error) {
   return g_regex_new(whole, 0, 0, error);
 }
 
-static Failure *pattern_get(Groups *groups, const char *text, GroupsPattern **ret_pattern) {
+static Failure *bad_pattern(const char *why) {
+  return failure_add_violation(failure_new(FAILURE(INVALID_FIELD), "%s", why), "subscription.topic_pattern", why);
+}
+
+/* Returns a reference, or NULL when it does not compile. */
+static GroupsPattern *pattern_get(Groups *groups, const char *text, Failure **ret_failure) {
   GroupsPattern *pattern = g_hash_table_lookup(groups->patterns, text);
   if (pattern) {
     pattern->refs++;
-    *ret_pattern = pattern;
-    return NULL;
+    return pattern;
   }
   g_autoptr(GError) error = NULL;
   GRegex *regex = compile(text, &error);
-  if (!regex)
-    return failure_add_violation(
-        failure_new(FAILURE(INVALID_FIELD), "The topic pattern is no regular expression: %s", error->message),
-        "subscription.topic_pattern", error->message);
+  if (!regex) {
+    g_autofree char *why = g_strdup_printf("The topic pattern is no regular expression: %s", error->message);
+    *ret_failure = bad_pattern(why);
+    return NULL;
+  }
   pattern = g_new0(GroupsPattern, 1);
   pattern->text = g_strdup(text);
   pattern->regex = regex;
@@ -74,8 +79,7 @@ static Failure *pattern_get(Groups *groups, const char *text, GroupsPattern **re
   pattern->refs = 1;
   g_hash_table_insert(groups->patterns, pattern->text, pattern);
   groups->host.each_topic(pattern_try_each, pattern, groups->host.data);
-  *ret_pattern = pattern;
-  return NULL;
+  return pattern;
 }
 
 static void pattern_unref(Groups *groups, GroupsPattern *pattern) {
@@ -148,14 +152,13 @@ Failure *groups_subscription_get(Group *group, const Milena__V1__GroupSubscripti
     return failure;
   GroupsPattern *pattern = NULL;
   if (*request->topic_pattern) {
-    failure = pattern_get(group->all, request->topic_pattern, &pattern);
-    if (failure)
+    pattern = pattern_get(group->all, request->topic_pattern, &failure);
+    if (!pattern)
       return failure;
     if (pattern->exceeded) {
       pattern_unref(group->all, pattern);
-      const char *why = "The topic pattern needs too many steps to match a name: make it simpler, without repetitions "
-                        "within repetitions.";
-      return failure_add_violation(failure_new(FAILURE(INVALID_FIELD), "%s", why), "subscription.topic_pattern", why);
+      return bad_pattern("The topic pattern needs too many steps to match a name: make it simpler, without repetitions "
+                         "within repetitions.");
     }
   }
   *ret_subscription = subscription_for(group, names_copy(request->topics, request->n_topics), pattern);
@@ -163,9 +166,8 @@ Failure *groups_subscription_get(Group *group, const Milena__V1__GroupSubscripti
 }
 
 GroupsSubscription *groups_subscription_restore(Group *group, char **names, gsize name_count, const char *pattern) {
-  GroupsPattern *found = NULL;
-  if (*pattern)
-    failure_free(pattern_get(group->all, pattern, &found));
+  g_autoptr(Failure) ignored = NULL; /* it compiled when it was written; else it matches nothing */
+  GroupsPattern *found = *pattern ? pattern_get(group->all, pattern, &ignored) : NULL;
   return subscription_for(group, names_copy(names, name_count), found);
 }
 

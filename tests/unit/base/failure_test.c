@@ -62,6 +62,27 @@ TEST(failure, ignores_details_that_do_not_parse) {
   EXPECT_EQ_INT(FAILURE(UNSPECIFIED), failure_reason(failure));
 }
 
+TEST(failure, of_two_tries_the_one_that_was_cut_short_says_less) {
+  g_autoptr(Failure) first = failure_more_telling(NULL, failure_new(FAILURE(PEER_UNREACHABLE), "nobody there"));
+  EXPECT_EQ_STR("nobody there", failure_message(first));
+  Failure *late = failure_new(FAILURE(DEADLINE_EXCEEDED), "late");
+  g_autoptr(Failure) second = failure_more_telling(g_steal_pointer(&first), late);
+  EXPECT_EQ_STR("nobody there", failure_message(second));
+  g_autoptr(Failure) third =
+      failure_more_telling(g_steal_pointer(&second), failure_new(FAILURE(UNKNOWN_TOPIC), "no topic"));
+  EXPECT_EQ_STR("no topic", failure_message(third));
+}
+
+TEST(failure, an_outcome_is_unknown_when_the_answer_was_lost) {
+  g_autoptr(Failure) lost = failure_new_code(14, "connection reset");
+  g_autoptr(Failure) unimplemented = failure_new_code(12, "no such method");
+  g_autoptr(Failure) refused = failure_new(FAILURE(OVERLOADED), "later");
+  EXPECT_TRUE(failure_is_outcome_unknown(lost));
+  EXPECT_FALSE(failure_is_outcome_unknown(unimplemented));
+  EXPECT_FALSE(failure_is_outcome_unknown(refused));
+  EXPECT_FALSE(failure_is_outcome_unknown(NULL));
+}
+
 TEST(failure, success_is_null) {
   Google__Rpc__Status status = GOOGLE__RPC__STATUS__INIT;
   EXPECT_NULL(failure_from_status(&status));
