@@ -24,6 +24,7 @@ typedef struct {
 
 struct Load {
   char *topic;
+  gsize value_bytes; /* at least */
   GPtrArray *writers;
   gint stop; /* atomic, as the next two */
   gint acknowledged, failed;
@@ -75,10 +76,22 @@ static void on_delivery(const MilenaDelivery *delivery, void *user_data) {
   pthread_mutex_unlock(&load->lock);
 }
 
+/* Which one it is, and dots behind that. */
+static char *make_value(const Writer *writer) {
+  g_autoptr(GString) value = g_string_new(NULL);
+  g_string_printf(value, "%u:%u", writer->number, writer->sent);
+  gsize length = value->len;
+  if (length < writer->load->value_bytes) {
+    g_string_set_size(value, writer->load->value_bytes);
+    memset(value->str + length, '.', value->len - length);
+  }
+  return g_string_free(g_steal_pointer(&value), FALSE);
+}
+
 static gpointer write_on(gpointer data) {
   Writer *writer = data;
   while (!g_atomic_int_get(&writer->load->stop) && writer->sent < RECORDS_MAX) {
-    g_autofree char *value = g_strdup_printf("%u:%u", writer->number, writer->sent);
+    g_autofree char *value = make_value(writer);
     MilenaRecord record = MILENA_RECORD_INIT;
     record.topic = writer->load->topic;
     record.value = milena_bytes_text(value);
@@ -97,8 +110,13 @@ static gpointer write_on(gpointer data) {
 }
 
 Load *load_start(const Cluster *cluster, const char *topic, guint brokers, guint producers) {
+  return load_start_of(cluster, topic, brokers, producers, 0);
+}
+
+Load *load_start_of(const Cluster *cluster, const char *topic, guint brokers, guint producers, gsize value_bytes) {
   Load *load = g_new0(Load, 1);
   load->topic = g_strdup(topic);
+  load->value_bytes = value_bytes;
   load->writers = g_ptr_array_new_with_free_func(g_free);
   load->last_us = g_get_monotonic_time();
   pthread_mutex_init(&load->lock, NULL);

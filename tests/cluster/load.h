@@ -14,6 +14,8 @@ MilenaClient *load_client(const Cluster *cluster, guint brokers);
 
 /* Each producer is a thread with a client of its own, and writes numbered values to all partitions of @topic. */
 Load *load_start(const Cluster *cluster, const char *topic, guint brokers, guint producers);
+/* The same with values of @value_bytes, to fill disks with. */
+Load *load_start_of(const Cluster *cluster, const char *topic, guint brokers, guint producers, gsize value_bytes);
 guint load_acknowledged(Load *load);
 /* Every record that was answered so far was written. */
 void load_expect_no_failure(Load *load);

@@ -1,0 +1,145 @@
+/* Disks that fill up under load: small file systems, each a broker's own. What was acknowledged is there, reads and
+ * commits go on, and writes come back by themselves. Needs root, for the file systems. */
+#include "tests/cluster/small_disk.h"
+#include "tests/cluster/world.h"
+
+#define MIB (G_GUINT64_CONSTANT(1) << 20)
+#define WATERMARK "64MiB"
+#define VALUE_BYTES 16384
+#define TRY_MS 3000
+
+/* ---- small disks ---- */
+
+typedef struct {
+  World world;
+  guint disks;
+  char *folders[3];
+} Small;
+
+static void small_clear(Small *small) {
+  world_clear(&small->world);
+  for (guint i = 0; i < small->disks; i++) {
+    small_disk_unmount(small->folders[i]);
+    g_free(small->folders[i]);
+  }
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Small, small_clear)
+#define SMALL_INIT                                                                                                     \
+  { .disks = 0 }
+
+/* The broker's folder, before it has one. */
+static gboolean give_disk(Small *small, const char *work, gint32 broker, guint64 bytes) {
+  g_autofree char *name = world_broker_name(broker);
+  char *folder = g_build_filename(work, "cluster", name, NULL);
+  if (!small_disk_mount(folder, bytes)) {
+    shim_fail(__FILE__, __LINE__, "%s can't be mounted", folder);
+    g_free(folder);
+    return FALSE;
+  }
+  small->folders[small->disks++] = folder;
+  return TRUE;
+}
+
+/* @sizes: of the disks of brokers 1 and up; 0: the machine's own. Returns FALSE when the test ends here. */
+static gboolean small_up(Small *small, const char *watermark, guint brokers, const guint64 *sizes) {
+  g_autofree char *why = small_disk_enter();
+  if (why) {
+    shim_skip(__FILE__, __LINE__, "%s", why);
+    return FALSE;
+  }
+  for (guint i = 0; i < brokers; i++)
+    if (sizes[i] && !give_disk(small, shim_temp_dir(), (gint32)i + 1, sizes[i]))
+      return FALSE;
+  g_setenv("MILENA_BROKER_DISK_LOW_WATERMARK", watermark, TRUE);
+  return world_init(&small->world, 1, brokers);
+}
+
+/* ---- what is waited for ---- */
+
+/* Whether a record is taken, and if not, whether that is for the disk. */
+typedef struct {
+  World *world;
+  const char *topic;
+  gboolean taken;
+  char *said;
+} Try;
+
+static void try_once(Try *try) {
+  MilenaProducerOptions options;
+  milena_producer_options_init(&options);
+  options.timeout_ms = TRY_MS;
+  MilenaProducer *producer = milena_producer_new(try->world->client, &options);
+  MilenaRecord record = MILENA_RECORD_INIT;
+  record.topic = try->topic;
+  record.partition = 0;
+  record.value = milena_bytes_text("4000000000:0"); /* nobody's: not for topics that are judged */
+  MilenaError *error = milena_producer_send_sync(producer, &record, 2 * TRY_MS, NULL);
+  g_free(try->said);
+  try->taken = error == NULL;
+  try->said = error ? g_strdup_printf("[%s] %s", milena_error_reason(error), milena_error_message(error)) : NULL;
+  milena_error_free(error);
+  milena_producer_free(producer, 0);
+}
+
+static gboolean is_refused(gpointer data) {
+  try_once(data);
+  return !((Try *)data)->taken;
+}
+
+static gboolean is_taken(gpointer data) {
+  try_once(data);
+  return ((Try *)data)->taken;
+}
+
+static void until_refused(Try *try) {
+  if (!cluster_until(is_refused, try, WORLD_WAIT_MS))
+    shim_fail(__FILE__, __LINE__, "records are taken for ever");
+  EXPECT_CONTAINS(try->said, "[DISK_LOW]");
+  EXPECT_CONTAINS(try->said, "broker 1's disk is nearly full");
+}
+
+static void until_taken(Try *try) {
+  if (!cluster_until(is_taken, try, WORLD_WAIT_MS))
+    shim_fail(__FILE__, __LINE__, "records are not taken again: %s", try->said);
+}
+
+/* A new member of a new group reads, and its offsets are committed. */
+static void expect_reads_and_commits(World *world, const char *topic, const char *group) {
+  const Ran *ran = cluster_milena(world->cluster, "consume", topic, "--group", group, "--from", "beginning", "--count",
+                                  "10", "--format", "%o", NULL);
+  EXPECT_EQ_INT(0, ran->exit_code);
+  ran = cluster_milena(world->cluster, "groups", "describe", group, NULL);
+  EXPECT_EQ_INT(0, ran->exit_code);
+  EXPECT_CONTAINS(ran->out, topic);
+}
+
+static guint64 free_of(const Small *small, guint disk) {
+  return small_disk_free_bytes(small->folders[disk]);
+}
+
+/* ---- the tests ---- */
+
+/* One broker, and records until they are refused. */
+TEST(full_disk, is_filled_under_load_and_grows) {
+  g_auto(Small) small = SMALL_INIT;
+  if (!small_up(&small, WATERMARK, 1, (guint64[]){192 * MIB}))
+    return;
+  World *world = &small.world;
+  ASSERT_NO_ERROR(world_create(world, "bulk", 4, 1, 1, MILENA_FLUSH_DEFAULT));
+  ASSERT_NO_ERROR(world_create(world, "probe", 1, 1, 1, MILENA_FLUSH_DEFAULT));
+  g_autoptr(Load) load = load_start_of(world->cluster, "bulk", 1, 2, VALUE_BYTES);
+  Try try = {.world = world, .topic = "probe"};
+  load_expect_more(load, 100);
+  expect_reads_and_commits(world, "bulk", "early");
+  until_refused(&try);
+  /* Half of the watermark is for what was under way. */
+  EXPECT_TRUE(free_of(&small, 0) > 32 * MIB);
+  expect_reads_and_commits(world, "bulk", "late");
+  ASSERT_TRUE(small_disk_resize(small.folders[0], 512 * MIB));
+  until_taken(&try);
+  load_expect_more(load, 100);
+  load_stop(load);
+  load_expect_no_failure(load);
+  load_expect_all_once(load, world->client);
+  g_free(try.said);
+}
