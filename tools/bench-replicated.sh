@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Three brokers and factor 3 against Apache Kafka's on this machine, in turns, and a table of medians: acks=all, a minimum
 # of 2 in sync; Milena with fsync on every in-sync replica before each answer, Kafka with its defaults (none). Kafka's
-# three processes are brokers and controllers; Milena has three of each, and all six count. Both are warmed up first.
+# three processes are brokers and controllers; Milena has three of each, and all six count. Both are warmed up first, and
+# again at the start of each turn; whoever does not have the turn stands still (SIGSTOP).
 #
 #   tools/bench-replicated.sh [--only produce|latency|failover] [--turns N] [--alone] [--quick]
 . "$(dirname "$0")/common.sh"
@@ -36,8 +37,11 @@ WORK=$(mktemp -d)
 reserve_ports
 sides=(milena)
 finish() {
-  milena_stop
-  [ ${#sides[@]} -lt 2 ] || kafka_stop
+  local side
+  for side in "${sides[@]}"; do
+    go_on "$side" || true
+    "${side}_stop"
+  done
   rm -rf "$WORK"
 }
 trap finish EXIT
@@ -60,11 +64,14 @@ produce_case() {
 }
 
 latency_case() {
-  local side=$1 json
+  local side=$1 json start
+  sync
   json=$("${side}_latency" small $((10 * scale)) 100)
   note e2e_p50 "$side" "$(field p50 <<<"$json")"
   note e2e_p99 "$side" "$(field p99 <<<"$json")"
+  start=$(meter "$side")
   json=$("${side}_produce" small $((150 * scale)) 100 3000)
+  note_limits paced "$side" "$start" "$(field client_cpu_seconds <<<"$json")"
   note paced_rate "$side" "$(field records_per_second <<<"$json")"
   note paced_p50 "$side" "$(field p50 <<<"$json")"
   note paced_p99 "$side" "$(field p99 <<<"$json")"
@@ -86,6 +93,23 @@ warm_up() {
   fi
 }
 
+# A turn begins with some seconds that do not count: connections, caches and the disk's queue are as they were.
+warm_again() {
+  local side=$1
+  if is_wanted produce; then
+    "${side}_produce" bytes-100 $((10000 * scale)) 100 >/dev/null
+    "${side}_produce" bytes-1000 $((2000 * scale)) 1000 >/dev/null
+  fi
+  ! is_wanted latency || "${side}_produce" small $((30 * scale)) 100 3000 >/dev/null
+}
+
+at_rest() {
+  local before
+  before=$("${1}_cpu")
+  sleep 3
+  note idle_cpu "$1" "$(awk -v a="$before" -v b="$("${1}_cpu")" 'BEGIN {print (b - a) * 20}')"
+}
+
 memory() {
   note rss "$1" "$("${1}_rss")"
   note peak "$1" "$("${1}_peak")"
@@ -101,26 +125,28 @@ if is_wanted produce || is_wanted latency; then
     "${side}_start"
     note idle_rss "$side" "$("${side}_rss")"
     warm_up "$side"
+    stand_still "$side"
   done
   for number in $(seq "$turns"); do
     for side in "${sides[@]}"; do
+      take_turn "$side" "${sides[@]}"
+      warm_again "$side"
       for case in produce latency; do
         ! is_wanted $case || { say "turn $number of $turns: $side, $case" && ${case}_case "$side"; }
       done
       memory "$side"
+      [ "$number" -lt "$turns" ] || at_rest "$side"
     done
-  done
-  for side in "${sides[@]}"; do # at rest, per minute
-    before=$("${side}_cpu")
-    sleep 3
-    note idle_cpu "$side" "$(awk -v a="$before" -v b="$("${side}_cpu")" 'BEGIN {print (b - a) * 20}')"
   done
 fi
 
 # Leaders killed: a cluster of each side's, the other one stopped, since a thousand partitions with three replicas take
 # what there is of both processors.
 if is_wanted failover; then
-  for side in "${sides[@]}"; do "${side}_stop"; done
+  for side in "${sides[@]}"; do
+    go_on "$side"
+    "${side}_stop"
+  done
   for side in "${sides[@]}"; do
     say "$side: a broker killed, 1,000 partitions"
     rm -rf "${WORK:?}/$side"

@@ -2,7 +2,8 @@
  * may.
  *
  * A record's latency is from its send, or from when it was due where a throughput is asked for, to its delivery report.
- * With a throughput each producer first sends a record that is not counted: connecting is not what is asked about.
+ * With a throughput each producer first sends a record to each partition, and these are not counted: connecting, to
+ * each of the leading brokers, is not what is asked about.
  * The time of the send travels in a ring of slots, for a record's number can't reach further than what the producer
  * buffers: memory stays bounded however many records there are.
  *
@@ -111,16 +112,22 @@ static gpointer sender_run(gpointer data) {
   return NULL;
 }
 
-/* Send a record and wait until it is there. Returns the exit code. */
-static int warm_up(Cli *cli, Sender *sender) {
+/* Send a record to each partition and wait until it is there. Returns the exit code. */
+static int warm_up(Cli *cli, Sender *sender, const MilenaTopic *topic) {
   MilenaRecord record = MILENA_RECORD_INIT;
-  record.topic = sender->plan->topic;
+  record.topic = topic->name;
   record.value = (MilenaBytes){sender->text, sender->plan->record_bytes};
-  MilenaError *error = milena_producer_send_sync(sender->producer, &record, cli_timeout_ms(cli), NULL);
-  return error ? cli_failed(cli, error) : CLI_OK;
+  for (gsize i = 0; i < topic->partition_count; i++) {
+    record.partition = (gint32)i;
+    MilenaError *error = milena_producer_send_sync(sender->producer, &record, cli_timeout_ms(cli), NULL);
+    if (error)
+      return cli_failed(cli, error);
+  }
+  return CLI_OK;
 }
 
-static int sender_open(Cli *cli, Sender *sender, const BenchPlan *plan, const char *text, guint32 index) {
+static int sender_open(Cli *cli, Sender *sender, const BenchPlan *plan, const MilenaTopic *topic, const char *text,
+                       guint32 index) {
   sender->plan = plan;
   sender->text = text;
   sender->records = plan->records / plan->producers + (index < plan->records % plan->producers);
@@ -133,7 +140,7 @@ static int sender_open(Cli *cli, Sender *sender, const BenchPlan *plan, const ch
   if (code == CLI_OK)
     sender->producer = milena_producer_new(sender->client, &plan->producer);
   if (code == CLI_OK && plan->throughput > 0)
-    code = warm_up(cli, sender);
+    code = warm_up(cli, sender, topic);
   return code;
 }
 
@@ -191,7 +198,7 @@ int bench_produce(Cli *cli, const BenchPlan *plan, BenchResult *ret_result) {
   g_autofree char *text = make_text((gsize)TEXT_BYTES + plan->record_bytes);
   g_autofree Sender *senders = g_new0(Sender, plan->producers);
   for (guint32 i = 0; code == CLI_OK && i < plan->producers; i++)
-    code = sender_open(cli, &senders[i], plan, text, i);
+    code = sender_open(cli, &senders[i], plan, topic, text, i);
   if (code == CLI_OK) {
     interrupt_catch();
     double cpu_s = bench_cpu_seconds();

@@ -9,6 +9,9 @@
 #   consume TOPIC RECORDS; tail TOPIC RECORDS; latency TOPIC RECORDS SIZE
 #   failover PARTITIONS N  a fresh cluster, whose leaders are killed: how long until all partitions are led again
 #   cpu, rss, peak         of all brokers: seconds so far, MiB resident now, the most so far
+#   pids, whole            its processes; wait until every replica is in sync and every leader the preferred one
+#
+# and take_turn SIDE, after which only that side runs.
 
 BROKERS=${BROKERS:-1}
 bootstrap_list() { seq -f "127.0.0.1:%g" -s , "$1" $(($1 + BROKERS - 1)); }
@@ -43,6 +46,27 @@ milena_mib() { milena_files status "${2:-}" | xargs awk -v line="$1" '$0 ~ line 
 milena_rss() { milena_mib VmRSS "$@"; }
 milena_peak() { milena_mib VmHWM "$@"; }
 
+milena_pids() { awk 'FNR == 1 {print $1}' "$WORK"/milena/*.pid 2>/dev/null; }
+# looks_whole: the list of all partitions, as JSON on standard input, has each in sync and led by its first replica.
+looks_whole() {
+  awk '/"under_replicated":/ {seen = 1; bad += $2 + 0} /"leader":/ {leader = $2 + 0}
+    /"replicas": \[/ {getline; bad += $1 + 0 != leader} END {exit bad || !seen}'
+}
+milena_whole() {
+  local looks=0
+  bin/milena partitions elect --timeout 5 >/dev/null 2>&1 || true
+  for _ in $(seq 400); do
+    if bin/milena partitions status --all --output json --timeout 2 2>/dev/null | looks_whole; then
+      looks=$((looks + 1))
+      [ $looks -lt 8 ] || return 0
+    else
+      looks=0
+    fi
+    sleep 0.25
+  done
+  die "Milena is not whole again 100 s after its turn began"
+}
+
 # A fresh cluster; KILLS times a broker is killed, and started again.
 milena_failover() { # milena_failover PARTITIONS KILLS
   bazel-bin/tests/bench/failover_bench --base-port "$BASE_PORT" --partitions "$1" --kills "$2" --interval 100 \
@@ -73,11 +97,32 @@ kafka_latency() { "$WORK/rdkafka-bench" latency "$KAFKA_BOOTSTRAP" "$@"; }
 kafka_cpu() { kafka cpu; }
 kafka_rss() { kafka rss; }
 kafka_peak() { kafka peak; }
+kafka_pids() { kafka pids; }
+# Its brokers lose their sessions while they stand still, and the leaders move: its own check looks every five minutes
+# only, so its tool moves them back.
+kafka_whole() {
+  "$WORK/rdkafka-bench" whole "$KAFKA_BOOTSTRAP" "$BROKERS" insync || die "Kafka's replicas are not in sync again"
+  kafka elect >"$WORK/elect.log" 2>&1 || true # says no where nothing is to be moved
+  "$WORK/rdkafka-bench" whole "$KAFKA_BOOTSTRAP" "$BROKERS" || { tail -n 5 "$WORK/elect.log" >&2; die "Kafka is not whole again"; }
+}
 # A fresh cluster, and one kill: a second one would wait for the first broker's return.
 kafka_failover() { # kafka_failover PARTITIONS
   kafka_start
   kafka_topic failover "$1"
   "$WORK/rdkafka-bench" failover "$(bootstrap_list $((BASE_PORT + 180)))" failover 3 "$(cat "$WORK/kafka/broker-3.pid")"
+}
+
+stand_still() { "${1}_pids" | xargs -r kill -STOP; }
+go_on() { "${1}_pids" | xargs -r kill -CONT; }
+
+# From here on the other sides stand still, and nobody's bytes are still on their way to the disk.
+take_turn() { # take_turn SIDE SIDES...
+  local side=$1 other
+  shift
+  for other in "$@"; do [ "$other" = "$side" ] || stand_still "$other"; done
+  sync
+  go_on "$side"
+  "${side}_whole"
 }
 
 # Sets PEER_MISSING to what the comparison lacks, or to nothing when Kafka can be measured.

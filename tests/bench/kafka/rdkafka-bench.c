@@ -9,6 +9,8 @@
  *   - latency TOPIC RECORDS SIZE: one at a time, from its send until it is read
  *   - failover TOPIC BROKER PID: kills that broker; the time until others lead all its partitions
  *   - ready: waits until a broker tells its metadata
+ *   - whole BROKERS [insync]: waits until that many brokers are there, every replica is in sync and, without `insync`,
+ *     every partition is led by its preferred leader, for 2 s on end
  *
  * acks=all. Prints one line of JSON with the names that `milena bench --output json` has. Not part of the build:
  * tools/bench.sh compiles it where librdkafka-dev is installed. One thread, but for librdkafka's own. */
@@ -24,6 +26,8 @@
 
 #define POLL_BATCH 4096
 #define GIVE_UP_S 120
+#define LOOKS_PAUSE_NS 250000000L
+#define WHOLE_LOOKS 8 /* on end */
 
 static double now_s(void) {
   struct timespec t;
@@ -98,6 +102,18 @@ static rd_kafka_t *client_new(rd_kafka_type_t type, rd_kafka_conf_t *conf) {
   exit(2);
 }
 
+/* How many partitions the topic has. */
+static int count_partitions(rd_kafka_t *client, rd_kafka_topic_t *topic) {
+  const struct rd_kafka_metadata *metadata;
+  if (rd_kafka_metadata(client, 0, topic, &metadata, 10000)) {
+    fprintf(stderr, "rdkafka-bench: no metadata of %s\n", rd_kafka_topic_name(topic));
+    exit(2);
+  }
+  int count = metadata->topics[0].partition_cnt;
+  rd_kafka_metadata_destroy(metadata);
+  return count;
+}
+
 /* A consumer of every partition of the topic, from @offset. */
 static rd_kafka_t *reader_new(const char *bootstrap, const char *topic, int64_t offset) {
   rd_kafka_conf_t *conf = rd_kafka_conf_new();
@@ -108,17 +124,12 @@ static rd_kafka_t *reader_new(const char *bootstrap, const char *topic, int64_t 
   set(conf, "queued.min.messages", "1000000");
   rd_kafka_t *client = client_new(RD_KAFKA_CONSUMER, conf);
   rd_kafka_topic_t *handle = rd_kafka_topic_new(client, topic, NULL);
-  const struct rd_kafka_metadata *metadata;
-  if (rd_kafka_metadata(client, 0, handle, &metadata, 10000)) {
-    fprintf(stderr, "rdkafka-bench: no metadata of %s from %s\n", topic, bootstrap);
-    exit(2);
-  }
   rd_kafka_topic_partition_list_t *all = rd_kafka_topic_partition_list_new(16);
-  for (int p = 0; p < metadata->topics[0].partition_cnt; p++)
+  int count = count_partitions(client, handle);
+  for (int p = 0; p < count; p++)
     rd_kafka_topic_partition_list_add(all, topic, p)->offset = offset;
   rd_kafka_assign(client, all);
   rd_kafka_topic_partition_list_destroy(all);
-  rd_kafka_metadata_destroy(metadata);
   rd_kafka_topic_destroy(handle);
   return client;
 }
@@ -158,13 +169,17 @@ static char *value_new(size_t size) {
 
 /* ---- the benchmarks ---- */
 
-/* One record and its answer, that are not counted: connecting is not what a rate's latencies are about. */
+/* A record for each partition and its answer, that are not counted: connecting, to each of the leading brokers, is not
+ * what a rate's latencies are about. */
 static void warm_up(rd_kafka_t *client, rd_kafka_topic_t *topic, char *value, size_t size, Outcome *outcome) {
-  double sent_s = now_s();
-  memcpy(value, &sent_s, sizeof sent_s);
-  rd_kafka_produce(topic, RD_KAFKA_PARTITION_UA, RD_KAFKA_MSG_F_COPY, value, size, NULL, 0, NULL);
-  while (outcome->done + outcome->failed < 1)
-    rd_kafka_poll(client, 10);
+  int count = count_partitions(client, topic);
+  for (int p = 0; p < count; p++) {
+    double sent_s = now_s();
+    memcpy(value, &sent_s, sizeof sent_s);
+    rd_kafka_produce(topic, p, RD_KAFKA_MSG_F_COPY, value, size, NULL, 0, NULL);
+    while (outcome->done + outcome->failed < p + 1)
+      rd_kafka_poll(client, 10);
+  }
   outcome->done = outcome->failed = 0;
 }
 
@@ -243,6 +258,13 @@ static int latency(char **args) {
     if (message)
       rd_kafka_message_destroy(message);
   }
+  int count = count_partitions(out, topic);
+  for (int p = 0; p < count; p++) { /* not counted: connecting, to each of the leading brokers */
+    rd_kafka_produce(topic, p, RD_KAFKA_MSG_F_COPY, value, size, NULL, 0, NULL);
+    if (!read_one(in))
+      outcome.failed++;
+    rd_kafka_poll(out, 0);
+  }
   double start_s = now_s();
   for (long i = 0; i < records; i++) {
     double sent_s = now_s();
@@ -273,6 +295,40 @@ static int ready(char **args) {
   }
   rd_kafka_destroy(client);
   return brokers == 0;
+}
+
+static int is_whole(const struct rd_kafka_metadata *metadata, int brokers, int any_leader) {
+  if (metadata->broker_cnt < brokers)
+    return 0;
+  for (int t = 0; t < metadata->topic_cnt; t++) {
+    for (int p = 0; p < metadata->topics[t].partition_cnt; p++) {
+      const struct rd_kafka_metadata_partition *partition = &metadata->topics[t].partitions[p];
+      int is_led = any_leader ? partition->leader >= 0 : partition->leader == partition->replicas[0];
+      if (partition->isr_cnt < partition->replica_cnt || !is_led)
+        return 0;
+    }
+  }
+  return 1;
+}
+
+static int whole(char **args, int any_leader) {
+  int brokers = atoi(args[3]), looks = 0;
+  rd_kafka_conf_t *conf = rd_kafka_conf_new();
+  set(conf, "bootstrap.servers", args[2]);
+  set(conf, "log_level", "0");
+  rd_kafka_t *client = client_new(RD_KAFKA_PRODUCER, conf);
+  for (double until_s = now_s() + GIVE_UP_S; looks < WHOLE_LOOKS && now_s() < until_s;) {
+    const struct rd_kafka_metadata *metadata;
+    if (rd_kafka_metadata(client, 1, NULL, &metadata, 1000)) {
+      looks = 0;
+      continue;
+    }
+    looks = is_whole(metadata, brokers, any_leader) ? looks + 1 : 0;
+    rd_kafka_metadata_destroy(metadata);
+    nanosleep(&(struct timespec){.tv_nsec = LOOKS_PAUSE_NS}, NULL);
+  }
+  rd_kafka_destroy(client);
+  return looks < WHOLE_LOOKS;
 }
 
 /* Of the topic's partitions, those that @broker leads or nobody; -1: the metadata did not come. */
@@ -320,6 +376,8 @@ int main(int argc, char **argv) {
   const char *what = argc >= 5 ? argv[1] : "";
   if (argc == 3 && !strcmp(argv[1], "ready"))
     return ready(argv);
+  if (argc >= 4 && !strcmp(argv[1], "whole"))
+    return whole(argv, argc > 4);
   if (argc >= 6 && !strcmp(what, "produce"))
     return produce(argv, argc > 6 ? atof(argv[6]) : 0);
   if (!strcmp(what, "consume") || !strcmp(what, "tail"))
