@@ -37,6 +37,8 @@ static GOptionContext *make_context(Cli *cli, const GOptionEntry *entries, const
   const GOptionEntry common[] = {
       {"bootstrap", 'b', command->local ? G_OPTION_FLAG_HIDDEN : 0, G_OPTION_ARG_FILENAME, &cli->bootstrap,
        "A broker or some, host:port,host:port (default MILENA_BOOTSTRAP, else " BOOTSTRAP_DEFAULT ")", "ADDRESSES"},
+      {"bootstrap-only", 0, command->local ? G_OPTION_FLAG_HIDDEN : 0, G_OPTION_ARG_NONE, &cli->bootstrap_only,
+       "Talk to these addresses alone: they forward (also MILENA_BOOTSTRAP_ONLY=1)", NULL},
       {"output", 'O', 0, G_OPTION_ARG_FILENAME, &cli->output, "table or json (default table)", "FORM"},
       {"timeout", 0, 0, G_OPTION_ARG_INT, &cli->timeout_s, cli->timeout_help, "SECONDS"},
       G_OPTION_ENTRY_NULL,
@@ -189,7 +191,10 @@ int cli_connect(Cli *cli, MilenaClient **ret_client) {
   if (!bootstrap || !*bootstrap)
     bootstrap = BOOTSTRAP_DEFAULT;
   g_autoptr(MilenaClient) client = NULL;
-  MilenaError *error = milena_client_new(bootstrap, NULL, &client);
+  MilenaClientOptions options;
+  milena_client_options_init(&options);
+  options.bootstrap_only = cli->bootstrap_only || g_strcmp0(g_getenv("MILENA_BOOTSTRAP_ONLY"), "1") == 0;
+  MilenaError *error = milena_client_new(bootstrap, &options, &client);
   if (error) {
     cli_failed(cli, error);
     return CLI_USAGE;

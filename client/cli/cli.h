@@ -42,6 +42,7 @@ typedef struct {
 /* One run of a command. */
 struct Cli {
   const Command *command;
+  gboolean bootstrap_only;
   char *bootstrap; /* owned, as all below */
   char *output;
   char *timeout_help; /* the option parser borrows it */

@@ -43,7 +43,8 @@ _milena_ask() {
   local i bootstrap=()
   for ((i = 1; i < COMP_CWORD; i++)); do
     case ${COMP_WORDS[i]} in
-    -b | --bootstrap) bootstrap=(--bootstrap "${COMP_WORDS[i + 1]}") ;;
+    -b | --bootstrap) bootstrap+=(--bootstrap "${COMP_WORDS[i + 1]}") ;;
+    --bootstrap-only) bootstrap+=(--bootstrap-only) ;;
     esac
   done
   milena "$@" --timeout 1 "${bootstrap[@]}" 2>/dev/null

@@ -7,7 +7,8 @@ _milena_ask() {
   local -a bootstrap names
   local i
   for ((i = 2; i < CURRENT; i++)); do
-    [[ $words[i] == (-b|--bootstrap) ]] && bootstrap=(--bootstrap "$words[i+1]")
+    [[ $words[i] == (-b|--bootstrap) ]] && bootstrap+=(--bootstrap "$words[i+1]")
+    [[ $words[i] == --bootstrap-only ]] && bootstrap+=(--bootstrap-only)
   done
   names=(${(f)"$(milena "$@" --timeout 1 $bootstrap 2>/dev/null)"})
   compadd -a names

@@ -21,9 +21,12 @@ static void print_help(FILE *out, const char *group) {
     g_autofree char *usage = g_strjoin(*command->arguments ? " " : "", command->name, command->arguments, NULL);
     fprintf(out, "  %-34s %s\n", usage, command->summary);
   }
-  fprintf(out, "\n'milena COMMAND --help' explains a command, with examples.\n"
-               "Everywhere: --bootstrap host:port (or MILENA_BOOTSTRAP), --output table|json, --timeout SECONDS.\n"
-               "Exit codes: 0 it went well, 1 it failed, 2 the command line is wrong, 130 after Ctrl-C.\n");
+  fprintf(
+      out,
+      "\n'milena COMMAND --help' explains a command, with examples.\n"
+      "Everywhere: --bootstrap host:port (or MILENA_BOOTSTRAP), --output table|json, --timeout SECONDS;\n"
+      "--bootstrap-only from outside the network of the cluster, when the brokers' own addresses are out of reach.\n"
+      "Exit codes: 0 it went well, 1 it failed, 2 the command line is wrong, 130 after Ctrl-C.\n");
 }
 
 /* The command that argv begins with; @ret_words is how many words its name has. */

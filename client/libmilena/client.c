@@ -3,7 +3,9 @@
  * Invariants
  *   1. `view` is never NULL, and only the loop replaces it.
  *   2. `bootstrap` holds at least one address and never changes.
- *   3. The metadata is followed from the first producer, consumer or wait for a topic on: administration alone needs
+ *   3. With bootstrap_only no address is ever used but those of `bootstrap`: brokers are reached through the one whose
+ *      metadata is followed (the view's gateway).
+ *   4. The metadata is followed from the first producer, consumer or wait for a topic on: administration alone needs
  * none.
  *
  * Threads: its own loop owns the watch and the listeners; the mutex guards view, addresses and trouble. */
@@ -179,6 +181,10 @@ gint64 client_backoff_ms(MilenaClient *client, guint attempt) {
   return pause / 2 + g_random_int_range(0, (gint32)(pause / 2 + 1)) + 1;
 }
 
+gboolean client_is_direct(MilenaClient *client) {
+  return !client->options.bootstrap_only;
+}
+
 /* ---- view ---- */
 
 View *client_view(MilenaClient *client) {
@@ -214,8 +220,10 @@ gint64 client_check(MilenaClient *client, const char *address, gint64 since_us) 
   return now_us + CHECK_AFTER_US;
 }
 
-void client_publish_view(MilenaClient *client, View *view) {
+void client_publish_view(MilenaClient *client, View *view, const char *address) {
   LOOP_ASSERT_CURRENT(client->loop);
+  if (client->options.bootstrap_only)
+    view_set_gateway(view, address);
   pthread_mutex_lock(&client->mutex);
   View *before = client->view;
   client->view = view;
@@ -305,10 +313,12 @@ void client_unlisten(MilenaClient *client, ClientViewFunc func, gpointer data) {
 
 /* ---- addresses ---- */
 
-/* Every address once: the brokers', then the bootstrap list. The mutex is held; strings are borrowed. */
+/* Every address that may be asked, once: the brokers', then the bootstrap list. The mutex is held; strings are
+ * borrowed. */
 static GPtrArray *all_addresses(MilenaClient *client) {
   GPtrArray *all = g_ptr_array_new();
-  view_add_addresses(client->view, all);
+  if (!client->options.bootstrap_only)
+    view_add_addresses(client->view, all);
   for (guint i = 0; i < client->bootstrap->len; i++) {
     gpointer address = client->bootstrap->pdata[i];
     if (!g_ptr_array_find_with_equal_func(all, address, g_str_equal, NULL))
@@ -329,6 +339,10 @@ char *client_address(MilenaClient *client) {
 }
 
 void client_address_answered(MilenaClient *client, const char *address) {
+  /* A hint may have named another one. */
+  if (client->options.bootstrap_only &&
+      !g_ptr_array_find_with_equal_func(client->bootstrap, address, g_str_equal, NULL))
+    return;
   pthread_mutex_lock(&client->mutex);
   if (g_strcmp0(client->address, address) != 0) {
     g_free(client->address);

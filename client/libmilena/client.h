@@ -18,6 +18,8 @@ G_BEGIN_DECLS
 Loop *client_loop(MilenaClient *client);
 RpcClient *client_rpc(MilenaClient *client);
 const MilenaClientOptions *client_options(MilenaClient *client);
+/* Leaders and coordinators are called themselves, rather than a broker that forwards. */
+gboolean client_is_direct(MilenaClient *client);
 
 /* ---- time ---- */
 
@@ -58,15 +60,15 @@ Failure *client_wait_topic(MilenaClient *client, const char *topic, gint64 deadl
 typedef void (*ClientViewFunc)(gpointer data);
 void client_listen(MilenaClient *client, ClientViewFunc func, gpointer data);
 void client_unlisten(MilenaClient *client, ClientViewFunc func, gpointer data);
-/* From the watch, on the loop. @view: taken. */
-void client_publish_view(MilenaClient *client, View *view);
+/* From the watch, on the loop. @view: taken; @address: the broker that told it */
+void client_publish_view(MilenaClient *client, View *view, const char *address);
 /* From the watch: why there is nothing to follow; taken; NULL when all is well. Any thread. */
 void client_set_trouble(MilenaClient *client, Failure *trouble);
 
 /* ---- addresses ---- */
 
-/* An address to ask: the one that answered last, or the next in turn after client_address_failed. Owned by the caller.
- * Any thread. */
+/* An address to ask: the one that answered last, or the next in turn after client_address_failed; of the bootstrap list
+ * alone with `bootstrap_only`. Owned by the caller. Any thread. */
 char *client_address(MilenaClient *client);
 void client_address_answered(MilenaClient *client, const char *address);
 void client_address_failed(MilenaClient *client, const char *address);

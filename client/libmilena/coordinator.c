@@ -4,6 +4,8 @@
  *      ▲                               │
  *      └──────── failed: pause ────────┘
  *
+ * A client that is not direct asks nobody: any broker is the address, and passes calls on.
+ *
  * At most one call is under way. Belongs to the client's loop. */
 #include "client/libmilena/coordinator.h"
 
@@ -96,6 +98,8 @@ const char *coordinator_address(Coordinator *coordinator, gint64 now_us, gint64 
   *ret_failure = coordinator->failure;
   if (coordinator->address != NULL)
     return coordinator->address;
+  if (!client_is_direct(coordinator->client) && now_us >= coordinator->retry_us)
+    return coordinator->address = client_address(coordinator->client);
   if (coordinator->call == NULL && now_us >= coordinator->retry_us)
     ask(coordinator, now_us);
   else if (coordinator->call == NULL)
@@ -123,8 +127,10 @@ void coordinator_note_failure(Coordinator *coordinator, const char *address, con
   if (coordinator->address == NULL || strcmp(coordinator->address, address) != 0 || !is_elsewhere(failure))
     return;
   const char *hint = failure_get(failure, "address");
+  client_address_failed(coordinator->client, address);
   g_clear_pointer(&coordinator->address, g_free);
-  if (failure_reason(failure) == FAILURE(NOT_COORDINATOR) && hint != NULL && *hint != '\0')
+  if (client_is_direct(coordinator->client) && failure_reason(failure) == FAILURE(NOT_COORDINATOR) && hint != NULL &&
+      *hint != '\0')
     coordinator->address = g_strdup(hint);
   else
     coordinator->retry_us =

@@ -314,7 +314,7 @@ static void send_fetch(Ask *ask, guint32 max_bytes) {
   request.min_bytes = options->min_bytes;
   request.max_wait = &max_wait;
   request.format = MILENA__V1__FORMAT__FORMAT_BATCHES;
-  request.no_proxy = TRUE;
+  request.no_proxy = client_is_direct(fetcher_client(ask->fetcher));
   ask_call(ask, "Fetch", &request.base, options->max_wait_ms, on_fetched);
 }
 
@@ -375,7 +375,7 @@ static void send_list_offsets(Ask *ask) {
   Milena__V1__ListOffsetsRequest request = MILENA__V1__LIST_OFFSETS_REQUEST__INIT;
   request.n_queries = count;
   request.queries = pointers;
-  request.no_proxy = TRUE;
+  request.no_proxy = client_is_direct(fetcher_client(ask->fetcher));
   ask_call(ask, "ListOffsets", &request.base, 0, on_offsets);
 }
 

@@ -205,7 +205,7 @@ static void link_connect(Link *link, gint64 now_us) {
   Milena__V1__ProduceStreamInit init = MILENA__V1__PRODUCE_STREAM_INIT__INIT;
   init.acks = (Milena__V1__Acks)options->acks;
   init.timeout = &timeout;
-  init.no_proxy = TRUE;
+  init.no_proxy = client_is_direct(client);
   Milena__V1__ProduceStreamRequest request = MILENA__V1__PRODUCE_STREAM_REQUEST__INIT;
   request.frame_case = MILENA__V1__PRODUCE_STREAM_REQUEST__FRAME_INIT;
   request.init = &init;

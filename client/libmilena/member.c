@@ -282,7 +282,7 @@ Failure *member_answered(Member *member, const Milena__V1__HeartbeatResponse *re
   member->state = MEMBER_IN;
   member->epoch = response->member_epoch;
   member->interval_ms =
-      CLAMP(times_duration_ms(response->heartbeat_interval, INTERVAL_MS), 10, 10 * 60 * G_GINT64_CONSTANT(1000));
+      CLAMP(times_duration_ms(response->heartbeat_interval, INTERVAL_MS), 10, G_GINT64_CONSTANT(10) * 60 * 1000);
   if (member->saying_owned)
     member->say_owned = member->saying_owned = FALSE;
   member->unsure = FALSE;

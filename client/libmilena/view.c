@@ -18,6 +18,7 @@ struct View {
   atomic_uint refs;
   gboolean known;
   guint64 version;
+  char *gateway;            /* through which all brokers are reached, or NULL */
   GHashTable *topics;       /* name (the topic's) → ViewTopic, a reference */
   GHashTable *topics_by_id; /* id (the topic's) → ViewTopic, borrowed from topics */
   GHashTable *brokers;      /* id (the broker's) → ViewBroker, owned */
@@ -165,6 +166,11 @@ Failure *view_new_from_change(const View *from, const Milena__V1__MetadataChange
   return failure;
 }
 
+void view_set_gateway(View *view, const char *address) {
+  g_free(view->gateway);
+  view->gateway = g_strdup(address);
+}
+
 View *view_ref(View *view) {
   atomic_fetch_add(&view->refs, 1);
   return view;
@@ -176,10 +182,15 @@ void view_unref(View *view) {
   g_hash_table_unref(view->topics_by_id);
   g_hash_table_unref(view->topics);
   g_hash_table_unref(view->brokers);
+  g_free(view->gateway);
   g_free(view);
 }
 
 /* ---- reading ---- */
+
+static const char *address_of(const View *view, const ViewBroker *broker) {
+  return view->gateway != NULL ? view->gateway : broker->address;
+}
 
 gboolean view_is_known(const View *view) {
   return view->known;
@@ -214,13 +225,13 @@ Failure *view_leader(const View *view, const char *topic_name, gint32 partition,
                        "partition %d of topic %s is led by broker %d, which the metadata does not know yet", partition,
                        topic_name, leader_id);
   *ret_leader_id = leader_id;
-  *ret_address = broker->address;
+  *ret_address = address_of(view, broker);
   return NULL;
 }
 
 gboolean view_broker_serves(const View *view, gint32 broker_id, const char *address) {
   const ViewBroker *broker = g_hash_table_lookup(view->brokers, &broker_id);
-  return !view->known || (broker != NULL && !broker->fenced && strcmp(broker->address, address) == 0);
+  return !view->known || (broker != NULL && !broker->fenced && strcmp(address_of(view, broker), address) == 0);
 }
 
 void view_add_addresses(const View *view, GPtrArray *addresses) {

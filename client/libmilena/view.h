@@ -34,6 +34,9 @@ View *view_new_empty(void);
 Failure *view_new_from_image(const Milena__V1__ClusterMetadata *cluster, View **ret_view);
 /* @view with @change applied. Both borrowed. */
 Failure *view_new_from_change(const View *view, const Milena__V1__MetadataChange *change, View **ret_view);
+/* All brokers are reached through this address instead of their own: they forward. Copied. Before others see the view.
+ */
+void view_set_gateway(View *view, const char *address);
 View *view_ref(View *view);  /* any thread */
 void view_unref(View *view); /* any thread; NULL is fine */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(View, view_unref)
@@ -54,7 +57,7 @@ Failure *view_leader(const View *view, const char *topic, gint32 partition, gint
                      const char **ret_address);
 /* Is the broker up, at this address, as far as the view knows? TRUE while it knows nothing. */
 gboolean view_broker_serves(const View *view, gint32 broker_id, const char *address);
-/* Append the addresses of all brokers, those that are not fenced first: borrowed from the view. */
+/* Append the brokers' own addresses, those that are not fenced first: borrowed from the view. */
 void view_add_addresses(const View *view, GPtrArray *addresses);
 
 G_END_DECLS

@@ -128,7 +128,7 @@ static Failure *watch_apply(Watch *watch, const Milena__V1__WatchMetadataRespons
   watch_clear_timer(watch);
   client_address_answered(watch->client, watch->address);
   client_set_trouble(watch->client, NULL);
-  client_publish_view(watch->client, view);
+  client_publish_view(watch->client, view, watch->address);
   return NULL;
 }
 

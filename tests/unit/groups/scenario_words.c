@@ -30,7 +30,7 @@ Milena__V1__TopicPartitions *scenario_parts(const char *text) {
   if (!halves[1])
     return parts;
   g_auto(GStrv) numbers = g_strsplit(halves[1], ",", -1);
-  parts->partitions = g_new(gint32, g_strv_length(numbers) + 1);
+  parts->partitions = g_new0(gint32, g_strv_length(numbers) + 1);
   for (guint i = 0; numbers[i]; i++)
     parts->partitions[parts->n_partitions++] = atoi(numbers[i]);
   return parts;

@@ -107,9 +107,13 @@ typedef struct {
   int32_t backoff_max_ms;
   /* Bound of one message that arrives, in bytes; above the largest batch. */
   uint32_t receive_max_bytes;
+  /* Talk to the bootstrap addresses alone, never to those that brokers tell of themselves: for a client outside the
+   * network of the cluster, which reaches it through one address, or a forwarded port. All goes through the broker
+   * behind it, which forwards to leaders and coordinators: that costs a hop, and that broker's CPU. */
+  bool bootstrap_only;
 } MilenaClientOptions;
 
-/* Fill in the defaults: 5,000; 50; 1,000; 68 MiB. */
+/* Fill in the defaults: 5,000; 50; 1,000; 68 MiB; false. */
 void milena_client_options_init(MilenaClientOptions *options);
 
 /* Make a client. Does not connect yet: an address that nobody answers at shows in the first call.
