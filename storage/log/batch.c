@@ -12,8 +12,9 @@
 
 /* A record takes at least its tag and a length of zero. */
 #define RECORD_BYTES_MIN 2
-/* The header fields that the client's CRC covers, as record.proto lists them. */
+/* The header fields that the CRC covers, as record.proto lists them: those of format 1, and with offset_count. */
 #define CRC_FIELDS_BYTES 64
+#define CRC_FIELDS_BYTES_MAX 68
 
 void log_batch_clear(LogBatch *batch) {
   if (batch == NULL)
@@ -53,9 +54,13 @@ gsize log_batch_stored_bytes(const LogBatch *batch) {
   return LOG_STORED_HEADER_BYTES + log_batch_payload_bytes(batch);
 }
 
+gint64 log_batch_offset_count(const LogBatch *batch) {
+  return batch->format == LOG_BATCH_FORMAT_GAPS ? batch->offset_count : batch->record_count;
+}
+
 gint64 log_batch_next_offset(const LogBatch *batch) {
   INVARIANT(batch->base_offset >= 0, "only a stamped batch has offsets");
-  return batch->base_offset + batch->record_count;
+  return batch->base_offset + log_batch_offset_count(batch);
 }
 
 Milena__V1__Compression log_batch_codec(const LogBatch *batch) {
@@ -92,6 +97,7 @@ Failure *log_batch_from_proto(const Milena__V1__EncodedBatch *proto, GBytes *rec
       .expected_offset = expects ? header->expected_offset : LOG_OFFSET_NONE,
       .uncompressed_bytes = header->uncompressed_bytes,
       .crc32c = header->crc32c,
+      .offset_count = header->offset_count,
       .base_offset = LOG_OFFSET_NONE,
       .records = records,
   };
@@ -125,6 +131,7 @@ void log_batch_to_proto(const LogBatch *batch, LogBatchProto *ret_proto) {
   }
   header->uncompressed_bytes = batch->uncompressed_bytes;
   header->crc32c = batch->crc32c;
+  header->offset_count = batch->offset_count;
   ret_proto->batch.header = header;
 
   if (batch->base_offset != LOG_OFFSET_NONE) {
@@ -145,7 +152,7 @@ void log_batch_to_proto(const LogBatch *batch, LogBatchProto *ret_proto) {
 guint32 log_batch_crc(const LogBatch *batch) {
   gsize len = 0;
   gconstpointer data = batch->records != NULL ? g_bytes_get_data(batch->records, &len) : NULL;
-  guint8 fields[CRC_FIELDS_BYTES], *at = fields;
+  guint8 fields[CRC_FIELDS_BYTES_MAX], *at = fields;
   at = log_put_u32(at, batch->format);
   at = log_put_u32(at, batch->compression);
   at = log_put_u32(at, batch->attributes);
@@ -158,8 +165,10 @@ guint32 log_batch_crc(const LogBatch *batch) {
   at = log_put_u64(at, (guint64)batch->expected_offset);
   at = log_put_u32(at, batch->uncompressed_bytes);
   at = log_put_u32(at, (guint32)len);
-  INVARIANT(at == fields + sizeof fields, "the CRC covers exactly the fields that record.proto lists");
-  return log_crc32c_extend(log_crc32c(fields, sizeof fields), data, len);
+  INVARIANT(at == fields + CRC_FIELDS_BYTES, "the CRC covers exactly the fields that record.proto lists");
+  if (batch->format == LOG_BATCH_FORMAT_GAPS)
+    at = log_put_u32(at, batch->offset_count);
+  return log_crc32c_extend(log_crc32c(fields, (gsize)(at - fields)), data, len);
 }
 
 void log_batch_seal(LogBatch *batch) {
@@ -175,6 +184,9 @@ static Failure *bad_field(const char *path, const char *description) {
 static Failure *check_supported(const LogBatch *batch) {
   if (batch->format == 0)
     return bad_field("header.format", "is missing: set it to 1");
+  if (batch->format == LOG_BATCH_FORMAT_GAPS)
+    return failure_new(FAILURE(UNSUPPORTED),
+                       "batch format 2 is what compaction leaves in a log: producers send format %d", LOG_BATCH_FORMAT);
   if (batch->format != LOG_BATCH_FORMAT)
     return failure_new(FAILURE(UNSUPPORTED), "batch format %u is not known to this version, which takes format %d",
                        batch->format, LOG_BATCH_FORMAT);
@@ -199,6 +211,8 @@ static Failure *check_producer(const LogBatch *batch) {
 }
 
 static Failure *check_values(const LogBatch *batch) {
+  if (batch->offset_count != 0)
+    return bad_field("header.offset_count", "is of format 2: in format 1 it is 0");
   if (batch->record_count == 0)
     return bad_field("header.record_count", "is 0: a batch holds at least one record");
   if (batch->expected_offset < LOG_OFFSET_NONE)
@@ -254,14 +268,39 @@ Failure *log_batch_check(const LogBatch *batch, gsize max_bytes) {
   return NULL;
 }
 
-Failure *log_batch_verify(const LogBatch *batch) {
-  guint32 crc = log_batch_crc(batch);
-  if (crc == batch->crc32c)
-    return NULL;
-  Failure *failure = failure_new(FAILURE(CORRUPT_LOG),
-                                 "the batch at offset %" G_GINT64_FORMAT
-                                 " is damaged: its CRC-32C is 0x%08x instead of 0x%08x; its records can't be read here",
-                                 batch->base_offset, crc, batch->crc32c);
+/* What a batch says of its offsets; NULL when it makes sense. */
+static const char *odd_offsets(const LogBatch *batch) {
+  if (batch->format != LOG_BATCH_FORMAT_GAPS) {
+    if (batch->record_count == 0)
+      return "it holds no records";
+    return batch->offset_count != 0 ? "it has gaps, which its format does not have" : NULL;
+  }
+  if (batch->offset_count == 0)
+    return "it covers no offsets";
+  return batch->record_count > batch->offset_count ? "it holds more records than offsets" : NULL;
+}
+
+static Failure *damaged(const LogBatch *batch, Failure *failure) {
   failure_add(failure, "base_offset", "%" G_GINT64_FORMAT, batch->base_offset);
   return failure_add(failure, "record_count", "%u", batch->record_count);
+}
+
+Failure *log_batch_verify(const LogBatch *batch) {
+  if (batch->format > LOG_BATCH_FORMAT_GAPS)
+    return failure_new(FAILURE(UNSUPPORTED),
+                       "the batch at offset %" G_GINT64_FORMAT
+                       " has format %u; this version reads up to %d: start the version that wrote it",
+                       batch->base_offset, batch->format, LOG_BATCH_FORMAT_GAPS);
+  guint32 crc = log_batch_crc(batch);
+  if (crc != batch->crc32c)
+    return damaged(batch, failure_new(FAILURE(CORRUPT_LOG),
+                                      "the batch at offset %" G_GINT64_FORMAT
+                                      " is damaged: its CRC-32C is 0x%08x instead of 0x%08x; its records can't be read "
+                                      "here",
+                                      batch->base_offset, crc, batch->crc32c));
+  const char *odd = odd_offsets(batch);
+  return odd ? damaged(batch,
+                       failure_new(FAILURE(CORRUPT_LOG), "the batch at offset %" G_GINT64_FORMAT " makes no sense: %s",
+                                   batch->base_offset, odd))
+             : NULL;
 }

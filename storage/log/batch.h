@@ -6,13 +6,17 @@
  *
  * Stored value, big endian (docs/decisions/0005-batch-format.md):
  *
- *    0 u8  magic 0xB7           1 u8  format 1             2 u8  compression        3 u8  flags 0
+ *    0 u8  magic 0xB7           1 u8  format 1 or 2        2 u8  compression        3 u8  flags 0
  *    4 u16 header length 96     6 u16 BatchHeader.format   8 u32 attributes        12 u32 record count
  *   16 i64 base timestamp      24 i64 max timestamp       32 i64 producer id       40 u32 producer epoch
  *   44 u32 first sequence      48 i64 expected offset     56 u32 uncompressed bytes 60 u32 payload length
  *   64 u32 the client's CRC    68 i32 leader epoch        72 i64 base offset       80 i64 append timestamp
- *   88 u32 zero                92 u32 CRC-32C of log id (u64) and bytes 0 to 91
+ *   88 u32 offset count        92 u32 CRC-32C of log id (u64) and bytes 0 to 91
  *   96 payload: EncodedBatch.records
+ *
+ * Format 1 is a batch as it was produced: its offsets are one for each record, and offset count is 0. Format 2 is what
+ * compaction leaves: it covers as many offsets as it says, and its records, perhaps none, say which are theirs
+ * (docs/decisions/0017-compaction.md).
  *
  * Pure. A LogBatch belongs to its owner's thread; the GBytes in it may be shared with any. */
 #pragma once
@@ -25,8 +29,10 @@
 
 G_BEGIN_DECLS
 
-/* BatchHeader.format of this version. */
+/* BatchHeader.format of what is produced. */
 #define LOG_BATCH_FORMAT 1
+/* BatchHeader.format of a batch that was compacted: with gaps. */
+#define LOG_BATCH_FORMAT_GAPS 2
 /* Of a batch without a stamp, without an expected offset. */
 #define LOG_OFFSET_NONE (-1)
 /* Bound of BatchHeader.uncompressed_bytes. */
@@ -52,6 +58,7 @@ typedef struct LogBatch {
   gint64 expected_offset; /* LOG_OFFSET_NONE when absent */
   guint32 uncompressed_bytes;
   guint32 crc32c;
+  guint32 offset_count; /* LOG_BATCH_FORMAT_GAPS: offsets that it covers; else 0 */
   /* The leader's stamp. */
   gint64 base_offset; /* LOG_OFFSET_NONE when not stamped */
   gint32 leader_epoch;
@@ -78,7 +85,9 @@ gsize log_batch_array_payload_bytes(const GArray *batches);
 gsize log_batch_payload_bytes(const LogBatch *batch);
 /* Bytes as stored: header and records. */
 gsize log_batch_stored_bytes(const LogBatch *batch);
-/* Offset behind the last record. The batch must be stamped. */
+/* How many offsets it covers: one for each record, or as many as a compacted one says. */
+gint64 log_batch_offset_count(const LogBatch *batch);
+/* Offset behind the last one that it covers. The batch must be stamped. */
 gint64 log_batch_next_offset(const LogBatch *batch);
 /* The compression without the two spellings of none. */
 Milena__V1__Compression log_batch_codec(const LogBatch *batch);
@@ -116,7 +125,8 @@ void log_batch_seal(LogBatch *batch);
  *
  * Returns NULL, or INVALID_FIELD, RECORD_TOO_LARGE, UNSUPPORTED (what a later version brings) or CORRUPT_BATCH. */
 Failure *log_batch_check(const LogBatch *batch, gsize max_bytes);
-/* The CRC of a batch that was read from disk or came from another broker. Returns NULL, or CORRUPT_LOG. */
+/* The CRC of a batch that was read from disk or came from another broker, and that what it says of its offsets makes
+ * sense. Returns NULL, CORRUPT_LOG, or UNSUPPORTED for a newer format. */
 Failure *log_batch_verify(const LogBatch *batch);
 
 /* ---- stored form ---- */

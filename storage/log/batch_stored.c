@@ -12,6 +12,8 @@
 
 #define STORED_MAGIC 0xB7
 #define STORED_FORMAT 1
+/* Of a batch with gaps. A format of its own, so that a program that does not know them says so. */
+#define STORED_FORMAT_GAPS 2
 #define STORED_CRC_AT 92
 
 static guint32 stored_crc(guint64 log_id, const guint8 *header) {
@@ -25,7 +27,7 @@ void log_batch_stored_header(const LogBatch *batch, guint64 log_id, guint8 ret_h
   INVARIANT(batch->compression <= G_MAXUINT8 && batch->format <= G_MAXUINT16, "only a checked batch is stored");
   guint8 *at = ret_header;
   *at++ = STORED_MAGIC;
-  *at++ = STORED_FORMAT;
+  *at++ = batch->format == LOG_BATCH_FORMAT_GAPS ? STORED_FORMAT_GAPS : STORED_FORMAT;
   *at++ = (guint8)batch->compression;
   *at++ = 0;
   at = log_put_u16(at, LOG_STORED_HEADER_BYTES);
@@ -44,7 +46,7 @@ void log_batch_stored_header(const LogBatch *batch, guint64 log_id, guint8 ret_h
   at = log_put_u32(at, (guint32)batch->leader_epoch);
   at = log_put_u64(at, (guint64)batch->base_offset);
   at = log_put_u64(at, (guint64)batch->append_timestamp_ms);
-  at = log_put_u32(at, 0);
+  at = log_put_u32(at, batch->offset_count);
   INVARIANT(at == ret_header + STORED_CRC_AT, "the stored header is laid out as batch.h says");
   log_put_u32(at, stored_crc(log_id, ret_header));
 }
@@ -75,17 +77,23 @@ static void read_fields(const guint8 *data, LogBatch *ret_batch) {
       .leader_epoch = (gint32)log_get_u32(data + 68),
       .base_offset = (gint64)log_get_u64(data + 72),
       .append_timestamp_ms = (gint64)log_get_u64(data + 80),
+      .offset_count = log_get_u32(data + 88),
   };
 }
 
 /* Values that a sound writer never leaves, under a CRC that matches: a bug, or a forged value. They would break the
  * arithmetic of whoever trusts them. */
-static const char *implausible(const LogBatch *batch, const LogKey *key) {
+static const char *implausible(const LogBatch *batch, const LogKey *key, guint8 stored_format) {
+  gboolean gaps = stored_format == STORED_FORMAT_GAPS;
   if (batch->base_offset != key->base_offset)
     return "it carries another offset than its key";
-  if (batch->record_count == 0)
+  if (gaps != (batch->format == LOG_BATCH_FORMAT_GAPS))
+    return "it is of another format than it was stored as";
+  if (gaps ? batch->offset_count == 0 || batch->record_count > batch->offset_count : batch->offset_count != 0)
+    return "what it says of its offsets does not go with its format";
+  if (!gaps && batch->record_count == 0)
     return "it holds no records";
-  if (batch->base_offset > G_MAXINT64 - batch->record_count)
+  if (batch->base_offset > G_MAXINT64 - log_batch_offset_count(batch))
     return "its offsets run over";
   if (batch->uncompressed_bytes > LOG_BATCH_UNCOMPRESSED_BYTES_MAX)
     return "its uncompressed size is over the bound";
@@ -98,23 +106,23 @@ Failure *log_batch_parse_stored_header(const guint8 *data, gsize len, const LogK
     return damaged(key, "its key is one of the time index");
   if (len < 2 || data[0] != STORED_MAGIC)
     return damaged(key, "it does not begin like a stored batch");
-  if (data[1] > STORED_FORMAT)
+  if (data[1] > STORED_FORMAT_GAPS)
     return failure_new(FAILURE(UNSUPPORTED),
                        "the batch stored for log %" G_GUINT64_FORMAT " at offset %" G_GINT64_FORMAT
                        " has format %d; this version reads up to %d: start the version that wrote it",
-                       key->log_id, key->base_offset, data[1], STORED_FORMAT);
-  if (data[1] != STORED_FORMAT)
+                       key->log_id, key->base_offset, data[1], STORED_FORMAT_GAPS);
+  if (data[1] == 0)
     return damaged(key, "its format is 0, which never was");
   if (len < LOG_STORED_HEADER_BYTES)
     return damaged(key, "it is shorter than its header");
   if (log_get_u32(data + STORED_CRC_AT) != stored_crc(key->log_id, data))
     return damaged(key, "its header's checksum does not match, or it belongs to another log");
-  if (data[3] != 0 || log_get_u16(data + 4) != LOG_STORED_HEADER_BYTES || log_get_u32(data + 88) != 0)
+  if (data[3] != 0 || log_get_u16(data + 4) != LOG_STORED_HEADER_BYTES)
     return damaged(key, "its header has flags or a length that this format does not have");
 
   LogBatch batch;
   read_fields(data, &batch);
-  const char *what = implausible(&batch, key);
+  const char *what = implausible(&batch, key, data[1]);
   if (what != NULL)
     return damaged(key, what);
   *ret_batch = batch;

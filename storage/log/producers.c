@@ -55,7 +55,7 @@ static guint32 next_sequence(const LogProducer *producer) {
 static const LogProducerBatch *find_batch(const LogProducer *producer, const LogBatch *batch) {
   for (guint i = 0; i < producer->batch_count; i++) {
     const LogProducerBatch *known = &producer->batches[i];
-    if (known->first_sequence == batch->first_sequence && known->record_count == batch->record_count)
+    if (known->first_sequence == batch->first_sequence && known->record_count == log_batch_offset_count(batch))
       return known;
   }
   return NULL;
@@ -152,11 +152,12 @@ static void remember(LogProducer *producer, const LogBatch *batch) {
     producer->batch_count--;
     memmove(producer->batches, producer->batches + 1, producer->batch_count * sizeof *producer->batches);
   }
-  producer->batches[producer->batch_count++] = (LogProducerBatch){.first_sequence = batch->first_sequence,
-                                                                  .record_count = batch->record_count,
-                                                                  .base_offset = batch->base_offset,
-                                                                  .append_timestamp_ms = batch->append_timestamp_ms,
-                                                                  .leader_epoch = batch->leader_epoch};
+  producer->batches[producer->batch_count++] =
+      (LogProducerBatch){.first_sequence = batch->first_sequence,
+                         .record_count = (guint32)log_batch_offset_count(batch),
+                         .base_offset = batch->base_offset,
+                         .append_timestamp_ms = batch->append_timestamp_ms,
+                         .leader_epoch = batch->leader_epoch};
 }
 
 const LogProducer *log_producers_add(LogProducers *producers, const LogBatch *batch) {

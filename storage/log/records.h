@@ -114,6 +114,13 @@ typedef struct {
 void log_header_iter_init(LogHeaderIter *iter, const LogRecord *record);
 gboolean log_header_iter_next(LogHeaderIter *iter, LogHeader *ret_header);
 
+/* Add a record that was read, as it is, behind the others of a batch with gaps.
+ *
+ * @offset_delta: its offset less the base offset that the batch will have; rises from record to record
+ *
+ * Returns NULL, or RECORD_TOO_LARGE. */
+Failure *log_records_builder_add_read(LogRecordsBuilder *builder, const LogRecord *record, guint32 offset_delta);
+
 /* What a broker can tell of a batch's records without decoding or decompressing them: that there are as many as the
  * header says, or, when they are compressed, that they are one whole frame. What log_records_check takes passes.
  *

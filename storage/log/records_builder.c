@@ -16,6 +16,7 @@
 #define TAG_VALUE WIRE_TAG(2, WIRE_BYTES)
 #define TAG_HEADER WIRE_TAG(3, WIRE_BYTES)
 #define TAG_DELTA WIRE_TAG(4, WIRE_VARINT)
+#define TAG_OFFSET WIRE_TAG(5, WIRE_VARINT)
 #define TAG_HEADER_NAME WIRE_TAG(1, WIRE_BYTES)
 #define TAG_HEADER_VALUE WIRE_TAG(2, WIRE_BYTES)
 /* Headers of a message that fit beside it on the stack. */
@@ -134,15 +135,15 @@ static Failure *check_record(LogField key, LogField value, const LogHeader *head
   return NULL;
 }
 
-Failure *log_records_builder_add(LogRecordsBuilder *builder, LogField key, LogField value, const LogHeader *headers,
-                                 gsize header_count, gint64 timestamp_ms) {
-  Failure *failure = check_record(key, value, headers, header_count, timestamp_ms);
-  if (failure != NULL)
-    return failure;
+/* @offset_delta: 0 is not written, so it serves both formats */
+static Failure *add_record(LogRecordsBuilder *builder, LogField key, LogField value, const LogHeader *headers,
+                           gsize header_count, gint64 timestamp_ms, guint32 offset_delta) {
   guint64 delta = builder->count > 0 ? wire_zigzag(timestamp_ms - builder->base_timestamp_ms) : 0;
   gsize body = record_body_size(key, value, headers, header_count);
   if (delta != 0)
     body += 1 + wire_varint_bytes(delta);
+  if (offset_delta != 0)
+    body += 1 + wire_varint_bytes(offset_delta);
   gsize before = builder->buffer->len, after = before + bytes_field_size(body);
   if (after > LOG_BATCH_UNCOMPRESSED_BYTES_MAX)
     return too_large(after);
@@ -162,6 +163,10 @@ Failure *log_records_builder_add(LogRecordsBuilder *builder, LogField key, LogFi
     *at++ = TAG_DELTA;
     at = wire_put_varint(at, delta);
   }
+  if (offset_delta != 0) {
+    *at++ = TAG_OFFSET;
+    at = wire_put_varint(at, offset_delta);
+  }
   INVARIANT(at == builder->buffer->data + after, "a record takes the room that was measured for it");
 
   if (builder->count == 0)
@@ -169,6 +174,25 @@ Failure *log_records_builder_add(LogRecordsBuilder *builder, LogField key, LogFi
   builder->max_timestamp_ms = MAX(builder->max_timestamp_ms, timestamp_ms);
   builder->count++;
   return NULL;
+}
+
+Failure *log_records_builder_add(LogRecordsBuilder *builder, LogField key, LogField value, const LogHeader *headers,
+                                 gsize header_count, gint64 timestamp_ms) {
+  Failure *failure = check_record(key, value, headers, header_count, timestamp_ms);
+  return failure != NULL ? failure : add_record(builder, key, value, headers, header_count, timestamp_ms, 0);
+}
+
+Failure *log_records_builder_add_read(LogRecordsBuilder *builder, const LogRecord *record, guint32 offset_delta) {
+  LogHeader on_stack[HEADERS_ON_STACK];
+  g_autofree LogHeader *on_heap =
+      record->header_count > HEADERS_ON_STACK ? g_new(LogHeader, record->header_count) : NULL;
+  LogHeader *headers = on_heap != NULL ? on_heap : on_stack;
+  LogHeaderIter iter;
+  log_header_iter_init(&iter, record);
+  gsize count = 0;
+  while (count < record->header_count && log_header_iter_next(&iter, &headers[count]))
+    count++;
+  return add_record(builder, record->key, record->value, headers, count, record->timestamp_ms, offset_delta);
 }
 
 /* ---- from a message ---- */

@@ -9,7 +9,7 @@
 
 /* Field numbers of RecordBatch, BatchRecord and Header in record.proto. */
 enum { BATCH_RECORDS = 1 };
-enum { RECORD_KEY = 1, RECORD_VALUE = 2, RECORD_HEADERS = 3, RECORD_DELTA = 4 };
+enum { RECORD_KEY = 1, RECORD_VALUE = 2, RECORD_HEADERS = 3, RECORD_DELTA = 4, RECORD_OFFSET = 5 };
 enum { HEADER_KEY = 1, HEADER_VALUE = 2, HEADER_VALUE_TEXT = 3 };
 
 struct LogRecordsReader {
@@ -18,6 +18,9 @@ struct LogRecordsReader {
   guint32 index, count;     /* of the next record; in the batch's header */
   gint64 base_offset;       /* 0 when the batch has no stamp */
   gint64 base_timestamp_ms; /* as the client gave it: anything */
+  gint64 offset_end;        /* behind the last offset that the batch covers */
+  gint64 next_offset;       /* the lowest that the next record may have */
+  gboolean has_gaps;        /* records say their offsets */
   gboolean failed;
 };
 
@@ -50,6 +53,9 @@ Failure *log_records_reader_new(const LogBatch *batch, LogRecordsReader **ret_re
   reader->count = batch->record_count;
   reader->base_offset = MAX(batch->base_offset, 0);
   reader->base_timestamp_ms = batch->base_timestamp_ms;
+  reader->has_gaps = batch->format == LOG_BATCH_FORMAT_GAPS;
+  reader->next_offset = reader->base_offset;
+  reader->offset_end = reader->base_offset + log_batch_offset_count(batch);
   *ret_reader = reader;
   return NULL;
 }
@@ -122,8 +128,10 @@ static const guint8 *parse_bytes_field(const guint8 *at, const guint8 *end, guin
   return at;
 }
 
-static gboolean parse_record(const guint8 *at, const guint8 *end, LogRecord *record, gint64 *ret_delta) {
+static gboolean parse_record(const guint8 *at, const guint8 *end, LogRecord *record, gint64 *ret_delta,
+                             guint64 *ret_offset_delta) {
   guint64 delta = 0;
+  *ret_offset_delta = 0;
   while (at < end) {
     guint64 field;
     guint type;
@@ -134,6 +142,8 @@ static gboolean parse_record(const guint8 *at, const guint8 *end, LogRecord *rec
       at = parse_bytes_field(at, end, field, type, record);
     else if (field == RECORD_DELTA)
       at = type == WIRE_VARINT ? wire_get_varint(at, end, &delta) : NULL;
+    else if (field == RECORD_OFFSET && type == WIRE_VARINT)
+      at = wire_get_varint(at, end, ret_offset_delta);
     else
       at = wire_skip(at, end, type);
     if (at == NULL)
@@ -202,24 +212,51 @@ gboolean log_records_reader_next(LogRecordsReader *reader, LogRecord *ret_record
   }
   if (reader->index >= reader->count)
     return fail(reader, ret_failure, "the batch holds more records than its header says");
-  LogRecord record = {.offset = reader->base_offset + reader->index, .body = body, .body_len = len};
+  LogRecord record = {.offset = reader->next_offset, .body = body, .body_len = len};
   gint64 delta;
-  if (!parse_record(body, body + len, &record, &delta))
+  guint64 offset_delta;
+  if (!parse_record(body, body + len, &record, &delta, &offset_delta))
     return fail(reader, ret_failure, "its bytes are not a serialised BatchRecord with headers named in UTF-8");
+  if (reader->has_gaps) {
+    if (offset_delta >= (guint64)(reader->offset_end - reader->base_offset) ||
+        reader->base_offset + (gint64)offset_delta < reader->next_offset)
+      return fail(reader, ret_failure, "its offset is not behind the one before it, within the batch");
+    record.offset = reader->base_offset + (gint64)offset_delta;
+  }
+  reader->next_offset = record.offset + 1;
   record.timestamp_ms = timestamp_of(reader->base_timestamp_ms, delta);
   reader->index++;
   *ret_record = record;
   return TRUE;
 }
 
+/* The records say their offsets: each is parsed. */
+static void skip_gaps_to(LogRecordsReader *reader, gint64 offset) {
+  for (;;) {
+    LogRecordsReader before = *reader;
+    LogRecord ignored;
+    Failure *failure = NULL;
+    if (log_records_reader_next(reader, &ignored, &failure) && ignored.offset < offset)
+      continue;
+    *reader = before; /* what can't be read is left where it is, for _next to find and name */
+    failure_free(failure);
+    return;
+  }
+}
+
 void log_records_reader_skip_to(LogRecordsReader *reader, gint64 offset) {
-  while (!reader->failed && reader->index < reader->count && reader->base_offset + reader->index < offset) {
+  if (reader->has_gaps) {
+    skip_gaps_to(reader, offset);
+    return;
+  }
+  while (!reader->failed && reader->index < reader->count && reader->next_offset < offset) {
     const guint8 *body;
     gsize len;
     /* What is not a record is left where it is, for _next to find and name. */
     if (step(reader, &body, &len) != STEP_RECORD)
       return;
     reader->index++;
+    reader->next_offset++;
   }
 }
 

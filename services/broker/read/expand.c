@@ -301,7 +301,10 @@ static gboolean batch_take(Expander *expander, ReadMemory *memory, const ExpandL
   read_memory_hold(memory, batch->records);
   g_ptr_array_add(expander->found, &proto->batch);
   gint64 next_offset = log_batch_next_offset(batch);
-  piece->counted_records += (guint64)(next_offset - MAX(batch->base_offset, expander->next_offset));
+  if (batch->format == LOG_BATCH_FORMAT_GAPS) /* which of its records come first is not looked at */
+    piece->counted_records += MAX(batch->record_count, 1);
+  else
+    piece->counted_records += (guint64)(next_offset - MAX(batch->base_offset, expander->next_offset));
   piece->counted_bytes += bytes;
   expander->next_offset = next_offset;
   return TRUE;

@@ -70,7 +70,7 @@ static Failure *take_batch(SourceReadState *state, RpcMessage *message, Milena__
     return failure_prefix(failure, "while reading %s/%d from broker %d", state->routed.route.topic->name,
                           state->routed.partition, state->routed.route.leader->id);
   gint64 before = batches->len > 0 ? log_batch_next_offset(LOG_BATCH_AT(batches, batches->len - 1)) : 0;
-  if (batch.record_count == 0 || batch.base_offset < before)
+  if (batch.base_offset < before)
     return bad_answer(&state->routed, "batches out of order");
   LogBatch shared;
   log_batch_share(&batch, &shared);

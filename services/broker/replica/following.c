@@ -207,7 +207,7 @@ Failure *replica_follow(Replica *replica, gint32 leader_epoch, const LogBatch *b
     return failure_copy(replica->damage);
   LogHot *hot = &replica->hot;
   if (batch->base_offset < hot->log_end_offset || batch->leader_epoch > leader_epoch ||
-      batch->base_offset > G_MAXINT64 - batch->record_count ||
+      batch->base_offset > G_MAXINT64 - log_batch_offset_count(batch) ||
       !log_epochs_accepts(hot->epochs, batch->leader_epoch, batch->base_offset))
     return does_not_follow(replica, batch);
   log_epochs_append(hot->epochs, batch->leader_epoch, batch->base_offset);
