@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "services/base/times.h"
+#include "storage/log/batch_item.h"
 
 /* How much longer than the broker we wait for an answer. */
 #define ANSWER_GRACE_US (2 * G_TIME_SPAN_SECOND)
@@ -227,26 +228,15 @@ gboolean link_can_send(Link *link, gint64 now_us, gint64 *ret_retry_us, const Fa
 
 gboolean link_send(Link *link, Batch *batch, gint64 now_us) {
   INVARIANT(link->state == LINK_READY, "items follow the broker's ready");
-  LogBatchProto proto;
-  log_batch_to_proto(&batch->encoded, &proto);
-  Milena__V1__PartitionBatch part = MILENA__V1__PARTITION_BATCH__INIT;
-  part.topic = batch->lane->topic->name;
-  part.partition = batch->lane->partition;
-  part.batch = &proto.batch;
-  Milena__V1__PartitionBatch *parts[] = {&part};
-  Milena__V1__ProduceStreamItem item = MILENA__V1__PRODUCE_STREAM_ITEM__INIT;
-  item.correlation_id = ++link->next_correlation_id;
-  item.n_batches = 1;
-  item.batches = parts;
-  Milena__V1__ProduceStreamRequest request = MILENA__V1__PRODUCE_STREAM_REQUEST__INIT;
-  request.frame_case = MILENA__V1__PRODUCE_STREAM_REQUEST__FRAME_ITEM;
-  request.item = &item;
-
-  RpcSendResult sent = rpc_client_call_send(link->call, &request.base, &batch->encoded.records, 1);
+  LogBatchItem item;
+  LogBatchPlace place = {batch->lane->topic->name, "", batch->lane->partition};
+  guint64 correlation_id = ++link->next_correlation_id;
+  log_batch_to_item(&batch->encoded, place, correlation_id, &item);
+  RpcSendResult sent = rpc_client_call_send(link->call, &item.request.base, &batch->encoded.records, 1);
   if (sent == RPC_CLOSED)
     return FALSE;
   link->busy = sent == RPC_BUSY;
-  batch->correlation_id = item.correlation_id;
+  batch->correlation_id = correlation_id;
   batch->sent_us = now_us;
   g_queue_push_tail(&link->in_flight, batch);
   return TRUE;

@@ -10,6 +10,7 @@
 #include "services/broker/produce_internal.h"
 
 #include "services/base/times.h"
+#include "storage/log/batch_item.h"
 
 /* Items and bytes that may wait for a slow broker. */
 #define WAITING_MAX 8192
@@ -134,27 +135,16 @@ static void send_init(ProduceLink *link) {
 
 /* Returns FALSE when the stream is closed: its end is about to be told. */
 static gboolean send_item(ProduceLink *link, ProduceItem *item) {
-  LogBatchProto batch;
-  log_batch_to_proto(&item->batch, &batch);
-  Milena__V1__PartitionBatch partition = MILENA__V1__PARTITION_BATCH__INIT;
-  partition.topic = item->route.topic->name;
-  partition.topic_id = (char *)item->route.topic->id;
-  partition.partition = item->partition;
-  partition.batch = &batch.batch;
-  Milena__V1__PartitionBatch *batches[] = {&partition};
-  Milena__V1__ProduceStreamItem proto = MILENA__V1__PRODUCE_STREAM_ITEM__INIT;
-  proto.correlation_id = ++link->next_correlation_id;
-  proto.n_batches = 1;
-  proto.batches = batches;
-  Milena__V1__ProduceStreamRequest request = MILENA__V1__PRODUCE_STREAM_REQUEST__INIT;
-  request.frame_case = MILENA__V1__PRODUCE_STREAM_REQUEST__FRAME_ITEM;
-  request.item = &proto;
-  RpcSendResult result = rpc_client_call_send(link->call, &request.base, &item->batch.records, 1);
+  LogBatchItem frame;
+  LogBatchPlace place = {item->route.topic->name, item->route.topic->id, item->partition};
+  gint64 correlation_id = (gint64)++link->next_correlation_id;
+  log_batch_to_item(&item->batch, place, (guint64)correlation_id, &frame);
+  RpcSendResult result = rpc_client_call_send(link->call, &frame.request.base, &item->batch.records, 1);
   if (result == RPC_CLOSED)
     return FALSE;
   link->busy = result == RPC_BUSY;
   item->state = item->state == ITEM_DONE ? ITEM_DONE : ITEM_SENT;
-  g_hash_table_insert(link->sent, g_memdup2(&proto.correlation_id, sizeof proto.correlation_id), item);
+  g_hash_table_insert(link->sent, g_memdup2(&correlation_id, sizeof correlation_id), item);
   return TRUE;
 }
 

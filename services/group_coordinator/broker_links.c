@@ -13,6 +13,7 @@
 
 #include "milena/v1/producer_service.pb-c.h"
 #include "services/base/times.h"
+#include "storage/log/batch_item.h"
 
 typedef struct BrokerLink BrokerLink;
 
@@ -120,26 +121,14 @@ static void send_init(BrokerLink *link) {
 
 /* Returns FALSE when the stream is closed: its end is about to be told. */
 static gboolean send_append(BrokerLink *link, BrokerAppend *append) {
-  LogBatchProto batch;
-  log_batch_to_proto(&append->batch, &batch);
-  Milena__V1__PartitionBatch partition = MILENA__V1__PARTITION_BATCH__INIT;
-  partition.topic = append->topic;
-  partition.topic_id = append->topic_id;
-  partition.partition = append->partition;
-  partition.batch = &batch.batch;
-  Milena__V1__PartitionBatch *batches[] = {&partition};
-  Milena__V1__ProduceStreamItem item = MILENA__V1__PRODUCE_STREAM_ITEM__INIT;
-  item.correlation_id = ++link->next_correlation_id;
-  item.n_batches = 1;
-  item.batches = batches;
-  Milena__V1__ProduceStreamRequest request = MILENA__V1__PRODUCE_STREAM_REQUEST__INIT;
-  request.frame_case = MILENA__V1__PRODUCE_STREAM_REQUEST__FRAME_ITEM;
-  request.item = &item;
-  RpcSendResult result = rpc_client_call_send(link->call, &request.base, &append->batch.records, 1);
+  LogBatchItem frame;
+  LogBatchPlace place = {append->topic, append->topic_id, append->partition};
+  append->correlation_id = ++link->next_correlation_id;
+  log_batch_to_item(&append->batch, place, append->correlation_id, &frame);
+  RpcSendResult result = rpc_client_call_send(link->call, &frame.request.base, &append->batch.records, 1);
   if (result == RPC_CLOSED)
     return FALSE;
   link->busy = result == RPC_BUSY;
-  append->correlation_id = item.correlation_id;
   return TRUE;
 }
 
