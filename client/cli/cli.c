@@ -214,6 +214,20 @@ int cli_connect_for(Cli *cli, const char *what, gint32 least, int32_t *ret_id, M
   return cli_connect(cli, ret_client);
 }
 
+gboolean cli_begin_list(Cli *cli, const char *names, const char *notes, int argc, char **argv, gboolean *ret_names,
+                        MilenaClient **ret_client, int *ret_exit) {
+  g_autofree char *help = g_strdup_printf("Only the %s, one a line", names);
+  *ret_names = FALSE;
+  const GOptionEntry entries[] = {
+      {names, 0, 0, G_OPTION_ARG_NONE, ret_names, help, NULL},
+      G_OPTION_ENTRY_NULL,
+  };
+  if (!cli_parse(cli, entries, notes, argc, argv, ret_exit))
+    return FALSE;
+  *ret_exit = cli_connect(cli, ret_client);
+  return *ret_exit == CLI_OK;
+}
+
 gint32 cli_timeout_ms(const Cli *cli) {
   return cli->timeout_s * 1000;
 }

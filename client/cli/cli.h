@@ -121,6 +121,15 @@ int cli_connect(Cli *cli, MilenaClient **ret_client);
  *
  * @what: its name in the sentence: "the broker's id" */
 int cli_connect_for(Cli *cli, const char *what, gint32 least, int32_t *ret_id, MilenaClient **ret_client);
+/* Begin a command that lists: parse, with one option that leaves the names alone, and connect.
+ *
+ * @names: what the names are, and the option: "names", "ids"
+ * @notes: as in cli_parse
+ * @ret_names: whether only they are wanted
+ *
+ * Returns FALSE with *@ret_exit set when the command must not run. */
+gboolean cli_begin_list(Cli *cli, const char *names, const char *notes, int argc, char **argv, gboolean *ret_names,
+                        MilenaClient **ret_client, int *ret_exit);
 gint32 cli_timeout_ms(const Cli *cli);
 
 /* Ask on the terminal before something is deleted for good.

@@ -44,22 +44,15 @@ static int print_ids(Cli *cli, const MilenaBrokerList *list) {
 }
 
 static int run_list(Cli *cli, int argc, char **argv) {
-  gboolean ids = FALSE;
-  const GOptionEntry entries[] = {
-      {"ids", 0, 0, G_OPTION_ARG_NONE, &ids, "Only the ids, one a line", NULL},
-      G_OPTION_ENTRY_NULL,
-  };
-  int code;
-  if (!cli_parse(
-          cli, entries,
-          "States: up; fenced (it missed its heartbeats, or has not come up yet: it leads nothing); drained (in\n"
-          "maintenance: it follows, and leads only what nobody else can); stopping.\n",
-          argc, argv, &code))
-    return code;
+  gboolean ids;
   g_autoptr(MilenaClient) client = NULL;
   g_autoptr(MilenaBrokerList) list = NULL;
-  code = cli_connect(cli, &client);
-  if (code != CLI_OK)
+  int code;
+  if (!cli_begin_list(
+          cli, "ids",
+          "States: up; fenced (it missed its heartbeats, or has not come up yet: it leads nothing); drained (in\n"
+          "maintenance: it follows, and leads only what nobody else can); stopping.\n",
+          argc, argv, &ids, &client, &code))
     return code;
   MilenaError *error = milena_admin_list_brokers(client, cli_timeout_ms(cli), &list);
   if (error)

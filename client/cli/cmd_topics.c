@@ -120,18 +120,11 @@ static int print_names(Cli *cli, const MilenaTopicList *list) {
 }
 
 static int run_list(Cli *cli, int argc, char **argv) {
-  gboolean names = FALSE;
-  const GOptionEntry entries[] = {
-      {"names", 0, 0, G_OPTION_ARG_NONE, &names, "Only the names, one a line", NULL},
-      G_OPTION_ENTRY_NULL,
-  };
-  int code;
-  if (!cli_parse(cli, entries, NULL, argc, argv, &code))
-    return code;
+  gboolean names;
   g_autoptr(MilenaClient) client = NULL;
   g_autoptr(MilenaTopicList) list = NULL;
-  code = cli_connect(cli, &client);
-  if (code != CLI_OK)
+  int code;
+  if (!cli_begin_list(cli, "names", NULL, argc, argv, &names, &client, &code))
     return code;
   MilenaError *error = milena_admin_list_topics(client, cli_timeout_ms(cli), &list);
   if (error)
