@@ -4,18 +4,24 @@
  *   1. Spans of a log rise strictly in segment number and in first offset.
  *   2. A span is there before data of its log in that segment can be seen: who finds no later span has seen everything
  *      that was written before it looked.
- *   3. The generation of a log never repeats: it comes from one counter of the index. */
+ *   3. The generation of a log never repeats: it comes from one counter of the index.
+ *   4. A segment's log_count is the number of spans in it, so one that has 0, and is not written to, can go. */
 #include "storage/rocks/log_index.h"
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
+
+#include "storage/log/retention.h"
 
 struct LogIndex {
   pthread_rwlock_t lock;
   GPtrArray *segments; /* of LogSegment, ascending */
   GHashTable *logs;    /* &LogEntry.log_id → LogEntry */
   guint32 generations;
-  guint damaged; /* the writer's */
+  /* The writer's. */
+  guint damaged;
+  gboolean has_unneeded;
 };
 
 /* ---- segments ---- */
@@ -72,6 +78,8 @@ void log_index_free(LogIndex *index) {
 void log_index_add_segment(LogIndex *index, LogSegment *segment) {
   INVARIANT(index->segments->len == 0 || log_index_active(index)->number < segment->number,
             "segments are numbered in the order of their making");
+  if (index->segments->len > 0)
+    index->has_unneeded |= log_index_active(index)->log_count == 0;
   pthread_rwlock_wrlock(&index->lock);
   g_ptr_array_add(index->segments, segment);
   pthread_rwlock_unlock(&index->lock);
@@ -104,12 +112,14 @@ LogEntry *log_index_get(LogIndex *index, guint64 log_id) {
   return g_hash_table_lookup(index->logs, &log_id);
 }
 
-LogEntry *log_index_add(LogIndex *index, guint64 log_id, gint64 end_offset, gint64 max_timestamp_ms) {
+LogEntry *log_index_add(LogIndex *index, guint64 log_id, const LogHot *hot) {
   INVARIANT(!log_index_get(index, log_id), "a log is made once");
   LogEntry *entry = g_new0(LogEntry, 1);
   *entry = (LogEntry){.log_id = log_id,
-                      .end_offset = end_offset,
-                      .max_timestamp_ms = max_timestamp_ms,
+                      .end_offset = hot ? hot->log_end_offset : 0,
+                      .needed_from = hot ? log_hot_needed_from(hot) : 0,
+                      .appended_bytes = hot ? hot->appended_bytes : 0,
+                      .max_timestamp_ms = hot ? hot->max_timestamp_ms : LOG_TIMESTAMP_NONE,
                       .unindexed_bytes = G_MAXINT32 /* index the first batch: where the last entry is was not kept */};
   pthread_rwlock_wrlock(&index->lock);
   entry->generation = ++index->generations;
@@ -136,6 +146,7 @@ guint log_index_damaged_count(LogIndex *index) {
 
 void log_index_remove(LogIndex *index, LogEntry *entry) {
   end_damage(index, entry);
+  log_index_drop_spans(index, entry, entry->span_count);
   guint64 log_id = entry->log_id;
   pthread_rwlock_wrlock(&index->lock);
   g_hash_table_remove(index->logs, &log_id);
@@ -165,23 +176,78 @@ guint64 log_index_count(LogIndex *index) {
   return count;
 }
 
-void log_index_add_span(LogIndex *index, LogEntry *entry, LogSegment *segment, gint64 first_offset,
-                        gint64 max_timestamp_before) {
+/* ---- spans ---- */
+
+gint64 log_index_span_bytes(const LogEntry *entry, guint i) {
+  gint64 end = i + 1 < entry->span_count ? entry->spans[i + 1].bytes_before : entry->appended_bytes;
+  return MAX(end - entry->spans[i].bytes_before, 0);
+}
+
+/* The log needs nothing more of that span's segment. The lock is held. */
+static void release_span(LogIndex *index, const LogEntry *entry, guint i) {
+  LogSegment *segment = entry->spans[i].segment;
+  gint64 bytes =
+      MIN(log_index_span_bytes(entry, i), atomic_load_explicit(&segment->needed_bytes, memory_order_relaxed));
+  atomic_fetch_sub_explicit(&segment->needed_bytes, bytes, memory_order_relaxed);
+  segment->log_count--;
+  index->has_unneeded |= segment->log_count == 0;
+  log_segment_unref(segment);
+}
+
+void log_index_add_span(LogIndex *index, LogEntry *entry, const LogSpan *span) {
   const LogSpan *last = entry->span_count ? &entry->spans[entry->span_count - 1] : NULL;
-  INVARIANT(!last || (last->segment->number < segment->number && last->first_offset < first_offset),
+  INVARIANT(!last || (last->segment->number < span->segment->number && last->first_offset < span->first_offset),
             "a log's spans rise in segment and offset");
   pthread_rwlock_wrlock(&index->lock);
   entry->spans = g_renew(LogSpan, entry->spans, entry->span_count + 1);
-  entry->spans[entry->span_count++] = (LogSpan){
-      .segment = log_segment_ref(segment), .first_offset = first_offset, .max_timestamp_before = max_timestamp_before};
+  entry->spans[entry->span_count] = *span;
+  log_segment_ref(span->segment);
+  span->segment->log_count++;
+  entry->span_count++;
   pthread_rwlock_unlock(&index->lock);
+}
+
+guint log_index_unneeded_spans(const LogEntry *entry, gint64 needed_from) {
+  guint count = 0;
+  while (count < entry->span_count) {
+    gint64 end = count + 1 < entry->span_count ? entry->spans[count + 1].first_offset : entry->end_offset;
+    if (end > needed_from)
+      break;
+    count++;
+  }
+  return count;
+}
+
+void log_index_drop_spans(LogIndex *index, LogEntry *entry, guint count) {
+  INVARIANT(count <= entry->span_count, "only spans that are there are dropped");
+  pthread_rwlock_wrlock(&index->lock);
+  for (guint i = 0; i < count; i++)
+    release_span(index, entry, i);
+  entry->span_count -= count;
+  memmove(entry->spans, entry->spans + count, entry->span_count * sizeof *entry->spans);
+  pthread_rwlock_unlock(&index->lock);
+}
+
+void log_index_remove_segment(LogIndex *index, LogSegment *segment) {
+  INVARIANT(segment->log_count == 0 && segment != log_index_active(index), "a segment goes when nobody needs it");
+  pthread_rwlock_wrlock(&index->lock);
+  g_ptr_array_remove(index->segments, segment);
+  pthread_rwlock_unlock(&index->lock);
+}
+
+gboolean log_index_take_unneeded(LogIndex *index) {
+  gboolean has = index->has_unneeded;
+  index->has_unneeded = FALSE;
+  return has;
 }
 
 void log_index_cut(LogIndex *index, LogEntry *entry, gint64 end_offset) {
   end_damage(index, entry);
   pthread_rwlock_wrlock(&index->lock);
-  while (entry->span_count && entry->spans[entry->span_count - 1].first_offset >= end_offset)
-    log_segment_unref(entry->spans[--entry->span_count].segment);
+  guint left = entry->span_count;
+  while (left > 0 && entry->spans[left - 1].first_offset >= end_offset)
+    release_span(index, entry, --left);
+  entry->span_count = left;
   entry->generation = ++index->generations;
   pthread_rwlock_unlock(&index->lock);
 }
@@ -254,6 +320,35 @@ gboolean log_index_locate_next(LogIndex *index, guint64 log_id, guint32 number, 
 
 gboolean log_index_locate_time(LogIndex *index, guint64 log_id, gint64 timestamp_ms, LogPlace *ret_place) {
   return locate(index, log_id, choose_by_time, timestamp_ms, ret_place);
+}
+
+gboolean log_index_chunks(LogIndex *index, guint64 log_id, GArray *chunks) {
+  pthread_rwlock_rdlock(&index->lock);
+  const LogEntry *entry = g_hash_table_lookup(index->logs, &log_id);
+  for (guint i = 0; entry && i < entry->span_count; i++) {
+    const LogSpan *span = &entry->spans[i];
+    const LogChunk chunk = {.first_offset = span->first_offset,
+                            .max_timestamp_before_ms = span->max_timestamp_before,
+                            .bytes_before = span->bytes_before,
+                            .closed_ms = atomic_load_explicit(&span->segment->closed_ms, memory_order_relaxed)};
+    g_array_append_val(chunks, chunk);
+  }
+  pthread_rwlock_unlock(&index->lock);
+  return entry != NULL;
+}
+
+void log_index_infos(LogIndex *index, GArray *infos) {
+  pthread_rwlock_rdlock(&index->lock);
+  for (guint i = 0; i < index->segments->len; i++) {
+    LogSegment *segment = log_index_segment(index, i);
+    const LogSegmentInfo info = {.number = segment->number,
+                                 .created_ms = segment->created_ms,
+                                 .log_count = segment->log_count,
+                                 .bytes = atomic_load_explicit(&segment->batch_bytes, memory_order_relaxed),
+                                 .needed_bytes = atomic_load_explicit(&segment->needed_bytes, memory_order_relaxed)};
+    g_array_append_val(infos, info);
+  }
+  pthread_rwlock_unlock(&index->lock);
 }
 
 gboolean log_index_is_generation(LogIndex *index, guint64 log_id, guint32 generation) {

@@ -7,6 +7,7 @@
 
 #include <glib.h>
 #include <rocksdb/c.h>
+#include <stdatomic.h>
 
 #include "storage/rocks/log_store.h"
 
@@ -17,7 +18,13 @@ typedef struct {
   guint32 number;
   rocksdb_column_family_handle_t *cf;
   gint64 created_ms;
-  gint64 bytes; /* written so far, roughly; the writer's */
+  gint64 bytes;    /* written so far, roughly; the writer's */
+  gboolean gone;   /* the catalog says that it was being dropped; at open */
+  guint log_count; /* of those that need something in it; the writer's */
+  /* Changed by the writer. */
+  _Atomic gint64 closed_ms;    /* when the next one was made; 0: it is the active one */
+  _Atomic gint64 batch_bytes;  /* stored bytes of the batches that were written to it */
+  _Atomic gint64 needed_bytes; /* of those, what its logs still need, to the nearest span */
 } LogSegment;
 
 /* @cf: taken over */
@@ -31,9 +38,10 @@ typedef struct {
   LogSegment *segment;
   gint64 first_offset;
   gint64 max_timestamp_before; /* latest in older segments, or LOG_TIMESTAMP_NONE */
+  gint64 bytes_before;         /* LogHot.appended_bytes in front of it */
 } LogSpan;
 
-/* A log. Spans rise in segment and offset. */
+/* A log. Spans rise in segment and offset; what lies below needed_from has none. */
 typedef struct LogEntry LogEntry;
 struct LogEntry {
   guint64 log_id;
@@ -43,6 +51,8 @@ struct LogEntry {
   guint32 generation; /* rises when the log is cut: read sessions of older ones see what is gone */
   /* The writer thread's. */
   gint64 end_offset;
+  gint64 needed_from;      /* log_hot_needed_from of its hot record */
+  gint64 appended_bytes;   /* as its hot record says */
   gint64 max_timestamp_ms; /* or LOG_TIMESTAMP_NONE */
   gint64 unindexed_bytes;  /* since the last time index entry */
   gboolean damaged;        /* reported by recovery, and not cut since */
@@ -69,8 +79,8 @@ LogSegment *log_index_active(LogIndex *index);
 
 /* The log, or NULL. Borrowed. */
 LogEntry *log_index_get(LogIndex *index, guint64 log_id);
-/* There must be none with this id. */
-LogEntry *log_index_add(LogIndex *index, guint64 log_id, gint64 end_offset, gint64 max_timestamp_ms);
+/* There must be none with this id. @hot: NULL for one that can't be read */
+LogEntry *log_index_add(LogIndex *index, guint64 log_id, const LogHot *hot);
 void log_index_remove(LogIndex *index, LogEntry *entry);
 /* Recovery found damage in the log; cutting or removing it ends that. */
 void log_index_mark_damaged(LogIndex *index, LogEntry *entry);
@@ -79,8 +89,18 @@ guint log_index_damaged_count(LogIndex *index);
 GPtrArray *log_index_sorted(LogIndex *index);
 guint64 log_index_count(LogIndex *index);
 
-void log_index_add_span(LogIndex *index, LogEntry *entry, LogSegment *segment, gint64 first_offset,
-                        gint64 max_timestamp_before);
+/* @span: its segment is borrowed */
+void log_index_add_span(LogIndex *index, LogEntry *entry, const LogSpan *span);
+/* Stored bytes of what the log wrote to the segment of its span @i. */
+gint64 log_index_span_bytes(const LogEntry *entry, guint i);
+/* How many of the oldest spans are not needed from @needed_from on. */
+guint log_index_unneeded_spans(const LogEntry *entry, gint64 needed_from);
+/* Forget that many. */
+void log_index_drop_spans(LogIndex *index, LogEntry *entry, guint count);
+/* Take a segment out of which nobody needs anything; not the active one. */
+void log_index_remove_segment(LogIndex *index, LogSegment *segment);
+/* Some segment lost the last log that needed it, since this was asked last. */
+gboolean log_index_take_unneeded(LogIndex *index);
 /* Forget spans that begin at or behind @end_offset, and raise the generation. */
 void log_index_cut(LogIndex *index, LogEntry *entry, gint64 end_offset);
 
@@ -102,6 +122,10 @@ gboolean log_index_locate(LogIndex *index, guint64 log_id, gint64 offset, LogPla
 gboolean log_index_locate_next(LogIndex *index, guint64 log_id, guint32 number, LogPlace *ret_place);
 /* The segment that holds the first batch with a timestamp at or after @timestamp_ms, or would. */
 gboolean log_index_locate_time(LogIndex *index, guint64 log_id, gint64 timestamp_ms, LogPlace *ret_place);
+/* What a log has in its segments, as LogChunk, appended to @chunks. Returns FALSE when there is no such log. */
+gboolean log_index_chunks(LogIndex *index, guint64 log_id, GArray *chunks);
+/* All segments, as LogSegmentInfo, oldest first, appended to @infos. */
+void log_index_infos(LogIndex *index, GArray *infos);
 /* The log is as it was when @generation was given. */
 gboolean log_index_is_generation(LogIndex *index, guint64 log_id, guint32 generation);
 

@@ -78,12 +78,35 @@ static Failure *load_hot(const guint8 *key, gsize key_len, const guint8 *value, 
   if (failure && failure_reason(failure) == FAILURE(UNSUPPORTED))
     return failure;
   if (failure) {
-    log_index_mark_damaged(loading->index, log_index_add(loading->index, log_id, 0, LOG_TIMESTAMP_NONE));
+    log_index_mark_damaged(loading->index, log_index_add(loading->index, log_id, NULL));
     note_damage(loading->damages, log_id, 0, failure);
     return NULL;
   }
-  log_index_add(loading->index, log_id, hot.log_end_offset, hot.max_timestamp_ms);
+  log_index_add(loading->index, log_id, &hot);
   log_hot_clear(&hot);
+  return NULL;
+}
+
+/* A span of a log that is there. */
+static Failure *load_span(Loading *loading, const CatalogEntry *entry, LogSegment *segment) {
+  LogEntry *log = log_index_get(loading->index, entry->log_id);
+  if (!log && g_hash_table_contains(loading->dropped, &entry->log_id))
+    return NULL; /* log_segments_clean forgets it */
+  if (!log)
+    return failure_new(FAILURE(CORRUPT_LOG),
+                       "log %" G_GUINT64_FORMAT " has data in segment %u, but its hot record is missing", entry->log_id,
+                       entry->segment);
+  const LogSpan *last = log->span_count ? &log->spans[log->span_count - 1] : NULL;
+  if (last && last->first_offset >= entry->first_offset)
+    return failure_new(FAILURE(CORRUPT_LOG),
+                       "the catalog has log %" G_GUINT64_FORMAT " begin at offset %" G_GINT64_FORMAT
+                       " in segment %u, but at %" G_GINT64_FORMAT " in an older one",
+                       entry->log_id, entry->first_offset, entry->segment, last->first_offset);
+  const LogSpan span = {.segment = segment,
+                        .first_offset = entry->first_offset,
+                        .max_timestamp_before = entry->max_timestamp_before,
+                        .bytes_before = MAX(entry->bytes, 0)};
+  log_index_add_span(loading->index, log, &span);
   return NULL;
 }
 
@@ -103,27 +126,38 @@ static Failure *load_catalog(const guint8 *key, gsize key_len, const guint8 *val
     return NULL;
   }
   LogSegment *segment = log_index_segment_by_number(loading->index, entry.segment);
-  if (!segment)
-    return failure_new(FAILURE(CORRUPT_LOG), "the catalog names segment %u, which is missing", entry.segment);
-  if (entry.kind == CATALOG_SEGMENT) {
-    segment->created_ms = entry.time_ms;
+  if (entry.kind == CATALOG_GONE) {
+    if (segment)
+      segment->gone = TRUE;
     return NULL;
   }
-  LogEntry *log = log_index_get(loading->index, entry.log_id);
-  if (!log && g_hash_table_contains(loading->dropped, &entry.log_id))
-    return NULL; /* goes with its segment */
-  if (!log)
-    return failure_new(FAILURE(CORRUPT_LOG),
-                       "log %" G_GUINT64_FORMAT " has data in segment %u, but its hot record is missing", entry.log_id,
-                       entry.segment);
-  const LogSpan *last = log->span_count ? &log->spans[log->span_count - 1] : NULL;
-  if (last && last->first_offset >= entry.first_offset)
-    return failure_new(FAILURE(CORRUPT_LOG),
-                       "the catalog has log %" G_GUINT64_FORMAT " begin at offset %" G_GINT64_FORMAT
-                       " in segment %u, but at %" G_GINT64_FORMAT " in an older one",
-                       entry.log_id, entry.first_offset, entry.segment, last->first_offset);
-  log_index_add_span(loading->index, log, segment, entry.first_offset, entry.max_timestamp_before);
+  if (!segment)
+    return failure_new(FAILURE(CORRUPT_LOG), "the catalog names segment %u, which is missing", entry.segment);
+  if (entry.kind == CATALOG_SPAN)
+    return load_span(loading, &entry, segment);
+  segment->created_ms = entry.time_ms;
+  if (entry.bytes != CATALOG_BYTES_UNKNOWN)
+    atomic_store(&segment->batch_bytes, entry.bytes);
   return NULL;
+}
+
+/* What the logs need of each segment, and when it was closed. The one that was written last has, as far as is known,
+ * what is needed of it. */
+static void count_segments(LogIndex *index) {
+  g_autoptr(GPtrArray) entries = log_index_sorted(index);
+  for (guint i = 0; i < entries->len; i++) {
+    const LogEntry *entry = g_ptr_array_index(entries, i);
+    for (guint k = 0; k < entry->span_count; k++)
+      atomic_fetch_add(&entry->spans[k].segment->needed_bytes, log_index_span_bytes(entry, k));
+  }
+  for (guint i = 0; i < log_index_segment_count(index); i++) {
+    LogSegment *segment = log_index_segment(index, i);
+    gint64 needed = atomic_load(&segment->needed_bytes);
+    if (atomic_load(&segment->batch_bytes) == 0)
+      atomic_store(&segment->batch_bytes, needed ? needed : segment->bytes);
+    if (i + 1 < log_index_segment_count(index))
+      atomic_store(&segment->closed_ms, log_index_segment(index, i + 1)->created_ms);
+  }
 }
 
 /* Roughly: what a roll by size goes by. */
@@ -138,7 +172,7 @@ static gint64 segment_bytes(RocksDb *db, rocksdb_column_family_handle_t *cf) {
 static Failure *check_segments(LogIndex *index) {
   guint count = log_index_segment_count(index);
   for (guint i = 0; i + 1 < count; i++)
-    if (!log_index_segment(index, i)->created_ms)
+    if (!log_index_segment(index, i)->created_ms && !log_index_segment(index, i)->gone)
       return failure_new(FAILURE(CORRUPT_LOG), "segment %u is not in the catalog: synced data is missing",
                          log_index_segment(index, i)->number);
   return NULL;
@@ -158,18 +192,27 @@ Failure *log_recovery_load(RocksDb *db, const GArray *segments, LogIndex *index,
   if (!failure)
     failure = for_each(db, db->catalog_cf, "catalog", load_catalog, &loading);
   *ret_bulk_group = loading.bulk_group;
-  return failure ? failure : check_segments(index);
+  if (!failure)
+    failure = check_segments(index);
+  if (!failure)
+    count_segments(index);
+  return failure;
 }
 
 /* ---- verifying ---- */
 
-/* Check the batches of one log in one segment. @end: the end of what was checked before, moved on.
- * Returns NULL or what is wrong. */
-static Failure *verify_span(RocksDb *db, const LogEntry *entry, const LogSpan *span, gint64 *end, guint64 *bytes) {
+/* Check the batches of one log in one segment. @end: the end of what was checked before, moved on; @is_first: of what
+ * needs no check, and the batch that holds it may begin before. Returns NULL or what is wrong. */
+static Failure *verify_span(RocksDb *db, const LogEntry *entry, const LogSpan *span, gboolean is_first, gint64 *end,
+                            guint64 *bytes) {
   g_autoptr(LogCursor) cursor = log_cursor_new(db, span->segment, LOG_KEY_BATCH, entry->log_id);
+  if (is_first)
+    log_cursor_seek_holding(cursor, *end);
+  else
+    log_cursor_seek(cursor, 0);
   gint64 base;
-  for (log_cursor_seek(cursor, 0); log_cursor_offset(cursor, &base); log_cursor_next(cursor)) {
-    if (base < *end)
+  for (; log_cursor_offset(cursor, &base); log_cursor_next(cursor)) {
+    if (base < *end && !is_first)
       return failure_new(FAILURE(CORRUPT_LOG),
                          "log %" G_GUINT64_FORMAT " holds a batch at offset %" G_GINT64_FORMAT
                          ", inside of one that ends at %" G_GINT64_FORMAT,
@@ -180,6 +223,7 @@ static Failure *verify_span(RocksDb *db, const LogEntry *entry, const LogSpan *s
     if (failure)
       return failure;
     *end = log_batch_next_offset(&batch);
+    is_first = FALSE;
   }
   return log_cursor_check(cursor);
 }
@@ -192,10 +236,10 @@ static void verify_log(RocksDb *db, LogIndex *index, LogEntry *entry, guint32 fi
     first--;
   if (first == entry->span_count || entry->damaged)
     return;
-  gint64 end = entry->spans[first].first_offset;
+  gint64 end = MAX(entry->spans[first].first_offset, entry->needed_from);
   Failure *failure = NULL;
   for (guint i = first; i < entry->span_count && !failure; i++)
-    failure = verify_span(db, entry, &entry->spans[i], &end, bytes);
+    failure = verify_span(db, entry, &entry->spans[i], i == first, &end, bytes);
   if (!failure && end != entry->end_offset)
     failure = failure_new(FAILURE(CORRUPT_LOG),
                           "log %" G_GUINT64_FORMAT " ends at offset %" G_GINT64_FORMAT

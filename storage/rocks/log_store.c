@@ -17,11 +17,11 @@
 #include <string.h>
 
 #include "services/base/slog.h"
-#include "storage/rocks/catalog.h"
 #include "storage/rocks/folder.h"
 #include "storage/rocks/frontier.h"
 #include "storage/rocks/log_readers.h"
 #include "storage/rocks/log_recovery.h"
+#include "storage/rocks/log_segments.h"
 #include "storage/rocks/log_surplus.h"
 #include "storage/rocks/log_writer.h"
 #include "storage/rocks/producer_records.h"
@@ -161,35 +161,17 @@ static void verify(LogStore *store) {
             SLOG_INT(g_hash_table_size(store->damages)), NULL);
 }
 
-static void add_segment(LogStore *store, guint32 number) {
-  log_index_add_segment(store->index, log_segment_new(number, rocks_db_create_segment(store->db, number), 0));
-}
-
-/* See that the catalog knows the active segment. */
-static void note_active(LogStore *store) {
-  LogSegment *active = log_index_active(store->index);
-  if (active->created_ms)
-    return;
-  active->created_ms = g_get_real_time() / 1000;
-  CatalogBytes bytes;
-  catalog_encode(&(CatalogEntry){.kind = CATALOG_SEGMENT, .segment = active->number, .time_ms = active->created_ms},
-                 &bytes);
-  char *error = NULL;
-  rocksdb_put_cf(store->db->db, store->db->write_options, store->db->catalog_cf, (const char *)bytes.key, bytes.key_len,
-                 (const char *)bytes.value, bytes.value_len, &error);
-  rocks_check("noting a segment", error);
-}
-
 /* See that there is a segment to write to: a new store has none, and one that stopped right behind a roll has not noted
- * it yet. */
-static void prepare_active(LogStore *store) {
+ * it yet. What nobody needs goes. */
+static void prepare_segments(LogStore *store) {
   if (log_index_segment_count(store->index) == 0)
-    add_segment(store, FIRST_SEGMENT);
-  note_active(store);
-  if (!store->needs_fresh)
-    return;
-  add_segment(store, log_index_active(store->index)->number + 1);
-  note_active(store);
+    log_segments_add(store->db, store->index, FIRST_SEGMENT, 0);
+  log_segments_note_active(store->db, store->index);
+  if (store->needs_fresh) {
+    log_segments_add(store->db, store->index, log_index_active(store->index)->number + 1, 0);
+    log_segments_note_active(store->db, store->index);
+  }
+  log_segments_clean(store->db, store->index);
 }
 
 /* From here on the store is in use, and not clean: a refused write ends the process already. */
@@ -252,7 +234,7 @@ static Failure *open_store(LogStore *store, const LogStoreOptions *options) {
     cut_surplus(store);
     verify(store);
   }
-  prepare_active(store);
+  prepare_segments(store);
   mark_in_use(store);
   return NULL;
 }
@@ -365,11 +347,34 @@ void log_find_clear(LogFind *find) {
   find->found = FALSE;
 }
 
+gboolean log_store_chunks(LogStore *store, guint64 log_id, GArray *chunks) {
+  return log_index_chunks(store->index, log_id, chunks);
+}
+
+void log_store_tidy(LogStore *store, LogRoll roll) {
+  log_writer_tidy(store->writer, roll);
+}
+
+void log_store_segments(LogStore *store, GArray *infos) {
+  log_index_infos(store->index, infos);
+}
+
+static void add_segment_stats(LogStore *store, LogStoreStats *stats) {
+  g_autoptr(GArray) infos = g_array_new(FALSE, FALSE, sizeof(LogSegmentInfo));
+  log_index_infos(store->index, infos);
+  stats->segments = infos->len;
+  for (guint i = 0; i < infos->len; i++) {
+    const LogSegmentInfo *info = &g_array_index(infos, LogSegmentInfo, i);
+    stats->needed_bytes += info->needed_bytes;
+    stats->expired_held_bytes += MAX(info->bytes - info->needed_bytes, 0);
+  }
+}
+
 void log_store_stats(LogStore *store, LogStoreStats *ret_stats) {
   *ret_stats = (LogStoreStats){0};
   log_writer_stats(store->writer, ret_stats);
   log_readers_stats(store->readers, ret_stats);
   ret_stats->surplus_cuts = store->surplus_cuts;
-  ret_stats->segments = log_index_segment_count(store->index);
+  add_segment_stats(store, ret_stats);
   ret_stats->logs = log_index_count(store->index);
 }

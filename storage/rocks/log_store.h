@@ -19,6 +19,7 @@
 #include "storage/log/batch.h"
 #include "storage/log/hot.h"
 #include "storage/log/producers.h"
+#include "storage/log/retention.h"
 
 G_BEGIN_DECLS
 
@@ -129,9 +130,9 @@ typedef enum {
   LOG_WRITE_CREATE,   /* a new log: its hot record */
   LOG_WRITE_APPEND,   /* a batch at the log's end, or behind it with a gap */
   LOG_WRITE_TRUNCATE, /* cut what lies at or behind truncate_offset */
-  LOG_WRITE_PUT_HOT,  /* the hot record alone */
-  LOG_WRITE_FORGET,   /* the records of some producers: nothing of them is remembered any more */
-  LOG_WRITE_DROP,     /* forget the log: no longer told by recovery nor served; its bytes go with their segments */
+  LOG_WRITE_PUT_HOT, /* the hot record alone; where it needs less of the segments (log_hot_needed_from), these may go */
+  LOG_WRITE_FORGET,  /* the records of some producers: nothing of them is remembered any more */
+  LOG_WRITE_DROP,    /* forget the log: no longer told by recovery nor served; it holds no segment any more */
 } LogWriteKind;
 
 typedef enum {
@@ -248,7 +249,29 @@ struct LogFind {
 G_GNUC_WARN_UNUSED_RESULT gboolean log_store_find(LogStore *store, LogFind *find);
 void log_find_clear(LogFind *find);
 
+/* ---- how long records stay ---- */
+
+/* What a log has in its segments, as LogChunk, oldest first, appended to @chunks: what log_retention_start decides by.
+ * Its answer is made true by a hot record with that log start. Returns FALSE when there is no such log. Any thread. */
+gboolean log_store_chunks(LogStore *store, guint64 log_id, GArray *chunks);
+/* Let segments roll at these bounds (log_roll_for), never later than the options say; and look now whether one is due,
+ * and whether some can go. To be called every now and then, also while nothing is written. Any thread. */
+void log_store_tidy(LogStore *store, LogRoll roll);
+
 /* ---- figures ---- */
+
+/* A time segment. */
+typedef struct {
+  guint32 number;
+  gint64 created_ms; /* wall clock */
+  guint64 log_count; /* logs that need something in it */
+  gint64 bytes;      /* of the batches that were written to it */
+  gint64
+      needed_bytes; /* of those, what its logs still need, to the nearest segment of each; the rest is over, and held */
+} LogSegmentInfo;
+
+/* All segments, oldest first, appended to @infos. Any thread. */
+void log_store_segments(LogStore *store, GArray *infos);
 
 typedef struct {
   guint64 writes, write_bytes; /* carried out since open: operations, payload bytes */
@@ -260,6 +283,9 @@ typedef struct {
   guint64 corruptions;         /* reads that met damage */
   guint surplus_cuts;          /* logs cut at open: a bulk group of theirs was never settled, and nobody told of it */
   guint writes_waiting, reads_waiting, sessions, segments;
+  guint64 segments_dropped;  /* since open */
+  gint64 needed_bytes;       /* of batches in segments: what logs need ... */
+  gint64 expired_held_bytes; /* ... and what nobody does, but lies in segments that others need */
   guint64 logs;
 } LogStoreStats;
 

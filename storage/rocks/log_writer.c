@@ -14,12 +14,10 @@
  * that.
  *   2. WRITTEN is posted before the write enters the unsynced list, so it arrives before SYNCED.
  *   3. in_flight and in_flight_bytes count writes from submit to their last stage; both are bounded.
- *   4. In a group, a log's hot record is put once: the last one, behind all its batches.
- *   5. A group goes one of two ways, chosen when it begins: all into the write-ahead log, or, when much waits, in bulk
- *      (log_bulk.h). The next one begins when RocksDB has all of it, and of a bulk group on disk what no log covers.
- *   6. A segment rolls between groups; so all of a log's data in a segment is there before its span in the next one is.
- *   7. No error is survived (rocks_die).
- *   8. Whoever leaves while there is something to do knows that the other thread is busy, and looks again.
+ *   4. What is written of a group's writes, and how, is log_group.h.
+ *   5. A segment rolls between groups; so all of a log's data in a segment is there before its span in the next one is.
+ *   6. No error is survived (rocks_die).
+ *   7. Whoever leaves while there is something to do knows that the other thread is busy, and looks again.
  *
  * Threads: the mutex guards what is marked; the rest belongs to the role that is named. */
 #include "storage/rocks/log_writer.h"
@@ -30,11 +28,9 @@
 #include <string.h>
 
 #include "services/base/cond.h"
-#include "storage/log/key.h"
-#include "storage/rocks/catalog.h"
-#include "storage/rocks/log_bulk.h"
-#include "storage/rocks/log_truncate.h"
-#include "storage/rocks/producer_records.h"
+#include "storage/log/retention.h"
+#include "storage/rocks/log_group.h"
+#include "storage/rocks/log_segments.h"
 
 /* What a write costs besides its bytes, in RocksDB's batch and here. */
 #define WRITE_OVERHEAD_BYTES 256
@@ -59,24 +55,21 @@ struct LogWriter {
   gint64 in_flight_bytes;
   gint64 sync_deadline_us; /* monotonic: sync at the latest then; 0: nothing asks */
   gboolean frontier_due;
-  RocksFrontier frontier;    /* its segment: for the next note */
+  RocksFrontier frontier; /* its segment: for the next note */
+  LogRoll roll;           /* where segments roll now */
+  gboolean tidy_due;
   gboolean writing, syncing; /* somebody has the role */
   gboolean stopping;
 
   /* The writer's. */
-  rocksdb_writebatch_t *batch; /* kept, so that its memory is */
-  gsize batch_bytes;           /* what the group puts, in both ways */
-  gsize waiting_bytes;         /* of what was taken from @submitted and not added yet */
-  WriteList group;             /* what is in @batch */
-  LogBulk *bulk;
-  gboolean is_bulk; /* the group goes that way */
-  LogEntry *dirty;  /* logs whose hot record waits */
-  GByteArray *hot;  /* room for a cut hot record */
+  LogRoll roll_now;    /* as it was when the role was taken */
+  gsize waiting_bytes; /* of what was taken from @submitted and not added yet */
+  LogGroup *group;
+  WriteList members; /* the writes in it */
 
   gint64 noted_us; /* the syncer's: when the frontier was noted */
 
-  _Atomic guint64 logged_sequence; /* RocksDB's, behind the last write into its log: the next sync makes it durable */
-  _Atomic guint64 writes, write_bytes, groups, bulk_groups, syncs, sync_us;
+  _Atomic guint64 writes, syncs, sync_us, segments_dropped;
 };
 
 static void list_init(WriteList *list) {
@@ -143,48 +136,6 @@ gboolean log_writer_submit(LogWriter *writer, LogWrite *write) {
 
 /* ---- a group ---- */
 
-/* Where batches and their index go; all else goes into @batch. */
-static rocksdb_writebatch_t *data_batch(const LogWriter *writer) {
-  return writer->is_bulk ? log_bulk_batch(writer->bulk) : writer->batch;
-}
-
-static void put(LogWriter *writer, rocksdb_column_family_handle_t *cf, gconstpointer key, gsize key_len,
-                gconstpointer value, gsize value_len) {
-  rocksdb_writebatch_put_cf(writer->batch, cf, key, key_len, value, value_len);
-  writer->batch_bytes += key_len + value_len;
-}
-
-static void put_catalog(LogWriter *writer, const CatalogEntry *entry) {
-  CatalogBytes bytes;
-  catalog_encode(entry, &bytes);
-  put(writer, writer->db->catalog_cf, bytes.key, bytes.key_len, bytes.value, bytes.value_len);
-}
-
-static void put_hot(LogWriter *writer, guint64 log_id, const guint8 *hot, gsize len) {
-  guint8 key[LOG_HOT_KEY_BYTES];
-  log_hot_key_encode(log_id, key);
-  put(writer, writer->db->hot_cf, key, sizeof key, hot, len);
-}
-
-/* Put the hot records that wait: invariant 4. */
-static void put_dirty(LogWriter *writer) {
-  while (writer->dirty) {
-    LogEntry *entry = writer->dirty;
-    writer->dirty = entry->next_dirty;
-    put_hot(writer, entry->log_id, entry->hot->hot, entry->hot->hot_len);
-    entry->hot = NULL;
-    entry->next_dirty = NULL;
-  }
-}
-
-static void note_hot(LogWriter *writer, LogEntry *entry, const LogWrite *write) {
-  if (!entry->hot) {
-    entry->next_dirty = writer->dirty;
-    writer->dirty = entry;
-  }
-  entry->hot = write;
-}
-
 static void release(LogWriter *writer, guint count, gint64 bytes) {
   pthread_mutex_lock(&writer->mutex);
   writer->in_flight -= count;
@@ -213,7 +164,7 @@ static void want_sync(LogWriter *writer, const WriteList *unsynced, gint64 deadl
 static void complete_group(LogWriter *writer, gint64 written_us, gboolean more) {
   gint64 deadline_us = 0, finished_bytes = 0;
   guint finished = 0;
-  for (const LogWrite *write = writer->group.head; write; write = write->next) {
+  for (const LogWrite *write = writer->members.head; write; write = write->next) {
     if (write->wants & LOG_WRITE_SYNCED)
       continue;
     finished++;
@@ -227,7 +178,7 @@ static void complete_group(LogWriter *writer, gint64 written_us, gboolean more) 
   WriteList unsynced;
   list_init(&unsynced);
   LogWrite *next;
-  for (LogWrite *write = list_take(&writer->group); write; write = next) {
+  for (LogWrite *write = list_take(&writer->members); write; write = next) {
     next = write->next;
     gboolean sync_wanted = (write->wants & LOG_WRITE_SYNCED) != 0;
     if (write->wants & LOG_WRITE_WRITTEN) /* its last stage, unless a sync is wanted: then it is its owner's again */
@@ -238,49 +189,24 @@ static void complete_group(LogWriter *writer, gint64 written_us, gboolean more) 
   want_sync(writer, &unsynced, deadline_us, more);
 }
 
-static void write_batch(LogWriter *writer) {
-  if (rocksdb_writebatch_count(writer->batch) == 0)
-    return;
-  char *error = NULL;
-  rocksdb_write(writer->db->db, writer->db->write_options, writer->batch, &error);
-  rocks_check("writing", error);
-  rocksdb_writebatch_clear(writer->batch);
-  atomic_store(&writer->logged_sequence, rocksdb_get_latest_sequence_number(writer->db->db));
-  atomic_fetch_add_explicit(&writer->groups, 1, memory_order_relaxed);
-}
-
 /* @more: this thread has more to write */
 static void commit_group(LogWriter *writer, gboolean more) {
-  put_dirty(writer);
-  if (writer->is_bulk) /* or what is put now would point to batches that a power cut takes */
-    log_bulk_flush(writer->bulk, log_index_active(writer->index), writer->batch);
-  write_batch(writer);
-  if (writer->is_bulk) {
-    log_bulk_end(writer->bulk);
-    atomic_fetch_add_explicit(&writer->bulk_groups, 1, memory_order_relaxed);
-  }
-  writer->is_bulk = FALSE;
-  log_index_active(writer->index)->bytes += (gint64)writer->batch_bytes;
-  writer->batch_bytes = 0;
+  log_group_commit(writer->group);
   complete_group(writer, g_get_monotonic_time(), more);
 }
 
 /* ---- segments ---- */
 
+static LogRoll most_roll(const LogWriter *writer) {
+  return (LogRoll){.age_ms = writer->options.segment_age_max_ms, .bytes = writer->options.segment_bytes_max};
+}
+
 static void roll(LogWriter *writer) {
-  LogSegment *old = log_index_active(writer->index);
-  INVARIANT(writer->group.head == NULL, "a segment rolls between groups");
-  guint32 number = old->number + 1;
-  gint64 now_ms = g_get_real_time() / 1000;
-  log_index_add_segment(writer->index, log_segment_new(number, rocks_db_create_segment(writer->db, number), now_ms));
-  put_catalog(writer, &(CatalogEntry){.kind = CATALOG_SEGMENT, .segment = number, .time_ms = now_ms});
-  /* Its memtable would hold back write-ahead logs, and memory. */
-  char *error = NULL;
-  rocksdb_flush_cf(writer->db->db, writer->db->flush_no_wait, old->cf, &error);
-  rocks_check("flushing a segment", error);
+  INVARIANT(writer->members.head == NULL, "a segment rolls between groups");
+  log_segments_roll(writer->db, writer->index, g_get_real_time() / 1000);
   pthread_mutex_lock(&writer->mutex);
   if (log_index_damaged_count(writer->index) == 0)
-    writer->frontier.segment = number;
+    writer->frontier.segment = log_index_active(writer->index)->number;
   writer->frontier_due = TRUE;
   if (!writer->syncing)
     pthread_cond_signal(&writer->work_cond);
@@ -288,160 +214,53 @@ static void roll(LogWriter *writer) {
 }
 
 static void roll_if_due(LogWriter *writer) {
-  const LogSegment *active = log_index_active(writer->index);
-  if (active->bytes >= writer->options.segment_bytes_max ||
-      (active->bytes > 0 && g_get_real_time() / 1000 - active->created_ms >= writer->options.segment_age_max_ms))
+  LogSegment *active = log_index_active(writer->index);
+  LogRoll bounds = log_roll_now(writer->roll_now, log_index_segment_count(writer->index), most_roll(writer));
+  gboolean holds = atomic_load_explicit(&active->batch_bytes, memory_order_relaxed) > 0;
+  if (active->bytes >= bounds.bytes || (holds && g_get_real_time() / 1000 - active->created_ms >= bounds.age_ms))
     roll(writer);
 }
 
-/* ---- the kinds of writes ---- */
-
-static LogEntry *get_log(LogWriter *writer, const LogWrite *write) {
-  LogEntry *entry = log_index_get(writer->index, write->log_id);
-  INVARIANT(entry, "a log is made before it is written");
-  return entry;
+static void drop_unneeded(LogWriter *writer) {
+  if (log_index_take_unneeded(writer->index))
+    atomic_fetch_add_explicit(&writer->segments_dropped, log_segments_drop_unneeded(writer->db, writer->index),
+                              memory_order_relaxed);
 }
 
-static void add_create(LogWriter *writer, LogWrite *write) {
-  LogHot hot;
-  const Failure *failure = log_hot_decode(write->hot, write->hot_len, write->log_id, &hot);
-  INVARIANT(!failure, "a new log comes with a hot record that can be read");
-  log_index_add(writer->index, write->log_id, hot.log_end_offset, hot.max_timestamp_ms);
-  put_hot(writer, write->log_id, write->hot, write->hot_len);
-  log_hot_clear(&hot);
+void log_writer_tidy(LogWriter *writer, LogRoll bounds) {
+  LogRoll most = most_roll(writer);
+  pthread_mutex_lock(&writer->mutex);
+  writer->roll = (LogRoll){.age_ms = MIN(bounds.age_ms, most.age_ms), .bytes = MIN(bounds.bytes, most.bytes)};
+  writer->tidy_due = TRUE;
+  if (!writer->writing)
+    pthread_cond_signal(&writer->work_cond);
+  pthread_mutex_unlock(&writer->mutex);
 }
 
-/* The time index: what finds an offset by time without reading the log. */
-static void index_time(LogWriter *writer, LogEntry *entry, const LogSegment *segment, const LogBatch *batch) {
-  entry->unindexed_bytes += (gint64)log_batch_stored_bytes(batch);
-  if (entry->unindexed_bytes < writer->options.time_index_bytes)
-    return;
-  guint8 key[LOG_KEY_BYTES], value[LOG_TIME_VALUE_BYTES];
-  log_key_encode(LOG_KEY_TIME, entry->log_id, batch->base_offset, key);
-  log_time_value_encode(entry->log_id, batch->base_offset, entry->max_timestamp_ms, value);
-  rocksdb_writebatch_put_cf(data_batch(writer), segment->cf, (const char *)key, sizeof key, (const char *)value,
-                            sizeof value);
-  writer->batch_bytes += sizeof key + sizeof value;
-  entry->unindexed_bytes = 0;
-}
-
-static void add_append(LogWriter *writer, LogWrite *write) {
-  LogEntry *entry = get_log(writer, write);
-  const LogBatch *batch = write->batch;
-  INVARIANT(batch->base_offset >= entry->end_offset, "a batch goes to the end of its log");
-  INVARIANT(!entry->damaged, "a damaged log is cut before it is written");
-  LogSegment *segment = log_index_active(writer->index);
-  if (entry->span_count == 0 || entry->spans[entry->span_count - 1].segment != segment) {
-    put_catalog(writer, &(CatalogEntry){.kind = CATALOG_SPAN,
-                                        .segment = segment->number,
-                                        .log_id = entry->log_id,
-                                        .first_offset = batch->base_offset,
-                                        .max_timestamp_before = entry->max_timestamp_ms});
-    log_index_add_span(writer->index, entry, segment, batch->base_offset, entry->max_timestamp_ms);
-  }
-  guint8 key[LOG_KEY_BYTES], header[LOG_STORED_HEADER_BYTES];
-  log_key_encode(LOG_KEY_BATCH, entry->log_id, batch->base_offset, key);
-  log_batch_stored_header(batch, entry->log_id, header);
-  gsize payload_len;
-  const char *payload = g_bytes_get_data(batch->records, &payload_len);
-  const char *const keys[] = {(const char *)key}, *const values[] = {(const char *)header, payload};
-  const size_t key_lens[] = {sizeof key}, value_lens[] = {sizeof header, payload_len};
-  if (writer->is_bulk)
-    log_bulk_mark(writer->bulk, entry, segment, batch->base_offset);
-  rocksdb_writebatch_putv_cf(data_batch(writer), segment->cf, 1, keys, key_lens, 2, values, value_lens);
-  writer->batch_bytes += sizeof key + sizeof header + payload_len;
-  entry->end_offset = log_batch_next_offset(batch);
-  entry->max_timestamp_ms = MAX(entry->max_timestamp_ms, batch->max_timestamp_ms);
-  index_time(writer, entry, segment, batch);
-  if (write->producer)
-    writer->batch_bytes += producer_records_put(writer->db, entry->log_id, batch->producer_id, write->producer,
-                                                write->producer_len, writer->batch);
-  if (writer->is_bulk)
-    log_bulk_write_if_full(writer->bulk);
-  note_hot(writer, entry, write);
-  atomic_fetch_add_explicit(&writer->write_bytes, payload_len, memory_order_relaxed);
-}
-
-/* Looks at what is in RocksDB: so the group before must be. */
-static void add_truncate(LogWriter *writer, LogWrite *write) {
-  LogEntry *entry = get_log(writer, write);
-  write->ret_end_offset = log_truncate_put(writer->db, writer->index, entry, write->truncate_offset, writer->batch);
-  log_truncate_hot(write->hot, write->hot_len, write->log_id, write->ret_end_offset, writer->hot);
-  put_hot(writer, write->log_id, writer->hot->data, writer->hot->len);
-  producer_records_truncate(writer->db, write->log_id, write->ret_end_offset, writer->batch);
-}
-
-static void add_forget(LogWriter *writer, LogWrite *write) {
-  get_log(writer, write);
-  producer_records_forget(writer->db, write->log_id, write->producer_ids, write->producer_count, writer->batch);
-  writer->batch_bytes += (gsize)write->producer_count * LOG_PRODUCER_KEY_BYTES;
-}
-
-static void add_drop(LogWriter *writer, LogWrite *write) {
-  LogEntry *entry = get_log(writer, write);
-  guint8 key[LOG_HOT_KEY_BYTES];
-  log_hot_key_encode(write->log_id, key);
-  rocksdb_writebatch_delete_cf(writer->batch, writer->db->hot_cf, (const char *)key, sizeof key);
-  put_catalog(writer,
-              &(CatalogEntry){.kind = CATALOG_DROPPED, .log_id = write->log_id, .time_ms = g_get_real_time() / 1000});
-  producer_records_drop(writer->db, write->log_id, writer->batch);
-  log_index_remove(writer->index, entry);
-}
-
-/* The way of the group that begins. */
-static void begin_group(LogWriter *writer) {
-  writer->is_bulk = writer->waiting_bytes >= (gsize)writer->options.bulk_bytes_min;
-  if (writer->is_bulk)
-    log_bulk_begin(writer->bulk);
-}
-
-static gboolean group_is_full(const LogWriter *writer) {
-  return writer->batch_bytes >=
-         (gsize)(writer->is_bulk ? writer->options.write_buffer_bytes : writer->options.group_bytes_max);
-}
+/* ---- the threads ---- */
 
 static void add_write(LogWriter *writer, LogWrite *write) {
-  /* These two need the group's hot records out of the way. */
-  gboolean alone = write->kind == LOG_WRITE_TRUNCATE || write->kind == LOG_WRITE_DROP;
+  gboolean alone = log_group_is_alone(write);
   if (alone)
     commit_group(writer, TRUE);
-  else if (!writer->group.head)
-    begin_group(writer);
+  else if (!writer->members.head)
+    log_group_begin(writer->group, writer->waiting_bytes);
   writer->waiting_bytes -= write->charged_bytes;
-  switch (write->kind) {
-  case LOG_WRITE_CREATE:
-    add_create(writer, write);
-    break;
-  case LOG_WRITE_APPEND:
-    add_append(writer, write);
-    break;
-  case LOG_WRITE_TRUNCATE:
-    add_truncate(writer, write);
-    break;
-  case LOG_WRITE_PUT_HOT:
-    note_hot(writer, get_log(writer, write), write);
-    break;
-  case LOG_WRITE_FORGET:
-    add_forget(writer, write);
-    break;
-  case LOG_WRITE_DROP:
-    add_drop(writer, write);
-    break;
-  }
+  log_group_add(writer->group, write);
   atomic_fetch_add_explicit(&writer->writes, 1, memory_order_relaxed);
-  list_push(&writer->group, write);
-  if (alone || group_is_full(writer)) {
+  list_push(&writer->members, write);
+  if (alone || log_group_is_full(writer->group)) {
     commit_group(writer, TRUE);
     roll_if_due(writer);
   }
 }
 
-/* ---- the threads ---- */
-
 /* The mutex is held, and given back while this thread writes. */
 static void write_submitted(LogWriter *writer) {
   writer->writing = TRUE;
   LogWrite *next = list_take(&writer->submitted);
+  writer->roll_now = writer->roll;
+  writer->tidy_due = FALSE;
   pthread_mutex_unlock(&writer->mutex);
   roll_if_due(writer);
   for (const LogWrite *write = next; write; write = write->next)
@@ -451,8 +270,9 @@ static void write_submitted(LogWriter *writer) {
     next = write->next;
     add_write(writer, write);
   }
-  if (writer->group.head)
+  if (writer->members.head)
     commit_group(writer, FALSE);
+  drop_unneeded(writer);
   pthread_mutex_lock(&writer->mutex);
   writer->writing = FALSE;
 }
@@ -506,7 +326,7 @@ static void sync_unsynced(LogWriter *writer) {
   writer->frontier_due = FALSE;
   writer->sync_deadline_us = 0;
   pthread_mutex_unlock(&writer->mutex);
-  frontier.sequence = atomic_load(&writer->logged_sequence); /* what the sync will cover */
+  frontier.sequence = log_group_sequence(writer->group); /* what the sync will cover */
   sync_wal(writer);
   complete_synced(writer, head);
   if (frontier_due || g_get_monotonic_time() - writer->noted_us >= FRONTIER_EVERY_US) {
@@ -524,7 +344,7 @@ static void *storage_main(void *data) {
   for (;;) {
     if (!writer->syncing && sync_is_due(writer)) {
       sync_unsynced(writer);
-    } else if (!writer->writing && writer->submitted.head) {
+    } else if (!writer->writing && (writer->submitted.head || writer->tidy_due)) {
       write_submitted(writer);
     } else if (writer->stopping) { /* what the other thread has in hand, it sees through */
       break;
@@ -548,11 +368,9 @@ LogWriter *log_writer_new(RocksDb *db, LogIndex *index, RocksFolder *folder, con
   writer->frontier = *frontier;
   list_init(&writer->submitted);
   list_init(&writer->unsynced);
-  list_init(&writer->group);
-  writer->batch = rocksdb_writebatch_create();
-  writer->hot = g_byte_array_new();
-  writer->bulk = log_bulk_new(db, last_bulk_group);
-  writer->logged_sequence = frontier->sequence;
+  list_init(&writer->members);
+  writer->roll = most_roll(writer);
+  writer->group = log_group_new(db, index, options, last_bulk_group);
   pthread_mutex_init(&writer->mutex, NULL);
   cond_init_monotonic(&writer->work_cond);
   writer->noted_us = g_get_monotonic_time();
@@ -582,9 +400,7 @@ void log_writer_free(LogWriter *writer) {
   if (!writer)
     return;
   INVARIANT(writer->in_flight == 0, "a store closes when all writes were answered");
-  rocksdb_writebatch_destroy(writer->batch);
-  log_bulk_free(writer->bulk);
-  g_byte_array_unref(writer->hot);
+  log_group_free(writer->group);
   pthread_cond_destroy(&writer->work_cond);
   pthread_mutex_destroy(&writer->mutex);
   g_free(writer);
@@ -592,9 +408,8 @@ void log_writer_free(LogWriter *writer) {
 
 void log_writer_stats(LogWriter *writer, LogStoreStats *stats) {
   stats->writes = atomic_load_explicit(&writer->writes, memory_order_relaxed);
-  stats->write_bytes = atomic_load_explicit(&writer->write_bytes, memory_order_relaxed);
-  stats->groups = atomic_load_explicit(&writer->groups, memory_order_relaxed);
-  stats->bulk_groups = atomic_load_explicit(&writer->bulk_groups, memory_order_relaxed);
+  stats->segments_dropped = atomic_load_explicit(&writer->segments_dropped, memory_order_relaxed);
+  log_group_stats(writer->group, stats);
   stats->syncs = atomic_load_explicit(&writer->syncs, memory_order_relaxed);
   stats->sync_us = atomic_load_explicit(&writer->sync_us, memory_order_relaxed);
   pthread_mutex_lock(&writer->mutex);

@@ -24,6 +24,8 @@ LogWriter *log_writer_new(RocksDb *db, LogIndex *index, RocksFolder *folder, con
                           const RocksFrontier *frontier, guint64 last_bulk_group);
 /* See log_store_submit. Any thread. */
 gboolean log_writer_submit(LogWriter *writer, LogWrite *write);
+/* See log_store_tidy. Any thread. */
+void log_writer_tidy(LogWriter *writer, LogRoll bounds);
 /* Carry out and sync all that was submitted, end the threads. */
 void log_writer_stop(LogWriter *writer);
 /* The note to write at the end. Only of a stopped writer. */

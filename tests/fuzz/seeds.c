@@ -166,6 +166,7 @@ static void seeds_of_catalog(void) {
       {.kind = CATALOG_SEGMENT, .segment = 3, .time_ms = 1700000000000},
       {.kind = CATALOG_SPAN, .segment = 3, .log_id = 7, .first_offset = 1000, .max_timestamp_before = 1700000000000},
       {.kind = CATALOG_DROPPED, .log_id = 7, .time_ms = 1700000000000},
+      {.kind = CATALOG_GONE, .segment = 3, .time_ms = 1700000000000},
       {.kind = CATALOG_BULK, .group = 12},
   };
   for (guint i = 0; i < G_N_ELEMENTS(ENTRIES); i++) {

@@ -142,12 +142,24 @@ void make_batch(TestLog *log, guint32 count, gsize len, gint64 timestamp_ms, Log
   log->hot.log_end_offset += count;
   log->hot.max_timestamp_ms = MAX(log->hot.max_timestamp_ms, timestamp_ms);
   log->hot.last_append_timestamp_ms = timestamp_ms;
+  log->hot.appended_bytes += (gint64)log_batch_stored_bytes(ret_batch);
 }
 
 void fixture_append(Fixture *fixture, TestLog *log, guint32 count, gsize len, gint64 timestamp_ms) {
   g_auto(LogBatch) batch;
   make_batch(log, count, len, timestamp_ms, &batch);
   write_with_hot(fixture, log, &(LogWrite){.kind = LOG_WRITE_APPEND, .batch = &batch});
+}
+
+void fixture_put_start(Fixture *fixture, TestLog *log, gint64 start) {
+  log->hot.log_start_offset = start;
+  log->hot.high_watermark = MAX(log->hot.high_watermark, start);
+  write_with_hot(fixture, log, &(LogWrite){.kind = LOG_WRITE_PUT_HOT});
+}
+
+void fixture_drop(Fixture *fixture, const TestLog *log) {
+  LogWrite write = {.kind = LOG_WRITE_DROP, .log_id = log->id, .wants = LOG_WRITE_SYNCED};
+  EXPECT_EQ_INT(LOG_WRITE_SYNCED, fixture_write(fixture, &write));
 }
 
 gint64 fixture_truncate(Fixture *fixture, TestLog *log, gint64 offset) {

@@ -38,6 +38,9 @@ void fixture_create(Fixture *fixture, TestLog *log);
 void make_batch(TestLog *log, guint32 count, gsize len, gint64 timestamp_ms, LogBatch *ret_batch);
 /* Append one and wait until it is synced. */
 void fixture_append(Fixture *fixture, TestLog *log, guint32 count, gsize len, gint64 timestamp_ms);
+/* Write the hot record with another log start, and wait until it is synced. */
+void fixture_put_start(Fixture *fixture, TestLog *log, gint64 start);
+void fixture_drop(Fixture *fixture, const TestLog *log);
 /* Returns the new end. */
 gint64 fixture_truncate(Fixture *fixture, TestLog *log, gint64 offset);
 /* The caller clears @ret_read. */
