@@ -4,7 +4,7 @@
  *   1. `buffered_bytes` is the sum over the batches in `outstanding`.
  *   2. `outstanding` holds every batch from its creation until it is reported, in the order of creation.
  *   3. Only the last batch of a lane is open; a batch in a lane has at least one record.
- *   4. A lane with a batch in its queue is in `active`.
+ *   4. A lane is in `active` while there is a batch in its queue.
  *
  * Full: appends wait for room, or fail; what waits for linger then leaves at once. */
 #include "client/libmilena/accumulator.h"
@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "services/base/cond.h"
+#include "services/base/invariant.h"
 #include "storage/log/partitioner.h"
 
 /* Builders that are kept for the next batch: they hold buffers. */
@@ -26,7 +27,7 @@ struct Accumulator {
   pthread_cond_t reported; /* a batch left `outstanding` */
   GHashTable *topics;      /* name → TopicLanes, owned */
   TopicLanes *latest;      /* of the latest append: most go to the same */
-  GPtrArray *active;       /* of Lane, borrowed */
+  GQueue active;           /* of Lane, by their embedded links, in the order of their turns */
   GQueue outstanding;      /* of Batch, by their embedded links */
   GPtrArray *spare;        /* of LogRecordsBuilder, owned */
   guint64 next_number;
@@ -61,7 +62,7 @@ Accumulator *accumulator_new(const MilenaProducerOptions *options, void (*wake)(
   cond_init_monotonic(&accumulator->room);
   cond_init_monotonic(&accumulator->reported);
   accumulator->topics = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, topic_lanes_free);
-  accumulator->active = g_ptr_array_new();
+  g_queue_init(&accumulator->active);
   accumulator->spare = g_ptr_array_new_with_free_func(builder_free);
   g_queue_init(&accumulator->outstanding);
   return accumulator;
@@ -71,7 +72,6 @@ void accumulator_free(Accumulator *accumulator) {
   if (accumulator == NULL)
     return;
   INVARIANT(g_queue_is_empty(&accumulator->outstanding), "every accepted record is reported");
-  g_ptr_array_unref(accumulator->active);
   g_hash_table_unref(accumulator->topics);
   g_ptr_array_unref(accumulator->spare);
   failure_free(accumulator->trouble);
@@ -118,7 +118,7 @@ static void lane_activate(Accumulator *accumulator, Lane *lane) {
   if (lane->active)
     return;
   lane->active = TRUE;
-  g_ptr_array_add(accumulator->active, lane);
+  g_queue_push_tail_link(&accumulator->active, &lane->turn);
 }
 
 /* The lane's open batch, if @bytes more fit. */
@@ -295,6 +295,7 @@ static void topic_update(const Accumulator *accumulator, TopicLanes *topic, cons
     Lane *lane = g_new0(Lane, 1);
     lane->topic = topic;
     lane->partition = (gint32)i;
+    lane->turn.data = lane;
     g_queue_init(&lane->queue);
     g_queue_init(&lane->in_flight);
     g_ptr_array_add(topic->lanes, lane);
@@ -341,8 +342,8 @@ static gboolean flushed(const Accumulator *accumulator, guint64 number) {
 gboolean accumulator_flush(Accumulator *accumulator, gint64 deadline_us) {
   pthread_mutex_lock(&accumulator->mutex);
   guint64 number = accumulator->next_number;
-  for (guint i = 0; i < accumulator->active->len; i++) {
-    Lane *lane = accumulator->active->pdata[i];
+  for (const GList *at = accumulator->active.head; at != NULL; at = at->next) {
+    const Lane *lane = at->data;
     if (lane->queue.tail != NULL)
       ((Batch *)lane->queue.tail->data)->closed = TRUE;
   }
@@ -365,15 +366,9 @@ void accumulator_stats(Accumulator *accumulator, MilenaProducerStats *ret_stats)
 
 GPtrArray *accumulator_active(Accumulator *accumulator) {
   pthread_mutex_lock(&accumulator->mutex);
-  /* Lanes that ran empty leave here, where nobody else walks the array. */
-  for (guint i = accumulator->active->len; i-- > 0;) {
-    Lane *lane = accumulator->active->pdata[i];
-    if (!g_queue_is_empty(&lane->queue))
-      continue;
-    lane->active = FALSE;
-    g_ptr_array_remove_index_fast(accumulator->active, i);
-  }
-  GPtrArray *active = g_ptr_array_copy(accumulator->active, NULL, NULL);
+  GPtrArray *active = g_ptr_array_sized_new(accumulator->active.length);
+  for (const GList *at = accumulator->active.head; at != NULL; at = at->next)
+    g_ptr_array_add(active, at->data);
   pthread_mutex_unlock(&accumulator->mutex);
   return active;
 }
@@ -402,6 +397,10 @@ Batch *accumulator_take(Accumulator *accumulator, Lane *lane) {
   Batch *batch = g_queue_pop_head(&lane->queue);
   INVARIANT(batch != NULL, "the sender takes only what it saw");
   batch->closed = TRUE;
+  g_queue_unlink(&accumulator->active, &lane->turn);
+  lane->active = FALSE;
+  if (!g_queue_is_empty(&lane->queue))
+    lane_activate(accumulator, lane);
   pthread_mutex_unlock(&accumulator->mutex);
   return batch;
 }

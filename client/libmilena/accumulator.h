@@ -9,10 +9,11 @@
 #pragma once
 
 #include <glib.h>
+#include <milena/milena.h>
 #include <pthread.h>
 
-#include "client/libmilena/client.h"
 #include "client/libmilena/sequence.h"
+#include "client/libmilena/view.h"
 #include "storage/log/records.h"
 
 G_BEGIN_DECLS
@@ -61,7 +62,8 @@ struct Lane {
   gint32 partition;
   GQueue queue; /* of Batch */
   gboolean has_leader;
-  gboolean active; /* in accumulator_active */
+  gboolean active; /* in accumulator_active, */
+  GList turn;      /* by this link */
   /* The sender's. */
   GQueue in_flight;        /* of Batch: taken and not answered, oldest first */
   gboolean draining;       /* a batch was put back: nothing is sent until all in flight are answered */
@@ -114,8 +116,8 @@ void accumulator_stats(Accumulator *accumulator, MilenaProducerStats *ret_stats)
 
 /* Partitions and leaders may have changed. */
 void accumulator_update(Accumulator *accumulator, const View *view);
-/* Lanes with something in them, in no order: a new array of borrowed pointers. Lanes live as long as the accumulator.
- */
+/* Lanes with something in them, the one that had its turn longest ago first: a new array of borrowed pointers. Lanes
+ * live as long as the accumulator. */
 GPtrArray *accumulator_active(Accumulator *accumulator);
 
 /* What a lane's first batch says. */
@@ -129,7 +131,8 @@ typedef struct {
   gboolean sequenced, written;
 } LaneHead;
 void accumulator_peek(Accumulator *accumulator, Lane *lane, gint64 now_us, LaneHead *ret_head);
-/* Take the first batch out; closes it. Never NULL for a lane that is not empty. */
+/* Take the first batch out, and have the lane wait behind all others for its next turn; closes the batch. Never NULL
+ * for a lane that is not empty. */
 Batch *accumulator_take(Accumulator *accumulator, Lane *lane);
 /* Put a batch back, before all of its lane that came after it. */
 void accumulator_put_back(Accumulator *accumulator, Batch *batch);

@@ -37,6 +37,7 @@ typedef struct {
   gint64 committed;        /* by this consumer's group, as far as it knows; -1: nothing */
   gint32 given_epoch;      /* of the leader that the last record given was read from; -1: none */
   gboolean asked;          /* a request is under way */
+  gboolean displaced;      /* that before it was given up, unanswered */
   guint64 queued_bytes;    /* fetched and not polled */
   gint64 not_before_us;    /* of the next try */
   guint failures;          /* in a row */

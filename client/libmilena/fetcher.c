@@ -1,13 +1,17 @@
 /* The consumer's half on the client's loop: looks up where to start, keeps fetches waiting at the leaders, queues what
  * comes, and waits out what passes.
  *
- * Of a broker several fetches may be under way, each for other partitions: partitions that have room again need not
- * wait for a long poll on the rest.
+ * Of a broker several fetches may be under way, each for other partitions: partitions that have room again, and those
+ * that are new, need not wait for a long poll on the rest. When there are as many as there may be, the long polls that
+ * wait for new records are given up, and one fetch asks for all of that: so a partition that was just assigned is read
+ * at once. A partition's fetch is given up once at most until it is answered: on a slow network nobody starves.
  *
  * Invariants
  *   1. A part is in at most one request (`asked`).
  *   2. What is queued, and what requests under way may bring, is at most prefetch_bytes, but for one answer.
  *   3. An answer counts only for parts whose generation is that of the request.
+ *   4. Each broker's fetches under way bring at most its share of prefetch_bytes: no broker keeps another's from being
+ *      asked.
  *
  * Owned by the client's loop; parts and chunks under the consumer's mutex. Troubles that pass are kept in
  * consumer->trouble and tried again with a backoff; others rest their part. */
@@ -23,6 +27,8 @@
 #define FETCHES_PER_BROKER_MAX 4
 /* Of one answer, however little prefetch_bytes allows. */
 #define FETCH_BYTES_MIN (64u << 10)
+/* A fetch that asked for what was not written yet, and is not answered for so long, is a long poll that waits. */
+#define HELD_AFTER_US (20 * G_TIME_SPAN_MILLISECOND)
 
 typedef enum { ASK_FETCH, ASK_OFFSETS } AskKind;
 
@@ -33,7 +39,9 @@ typedef struct {
   gint32 broker_id;
   char *address;
   guint64 reserved_bytes;
+  gint64 sent_us;
   gint64 answer_us; /* when it should have been answered */
+  gboolean at_end;  /* of all its parts everything was read, and none was in a fetch that was given up */
   RpcClientCall *call;
   GPtrArray *parts;    /* of Part, a reference each */
   GArray *generations; /* of guint32, one for each part */
@@ -62,7 +70,7 @@ static MilenaClient *fetcher_client(const Fetcher *fetcher) {
 /* The mutex is held, where parts are in it. */
 static Ask *ask_new(Fetcher *fetcher, AskKind kind, gint32 broker_id, const char *address) {
   Ask *ask = g_new0(Ask, 1);
-  *ask = (Ask){.fetcher = fetcher, .kind = kind, .broker_id = broker_id, .address = g_strdup(address)};
+  *ask = (Ask){.fetcher = fetcher, .kind = kind, .broker_id = broker_id, .address = g_strdup(address), .at_end = TRUE};
   ask->parts = g_ptr_array_new();
   ask->generations = g_array_new(FALSE, FALSE, sizeof(guint32));
   return ask;
@@ -70,6 +78,8 @@ static Ask *ask_new(Fetcher *fetcher, AskKind kind, gint32 broker_id, const char
 
 static void ask_add(Ask *ask, Part *part) {
   part->asked = TRUE;
+  ask->at_end =
+      ask->at_end && !part->displaced && part->high_watermark >= 0 && part->fetch_offset >= part->high_watermark;
   g_ptr_array_add(ask->parts, part_ref(part));
   g_array_append_val(ask->generations, part->generation);
 }
@@ -124,7 +134,7 @@ static void set_trouble(MilenaConsumer *consumer, const Failure *failure) {
 
 /* Try this part again later. */
 static void part_back_off(Fetcher *fetcher, Part *part, const Failure *failure) {
-  part->asked = FALSE;
+  part->asked = part->displaced = FALSE;
   part->failures++;
   gint64 pause_ms = MAX(client_backoff_ms(fetcher_client(fetcher), part->failures), failure_retry_delay_ms(failure));
   part->not_before_us = g_get_monotonic_time() + pause_ms * G_TIME_SPAN_MILLISECOND;
@@ -181,7 +191,7 @@ static void ask_failed(Ask *ask, const Failure *failure) {
 }
 
 static void part_answered(Fetcher *fetcher, Part *part, const char *topic_id) {
-  part->asked = FALSE;
+  part->asked = part->displaced = FALSE;
   part->failures = 0;
   part->unknown_since_us = 0;
   if (part->topic_id == NULL && topic_id[0] != '\0')
@@ -284,7 +294,8 @@ static gint64 ask_deadline_us(const Fetcher *fetcher, gint64 extra_ms) {
 static void ask_call(Ask *ask, const char *method, const ProtobufCMessage *request, gint64 extra_ms,
                      RpcUnaryDone done) {
   MilenaClient *client = fetcher_client(ask->fetcher);
-  ask->answer_us = g_get_monotonic_time() + extra_ms * G_TIME_SPAN_MILLISECOND;
+  ask->sent_us = g_get_monotonic_time();
+  ask->answer_us = ask->sent_us + extra_ms * G_TIME_SPAN_MILLISECOND;
   g_autoptr(RpcMessage) packed = rpc_message_pack(request, NULL, 0);
   ask->call = rpc_client_unary(client_rpc(client), ask->address, &milena__v1__consumer_service__descriptor, method,
                                packed, ask_deadline_us(ask->fetcher, extra_ms), client_loop(client), done, ask);
@@ -388,6 +399,7 @@ typedef struct {
   GHashTable *fetches; /* broker id (the ask's) → Ask that is being gathered */
   GHashTable *offsets; /* the same */
   guint32 fetch_bytes; /* of one answer */
+  const Part *refused; /* the first for which there is no room: it comes first the next time */
 } Pump;
 
 static void pump_look_again(Pump *pump, gint64 at_us) {
@@ -416,16 +428,58 @@ static gboolean fetcher_has_room(const Fetcher *fetcher, guint32 fetch_bytes) {
   return held == 0 || held + fetch_bytes <= fetcher->consumer->options.prefetch_bytes;
 }
 
+static gboolean ask_waits(const Ask *ask, gint32 broker_id) {
+  return ask->kind == ASK_FETCH && ask->broker_id == broker_id && ask->at_end && ask->sent_us > 0;
+}
+
+static gboolean ask_is_held(const Ask *ask, gint32 broker_id, gint64 now_us) {
+  return ask_waits(ask, broker_id) && now_us >= ask->sent_us + HELD_AFTER_US;
+}
+
+/* Whether a long poll at a broker may be given up; where that is not clear yet, it is looked at again when it is. */
+static gboolean pump_finds_held(const Fetcher *fetcher, Pump *pump, gint32 broker_id) {
+  gboolean found = FALSE;
+  for (guint i = 0; i < fetcher->asks->len; i++) {
+    const Ask *ask = fetcher->asks->pdata[i];
+    if (ask_is_held(ask, broker_id, pump->now_us))
+      found = TRUE;
+    else if (ask_waits(ask, broker_id))
+      pump_look_again(pump, ask->sent_us + HELD_AFTER_US);
+  }
+  return found;
+}
+
+/* Give up the long polls at a broker that wait for new records; their parts go into @ask. */
+static void take_over(Fetcher *fetcher, Pump *pump, Ask *ask) {
+  for (guint i = fetcher->asks->len; i-- > 0;) {
+    Ask *held = fetcher->asks->pdata[i];
+    if (!ask_is_held(held, ask->broker_id, pump->now_us))
+      continue;
+    rpc_client_call_abandon(held->call);
+    for (guint k = 0; k < held->parts->len; k++) {
+      Part *part = ask_part(held, k);
+      if (part == NULL)
+        continue;
+      part->displaced = TRUE;
+      ask_add(ask, part);
+    }
+    ask_finish(held);
+  }
+}
+
 /* The request that gathers parts for a broker; NULL when there can't be one more. */
 static Ask *pump_ask(Fetcher *fetcher, Pump *pump, AskKind kind, gint32 broker_id, const char *address) {
   GHashTable *gathering = kind == ASK_FETCH ? pump->fetches : pump->offsets;
   Ask *ask = g_hash_table_lookup(gathering, &broker_id);
   if (ask != NULL)
     return ask;
-  if (kind == ASK_FETCH && (fetches_under_way(fetcher, broker_id) >= FETCHES_PER_BROKER_MAX ||
-                            !fetcher_has_room(fetcher, pump->fetch_bytes)))
+  gboolean full = kind == ASK_FETCH && (fetches_under_way(fetcher, broker_id) >= FETCHES_PER_BROKER_MAX ||
+                                        !fetcher_has_room(fetcher, pump->fetch_bytes));
+  if (full && !pump_finds_held(fetcher, pump, broker_id))
     return NULL;
   ask = ask_new(fetcher, kind, broker_id, address);
+  if (full)
+    take_over(fetcher, pump, ask);
   ask->reserved_bytes = kind == ASK_FETCH ? pump->fetch_bytes : 0;
   fetcher->reserved_bytes += ask->reserved_bytes;
   g_ptr_array_add(fetcher->asks, ask);
@@ -469,6 +523,8 @@ static void pump_part(Fetcher *fetcher, Part *part, Pump *pump) {
   Ask *ask = pump_ask(fetcher, pump, part->state == PART_FETCHING ? ASK_FETCH : ASK_OFFSETS, leader_id, address);
   if (ask != NULL)
     ask_add(ask, part);
+  else if (pump->refused == NULL)
+    pump->refused = part;
 }
 
 /* How many brokers lead the parts: each shall have its share of the prefetch. */
@@ -519,13 +575,17 @@ static void fetcher_pump(Fetcher *fetcher) {
   g_autoptr(View) view = client_view(consumer->client);
   g_autoptr(GHashTable) fetches = g_hash_table_new(g_int_hash, g_int_equal);
   g_autoptr(GHashTable) offsets = g_hash_table_new(g_int_hash, g_int_equal);
-  Pump pump = {view, g_get_monotonic_time(), G_MAXINT64, fetches, offsets, 0};
+  Pump pump = {view, g_get_monotonic_time(), G_MAXINT64, fetches, offsets, 0, NULL};
   pthread_mutex_lock(&consumer->mutex);
-  guint64 share = options->prefetch_bytes / (2 * (guint64)count_leaders(consumer, view));
+  guint64 share = options->prefetch_bytes / (FETCHES_PER_BROKER_MAX * (guint64)count_leaders(consumer, view));
   pump.fetch_bytes = (guint32)MIN(options->fetch_bytes, MAX(share, FETCH_BYTES_MIN));
   guint first = fetcher->rotation++;
-  for (guint i = 0; i < consumer->parts->len; i++)
-    pump_part(fetcher, consumer->parts->pdata[(first + i) % consumer->parts->len], &pump);
+  for (guint i = 0; i < consumer->parts->len; i++) {
+    guint index = (first + i) % consumer->parts->len;
+    pump_part(fetcher, consumer->parts->pdata[index], &pump);
+    if (pump.refused == consumer->parts->pdata[index])
+      fetcher->rotation = index;
+  }
   pump_send_all(&pump);
   for (guint i = 0; i < fetcher->asks->len; i++) {
     const Ask *ask = fetcher->asks->pdata[i];

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "client/libmilena/accumulator.h"
+#include "client/libmilena/client.h"
 #include "client/libmilena/sender.h"
 #include "services/base/cond.h"
 
@@ -29,7 +30,7 @@ void milena_producer_options_init(MilenaProducerOptions *options) {
       .partitioner = MILENA_PARTITIONER_STICKY,
       .linger_ms = 5,
       .batch_bytes = 512u << 10,
-      .in_flight_max = 32,
+      .in_flight_max = 256,
       .buffer_bytes = 64u << 20,
       .block_timeout_ms = 60 * 1000,
       .timeout_ms = 120 * 1000,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "client/libmilena/accumulator.h"
+#include "client/libmilena/error.h"
 #include "milena/v1/producer_service.pb-c.h"
 
 G_BEGIN_DECLS

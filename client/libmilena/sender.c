@@ -2,6 +2,7 @@
  *
  * A pump looks at every lane with something in it: is its first batch due, is there a leader, has its link room? It
  * runs when something changed (an append, an answer, a link, the metadata, a timer), never more than once at a time.
+ * Lanes take turns: where a link has room for few, those come first that had it longest ago.
  *
  * Invariants
  *   1. Of a lane at most one batch is in flight; of an idempotent producer's up to LANE_IN_FLIGHT_MAX, in the order of
@@ -36,7 +37,6 @@ struct Sender {
   GSource *timer;
   gint64 timer_us;    /* when it fires, at the latest */
   Identity *identity; /* NULL: not idempotent */
-  guint rotation;     /* where a pump begins: lanes take turns where a link has little room */
   gboolean closed;
 };
 
@@ -447,9 +447,8 @@ static void sender_set_timer(Sender *sender, const Pump *pump) {
 static void sender_pump(Sender *sender) {
   Pump pump = {client_view(sender->client), g_get_monotonic_time(), G_MAXINT64};
   g_autoptr(GPtrArray) lanes = accumulator_active(sender->accumulator);
-  guint first = sender->rotation++;
   for (guint i = 0; i < lanes->len; i++)
-    pump_lane(sender, lanes->pdata[(first + i) % lanes->len], &pump);
+    pump_lane(sender, lanes->pdata[i], &pump);
   GHashTableIter iter;
   gpointer link;
   g_hash_table_iter_init(&iter, sender->links);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "client/libmilena/accumulator.h"
+#include "client/libmilena/client.h"
 #include "milena/v1/producer_service.pb-c.h"
 
 G_BEGIN_DECLS

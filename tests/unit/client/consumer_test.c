@@ -370,3 +370,23 @@ TEST(consumer, hears_of_new_records_at_once) {
   g_thread_join(thread);
   milena_consumer_free(consumer);
 }
+
+/* A partition that is to be read anew does not wait for the long polls on the others, however many those are. */
+TEST(consumer, reads_a_partition_at_once_while_others_have_nothing) {
+  enum { PARTITIONS = 12 };
+  g_auto(World) world = world_new(1, PARTITIONS);
+  for (guint i = 0; i < PARTITIONS; i++)
+    produce(&world, i, 0, 1);
+  MilenaConsumerOptions options;
+  milena_consumer_options_init(&options);
+  options.max_wait_ms = 60000;
+  MilenaConsumer *consumer = milena_consumer_new(world.client, &options);
+  EXPECT_EQ_STR("OK", reason_of(milena_consumer_assign_topic(consumer, "t", MILENA_BEGINNING, 10000)));
+  for (guint i = 0; i < PARTITIONS; i++)
+    expect_numbers(consumer, 0, 1);
+  for (guint i = 0; i < PARTITIONS; i++) { /* each seek makes a fetch of its own */
+    EXPECT_EQ_STR("OK", reason_of(milena_consumer_seek(consumer, "t", (gint32)i, MILENA_BEGINNING)));
+    expect_numbers(consumer, 0, 1);
+  }
+  milena_consumer_free(consumer);
+}

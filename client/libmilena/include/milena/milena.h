@@ -163,7 +163,8 @@ typedef struct {
   /* A batch is closed when its serialised records reach this, 1 KiB to 64 MiB; the topic's max_message_bytes bounds it
    * too. A record that is larger goes alone. */
   uint32_t batch_bytes;
-  /* Batches that may be unanswered at one broker, 1 or more. Of one partition up to 5 are, or 1 when not idempotent:
+  /* Batches that may be unanswered at one broker, 1 or more: with many partitions and few records in each, this many at
+   * most are written in the time of one answer. Of one partition up to 5 are, or 1 when not idempotent:
    * that keeps their order. */
   uint32_t in_flight_max;
   /* Bound of what waits and is unanswered, in bytes: then a send waits, see milena_producer_send. */
@@ -183,7 +184,7 @@ typedef struct {
   bool retry_unknown;
 } MilenaProducerOptions;
 
-/* Fill in the defaults: acks all, no compression, sticky, linger 5 ms, batches of 512 KiB, 16 in flight, 64 MiB of
+/* Fill in the defaults: acks all, no compression, sticky, linger 5 ms, batches of 512 KiB, 256 in flight, 64 MiB of
  * buffer, block 60 s, timeout 120 s, request timeout 15 s, idempotent, retry_unknown off. */
 void milena_producer_options_init(MilenaProducerOptions *options);
 
