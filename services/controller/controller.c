@@ -151,9 +151,9 @@ static Failure *open_servers(Controller *controller) {
   return failure;
 }
 
-/* A folder that is not there may be a disk that is not mounted: nothing is made in its place. */
+/* A folder that is not there may be a disk that is not mounted: nothing is made in its place, unless that is wanted. */
 static Failure *check_folder(const ControllerOptions *options) {
-  if (options->bootstrap || g_file_test(options->data_dir, G_FILE_TEST_IS_DIR))
+  if (options->bootstrap || options->create_data_dir || g_file_test(options->data_dir, G_FILE_TEST_IS_DIR))
     return NULL;
   return failure_new(
       FAILURE(INVALID_FIELD),

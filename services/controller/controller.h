@@ -17,9 +17,10 @@ typedef struct {
   const char *listen, *peer_listen;       /* host:port; port 0 for any */
   const char *advertise, *peer_advertise; /* "": where it listens */
   const char *data_dir;
-  const char *controllers; /* "2=host:port,3=host:port": more addresses of the others; "" for none; NULL likewise */
-  gboolean bootstrap;      /* begin a new cluster of this controller alone when the folder is empty */
-  const char *cluster_id;  /* "" for any */
+  gboolean create_data_dir; /* make the folder when it is missing */
+  const char *controllers;  /* "2=host:port,3=host:port": more addresses of the others; "" for none; NULL likewise */
+  gboolean bootstrap;       /* begin a new cluster of this controller alone when the folder is empty */
+  const char *cluster_id;   /* "" for any */
   gint64 session_timeout_ms, heartbeat_interval_ms;
   gint64 balance_interval_ms; /* how often leaderships go back to preferred replicas; 0: never by themselves */
   guint election_timeout_ms;  /* see HostOptions; 0: the default */

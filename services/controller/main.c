@@ -24,7 +24,7 @@ typedef struct {
   gint64 id, session_timeout_ms, heartbeat_interval_ms, balance_interval_ms, election_timeout_ms, snapshot_entries,
       group_partitions;
   char *listen, *peer_listen, *advertise, *peer_advertise, *data_dir, *cluster_id, *controllers;
-  gboolean new_cluster;
+  gboolean new_cluster, create_data_dir;
 } Settings;
 
 /* ---- Settings ---- */
@@ -80,6 +80,7 @@ static ControllerOptions controller_options(Settings *settings) {
       .advertise = settings->advertise,
       .peer_advertise = settings->peer_advertise,
       .data_dir = settings->data_dir,
+      .create_data_dir = settings->create_data_dir,
       .controllers = settings->controllers,
       .bootstrap = settings->new_cluster,
       .cluster_id = settings->cluster_id,
@@ -125,6 +126,8 @@ int main(int argc, char **argv) {
       {"peer-advertise", SETTING_STRING, &settings->peer_advertise, "", 0, 0,
        "host:port that brokers and controllers use, when it differs"},
       {"data-dir", SETTING_STRING, &settings->data_dir, "", 0, 0, "folder of the log; this controller's alone"},
+      {"create-data-dir", SETTING_BOOL, &settings->create_data_dir, "false", 0, 0,
+       "make the folder when it is missing; else that is refused: the disk may not be mounted"},
       {"new-cluster", SETTING_BOOL, &settings->new_cluster, "false", 0, 0,
        "begin a new cluster of this controller alone in an empty folder; changes nothing when there is one"},
       {"cluster-id", SETTING_STRING, &settings->cluster_id, "", 0, 0,

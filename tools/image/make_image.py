@@ -150,8 +150,9 @@ class Archive:
                 tar.addfile(entry(name, 0o644, len(files[name])), io.BytesIO(files[name]))
 
 
-def write_archive(layers, ref, version, path):
+def write_archive(layers, ref, version, path, entrypoint=None):
     archive, diff_ids, descriptors = Archive(), [], []
+    title = ref.rsplit("/", 1)[-1].split(":")[0]
     for number, files in enumerate(layers):
         tar = layer_tar(files, number == 0)
         diff_ids.append("sha256:" + hashlib.sha256(tar).hexdigest())
@@ -164,7 +165,8 @@ def write_archive(layers, ref, version, path):
             "config": {
                 "User": f"{USER}:{USER}",
                 "Env": ["PATH=/usr/bin"],
-                "Labels": {"org.opencontainers.image.title": "milena", "org.opencontainers.image.version": version},
+                "Labels": {"org.opencontainers.image.title": title, "org.opencontainers.image.version": version},
+                **({"Entrypoint": entrypoint} if entrypoint else {}),
             },
             "rootfs": {"type": "layers", "diff_ids": diff_ids},
         },
@@ -216,4 +218,5 @@ def main():
     print(f"{options.out}: {options.ref} {digest}, {size / 2**20:.1f} MiB, {content / 2**20:.1f} MiB unpacked")
 
 
-main()
+if __name__ == "__main__":
+    main()
