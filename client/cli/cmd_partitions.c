@@ -278,15 +278,19 @@ static int print_elected(Cli *cli, const MilenaElectedList *list) {
 }
 
 /* Ask on the terminal. Without one nobody can answer: then --yes must be given. */
-static Failure *confirm_unclean(const char *topic, gboolean *ret_yes) {
+static Failure *confirm_unclean(const char *topic, gboolean cut_damage, gboolean *ret_yes) {
   if (!isatty(STDIN_FILENO) || !isatty(STDERR_FILENO))
     return failure_new(FAILURE(INVALID_FIELD),
                        "an unclean election of '%s' may lose records that were acknowledged: confirm it with --yes.",
                        topic);
   fprintf(stderr,
           "Partitions of '%s' that have no leader go on with what some replica has; acknowledged records that it lacks "
-          "are lost for good. Type the topic's name to confirm: ",
-          topic);
+          "are lost for good.%s Type the topic's name to confirm: ",
+          topic,
+          cut_damage
+              ? " Where the last copy is damaged, everything from the damage on is cut off and lost for good, also "
+                "records that could still be read; what lies in front of it stays."
+              : "");
   char answer[300] = "";
   *ret_yes = fgets(answer, sizeof answer, stdin) && g_strcmp0(g_strchomp(answer), topic) == 0;
   return NULL;
@@ -296,8 +300,14 @@ static Failure *confirm_unclean(const char *topic, gboolean *ret_yes) {
 typedef struct {
   const char *topic; /* NULL: all */
   GArray *partitions;
-  gboolean unclean, dry_run;
+  gboolean unclean, cut_damage, dry_run;
 } Election;
+
+static MilenaElection kind_of(const Election *asked) {
+  if (asked->cut_damage)
+    return MILENA_ELECTION_UNCLEAN_CUTTING_DAMAGE;
+  return asked->unclean ? MILENA_ELECTION_UNCLEAN : MILENA_ELECTION_PREFERRED;
+}
 
 static int elect(Cli *cli, const Election *asked) {
   g_autoptr(MilenaClient) client = NULL;
@@ -305,14 +315,28 @@ static int elect(Cli *cli, const Election *asked) {
   int code = cli_connect(cli, &client);
   if (code != CLI_OK)
     return code;
-  MilenaError *error = milena_admin_elect_leaders(
-      client, asked->unclean ? MILENA_ELECTION_UNCLEAN : MILENA_ELECTION_PREFERRED, asked->topic,
-      (const int32_t *)asked->partitions->data, asked->partitions->len, asked->dry_run, cli_timeout_ms(cli), &list);
+  MilenaError *error =
+      milena_admin_elect_leaders(client, kind_of(asked), asked->topic, (const int32_t *)asked->partitions->data,
+                                 asked->partitions->len, asked->dry_run, cli_timeout_ms(cli), &list);
   if (error)
     return cli_failed(cli, error);
   if (asked->dry_run)
     cli_note(cli, "this is who would lead; nothing was changed.");
+  else if (asked->cut_damage && list->count > 0)
+    cli_note(cli,
+             "a leader whose log is damaged cuts it now; its log says from where to where ('a leader cuts its log').");
   return print_elected(cli, list);
+}
+
+/* What may lose records names where. */
+static Failure *check_unclean(const Election *asked) {
+  if (asked->cut_damage && !asked->unclean)
+    return failure_new(FAILURE(INVALID_FIELD), "--cut-damage gives up records: say --unclean too.");
+  if (asked->unclean && !asked->topic)
+    return failure_new(FAILURE(INVALID_FIELD), "--unclean needs a topic: it loses records, so name it.");
+  if (asked->cut_damage && asked->partitions->len == 0)
+    return failure_new(FAILURE(INVALID_FIELD), "--cut-damage needs partitions: what they cut is lost, so name them.");
+  return NULL;
 }
 
 static int run_elect(Cli *cli, int argc, char **argv) {
@@ -322,6 +346,9 @@ static int run_elect(Cli *cli, int argc, char **argv) {
   const GOptionEntry entries[] = {
       {"unclean", 0, 0, G_OPTION_ARG_NONE, &asked.unclean,
        "Let any replica that is up lead where nobody else can; acknowledged records are lost", NULL},
+      {"cut-damage", 0, 0, G_OPTION_ARG_NONE, &asked.cut_damage,
+       "With --unclean: a leader whose log is damaged, and that is the last copy, cuts it in front of the damage",
+       NULL},
       {"yes", 'y', 0, G_OPTION_ARG_NONE, &yes, "With --unclean: do not ask", NULL},
       {"dry-run", 0, 0, G_OPTION_ARG_NONE, &asked.dry_run, "Only check, and show who would lead", NULL},
       G_OPTION_ENTRY_NULL,
@@ -331,15 +358,18 @@ static int run_elect(Cli *cli, int argc, char **argv) {
           cli, entries,
           "The preferred leader, the first of the replicas, leads where it is in sync: of all topics, of one, or\n"
           "of some of its partitions. The controllers do it by themselves every half minute. With --unclean, for\n"
-          "partitions that have no leader and get none otherwise: the last resort, which the controller logs.\n",
+          "partitions that have no leader and get none otherwise: the last resort, which the controller logs.\n"
+          "With --cut-damage as well, a partition whose last copy is damaged takes records again: its leader keeps "
+          "what\n"
+          "lies in front of the damage, and everything from there on is lost. A log that is whole loses nothing.\n",
           argc, argv, &code))
     return code;
   Failure *failure = take_partitions(cli->arguments, &asked.topic, partitions);
-  if (!failure && asked.unclean && !asked.topic)
-    failure = failure_new(FAILURE(INVALID_FIELD), "--unclean needs a topic: it loses records, so name it.");
+  if (!failure)
+    failure = check_unclean(&asked);
   yes |= !asked.unclean || asked.dry_run;
   if (!failure && !yes)
-    failure = confirm_unclean(asked.topic, &yes);
+    failure = confirm_unclean(asked.topic, asked.cut_damage, &yes);
   if (failure)
     return cli_usage(cli, failure);
   return yes ? elect(cli, &asked) : cli_failed_text(cli, "no leader of '%s' was elected.", asked.topic);
@@ -351,7 +381,8 @@ const Command CMD_PARTITIONS_ELECT = {
     .summary = "Elect preferred leaders; as a last resort, unclean ones",
     .examples = "  milena partitions elect\n"
                 "  milena partitions elect orders 0 1\n"
-                "  milena partitions elect orders 4 --unclean\n",
+                "  milena partitions elect orders 4 --unclean\n"
+                "  milena partitions elect orders 4 --unclean --cut-damage\n",
     .arguments_most = PARTITIONS_MAX + 1,
     .run = run_elect,
 };

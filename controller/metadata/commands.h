@@ -105,9 +105,11 @@ Failure *metadata_command_report_damage(const MetadataImage *image,
 /* Elect by hand. The records tell what was elected. UNKNOWN_TOPIC, UNKNOWN_PARTITION, INVALID_FIELD. */
 Failure *metadata_command_elect_leaders(const MetadataImage *image, const Milena__V1__ElectLeadersRequest *request,
                                         GPtrArray *records);
-/* The record makes a replica lead that was neither in sync nor eligible in the image before: acknowledged records may
- * be lost (rule 13). */
+/* The record makes a replica lead that was neither in sync nor eligible in the image before, or has a leader cut damage
+ * out of its log: acknowledged records may be lost (rule 13). */
 gboolean metadata_is_unclean(const MetadataImage *before, const MetadataRecord *record);
+/* .. of the two, the second: the leader of its leader epoch cuts damage. */
+gboolean metadata_cuts_damage(const MetadataRecord *record);
 /* Give leaderships back to preferred replicas, at most @count_max of them: what the controller does by itself from time
  * to time. */
 void metadata_command_balance_leaders(const MetadataImage *image, guint count_max, GPtrArray *records);

@@ -108,10 +108,11 @@ static void judge_replica(PartitionState *state, const PartitionRules *rules, co
                           const MetadataPartition *partition, gpointer data) {
   const Return *back = data;
   /* The old registration ends. Then: what this replica acknowledged is all there if its process stopped in order, or if
-   * it was synced before it was acknowledged: the broker has verified its log before it registers, and says where that
-   * found damage. */
-  gboolean kept = (back->stopped_in_order || metadata_topic_flush(topic) == MILENA__V1__FLUSH__FLUSH_ALWAYS) &&
-                  !is_damaged(back, partition->log_id);
+   * it was synced before it was acknowledged, or at least since: the broker has verified its log before it registers,
+   * and says where that found damage. */
+  gboolean synced = metadata_topic_flush(topic) == MILENA__V1__FLUSH__FLUSH_ALWAYS &&
+                    !broker_ids_has(&state->unsynced, back->broker_id);
+  gboolean kept = (back->stopped_in_order || synced) && !is_damaged(back, partition->log_id);
   partition_lose_broker(state, rules, back->broker_id);
   if (!back->same_folder || !kept)
     partition_lose_replica(state, rules, back->broker_id, back->same_folder);

@@ -138,8 +138,9 @@ static Failure *check_member(const MetadataImage *image, const MetadataPartition
 }
 
 static Failure *take_members(const MetadataImage *image, const MetadataPartition *partition, gint32 leader_id,
-                             const Milena__Internal__V1__InSyncProposal *proposal, BrokerIds *ret_ids) {
-  ret_ids->count = 0;
+                             const Milena__Internal__V1__InSyncProposal *proposal, BrokerIds *ret_ids,
+                             BrokerIds *ret_synced) {
+  ret_ids->count = ret_synced->count = 0;
   if (proposal->n_members > partition->replica_count)
     return metadata_invalid_field("members", "each replica at most once", "More members than replicas were proposed.");
   for (gsize i = 0; i < proposal->n_members; i++) {
@@ -147,6 +148,8 @@ static Failure *take_members(const MetadataImage *image, const MetadataPartition
     if (failure)
       return failure;
     broker_ids_add(ret_ids, proposal->members[i]->broker_id);
+    if (proposal->members[i]->synced)
+      broker_ids_add(ret_synced, proposal->members[i]->broker_id);
   }
   if (ret_ids->count != proposal->n_members || !broker_ids_has(ret_ids, leader_id))
     return metadata_invalid_field("members", "the leader among them, each once",
@@ -181,9 +184,9 @@ Failure *metadata_command_alter_in_sync(const MetadataImage *image, gint32 broke
     failure = metadata_find_partition(topic, proposal->partition, &partition);
   if (!failure)
     failure = check_proposal(partition, broker_id, proposal);
-  BrokerIds members;
+  BrokerIds members, synced;
   if (!failure)
-    failure = take_members(image, partition, broker_id, proposal, &members);
+    failure = take_members(image, partition, broker_id, proposal, &members, &synced);
   if (failure && failure_reason(failure) == FAILURE(INELIGIBLE_REPLICA))
     settle_refused(partition, records);
   if (failure)
@@ -192,7 +195,7 @@ Failure *metadata_command_alter_in_sync(const MetadataImage *image, gint32 broke
   PartitionRules rules = metadata_rules(&view, topic);
   PartitionState state;
   partition_state_load(&state, partition);
-  partition_set_in_sync(&state, &rules, &members);
+  partition_set_in_sync(&state, &rules, &members, &synced);
   metadata_put_partition(&state, partition, records);
   return NULL;
 }
@@ -244,6 +247,8 @@ static void elect_one(const StandingView *view, const MetadataTopic *topic, cons
   partition_state_load(&state, partition);
   if (type == MILENA__V1__ELECTION_TYPE__ELECTION_TYPE_UNCLEAN)
     partition_elect_unclean(&state, &rules);
+  else if (type == MILENA__V1__ELECTION_TYPE__ELECTION_TYPE_UNCLEAN_CUTTING_DAMAGE)
+    partition_elect_cutting(&state, &rules);
   else
     partition_elect_preferred(&state, &rules);
   metadata_put_partition(&state, partition, records);
@@ -264,23 +269,37 @@ static Failure *elect_topic(const StandingView *view, const MetadataTopic *topic
   return NULL;
 }
 
-Failure *metadata_command_elect_leaders(const MetadataImage *image, const Milena__V1__ElectLeadersRequest *request,
-                                        GPtrArray *records) {
-  gboolean unclean = request->type == MILENA__V1__ELECTION_TYPE__ELECTION_TYPE_UNCLEAN;
+static Failure *check_election(const Milena__V1__ElectLeadersRequest *request) {
+  gboolean cutting = request->type == MILENA__V1__ELECTION_TYPE__ELECTION_TYPE_UNCLEAN_CUTTING_DAMAGE;
+  gboolean unclean = cutting || request->type == MILENA__V1__ELECTION_TYPE__ELECTION_TYPE_UNCLEAN;
   if (!unclean && request->type != MILENA__V1__ELECTION_TYPE__ELECTION_TYPE_PREFERRED)
-    return metadata_invalid_field("type", "PREFERRED or UNCLEAN", "Say how to elect: preferred leaders, or unclean.");
+    return metadata_invalid_field("type", "PREFERRED, UNCLEAN or UNCLEAN_CUTTING_DAMAGE",
+                                  "Say how to elect: preferred leaders, unclean, or unclean and cutting damage.");
   if (!*request->topic && (unclean || request->n_partitions))
     return metadata_invalid_field("topic", "a topic's name", "Name the topic: %s.",
                                   unclean ? "unclean elections lose records, so they are asked "
                                             "for topic by topic"
                                           : "partitions were given without one");
+  if (cutting && request->n_partitions == 0)
+    return metadata_invalid_field(
+        "partitions", "at least one partition",
+        "Name the partitions whose leaders are to cut damage out of their logs: what they cut "
+        "is lost, so it is asked for one by one.");
+  return NULL;
+}
+
+Failure *metadata_command_elect_leaders(const MetadataImage *image, const Milena__V1__ElectLeadersRequest *request,
+                                        GPtrArray *records) {
+  Failure *failure = check_election(request);
+  if (failure)
+    return failure;
   StandingView view = {image, -1, BROKER_GONE};
   if (!*request->topic) {
     metadata_command_balance_leaders(image, G_MAXUINT, records);
     return NULL;
   }
   const MetadataTopic *topic = NULL;
-  Failure *failure = metadata_check_once("partitions", request->partitions, request->n_partitions);
+  failure = metadata_check_once("partitions", request->partitions, request->n_partitions);
   if (!failure)
     failure = metadata_image_find_topic(image, request->topic, NULL, &topic);
   g_autoptr(GPtrArray) made = metadata_records_new();
@@ -291,27 +310,20 @@ Failure *metadata_command_elect_leaders(const MetadataImage *image, const Milena
   return failure;
 }
 
-static gboolean has_id(const gint32 *ids, guint count, gint32 id) {
-  for (guint i = 0; i < count; i++)
-    if (ids[i] == id)
-      return TRUE;
-  return FALSE;
+gboolean metadata_cuts_damage(const MetadataRecord *record) {
+  return record->record_case == MILENA__INTERNAL__V1__METADATA_RECORD__RECORD_PARTITION &&
+         record->partition->leader_id >= 0 && record->partition->damage_cut_epoch > 0 &&
+         record->partition->damage_cut_epoch == record->partition->leader_epoch;
 }
 
 gboolean metadata_is_unclean(const MetadataImage *before, const MetadataRecord *record) {
   if (record->record_case != MILENA__INTERNAL__V1__METADATA_RECORD__RECORD_PARTITION)
     return FALSE;
-  gint32 leader_id = record->partition->leader_id;
-  const MetadataTopic *topic = metadata_image_topic_by_id(before, record->partition->topic_id);
-  const MetadataPartition *partition = topic ? metadata_topic_partition(topic, record->partition->partition) : NULL;
-  if (!partition || leader_id < 0 || leader_id == partition->leader_id)
-    return FALSE;
-  /* Who was called in sync by this record itself may lead at once: beside others, or at a reassignment's end. */
-  gboolean alone = record->partition->n_in_sync_replicas == 1;
-  gboolean ends_move = record->partition->n_target_replicas == 0 && record->partition->n_replicas == 1 &&
-                       partition->target_count == 1 && partition->target[0] == leader_id;
-  return alone && !ends_move && !has_id(partition->isr, partition->isr_count, leader_id) &&
-         !has_id(partition->eligible, partition->eligible_count, leader_id);
+  const Milena__Internal__V1__PartitionRecord *now = record->partition;
+  const MetadataTopic *topic = metadata_image_topic_by_id(before, now->topic_id);
+  const MetadataPartition *partition = topic ? metadata_topic_partition(topic, now->partition) : NULL;
+  return partition && now->leader_id >= 0 &&
+         (now->unclean_epoch != partition->unclean_epoch || now->damage_cut_epoch != partition->damage_cut_epoch);
 }
 
 void metadata_command_balance_leaders(const MetadataImage *image, guint count_max, GPtrArray *records) {

@@ -5,6 +5,7 @@
 #include "controller/metadata/placement.h"
 #include "controller/metadata/records.h"
 #include "controller/metadata/topic_config.h"
+#include "controller/metadata/view.h"
 
 #define GROUP_TOPIC_MESSAGE_BYTES (16 * 1024 * 1024)
 
@@ -191,10 +192,16 @@ void metadata_apply_config(const MetadataImage *image, const MetadataTopic *topi
   changed.config = config;
   StandingView view = {image, -1, BROKER_GONE};
   PartitionRules rules = metadata_rules(&view, &changed);
+  gboolean always_now = metadata_topic_flush(&changed) == MILENA__V1__FLUSH__FLUSH_ALWAYS;
+  gboolean always_before = metadata_topic_flush(topic) == MILENA__V1__FLUSH__FLUSH_ALWAYS;
   for (guint i = 0; i < topic->partition_count; i++) {
     PartitionState state;
     partition_state_load(&state, topic->partitions[i]);
     partition_set_min_in_sync(&state, &rules);
+    if (!always_now)
+      state.unsynced.count = 0; /* nobody is taken for synced under that mode */
+    else if (!always_before)
+      partition_flush_always(&state);
     if (state.leader_id < 0)
       partition_elect(&state, &rules);
     metadata_put_partition(&state, topic->partitions[i], records);

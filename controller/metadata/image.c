@@ -41,7 +41,7 @@ static const gint32 *put_ids(gint32 **tail, const gint32 *ids, gsize count) {
 MetadataPartition *metadata_partition_new(const Milena__Internal__V1__PartitionRecord *record) {
   /* The ids live behind the struct, in one allocation: there may be 100,000 of these. */
   gsize ids = record->n_replicas + record->n_in_sync_replicas + record->n_eligible_replicas +
-              record->n_target_replicas + record->n_replicas_before;
+              record->n_target_replicas + record->n_replicas_before + record->n_unsynced_replicas;
   MetadataPartition *partition = g_malloc(sizeof *partition + ids * sizeof(gint32));
   gint32 *tail = (gint32 *)(partition + 1);
   *partition = (MetadataPartition){
@@ -56,12 +56,16 @@ MetadataPartition *metadata_partition_new(const Milena__Internal__V1__PartitionR
       .eligible_count = record->n_eligible_replicas,
       .target_count = record->n_target_replicas,
       .before_count = record->n_replicas_before,
+      .unsynced_count = record->n_unsynced_replicas,
       .replicas = put_ids(&tail, record->replicas, record->n_replicas),
       .isr = put_ids(&tail, record->in_sync_replicas, record->n_in_sync_replicas),
       .eligible = put_ids(&tail, record->eligible_replicas, record->n_eligible_replicas),
       .target = put_ids(&tail, record->target_replicas, record->n_target_replicas),
       .before = put_ids(&tail, record->replicas_before, record->n_replicas_before),
+      .unsynced = put_ids(&tail, record->unsynced_replicas, record->n_unsynced_replicas),
       .throttle_bytes = record->throttle_bytes_per_second,
+      .damage_cut_epoch = record->damage_cut_epoch,
+      .unclean_epoch = record->unclean_epoch,
   };
   g_strlcpy(partition->topic_id, record->topic_id, sizeof partition->topic_id);
   return partition;

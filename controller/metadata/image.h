@@ -34,13 +34,16 @@ typedef struct {
   gint32 leader_id; /* -1: none now */
   gint32 leader_epoch;
   guint64 partition_epoch;
-  guint replica_count, isr_count, eligible_count, target_count, before_count;
+  guint replica_count, isr_count, eligible_count, target_count, before_count, unsynced_count;
   const gint32 *replicas; /* the first is the preferred leader */
   const gint32 *isr;
-  const gint32 *eligible; /* may lead though out of sync (partition_rules.h) */
-  const gint32 *target;   /* of a reassignment under way */
-  const gint32 *before;   /* the replicas before it */
-  guint64 throttle_bytes; /* a second, while it lasts: for replicas that are not in sync; 0: no bound */
+  const gint32 *eligible;  /* may lead though out of sync (partition_rules.h) */
+  const gint32 *target;    /* of a reassignment under way */
+  const gint32 *before;    /* the replicas before it */
+  const gint32 *unsynced;  /* of isr and eligible: what they had before flush=always may not be on disk yet */
+  guint64 throttle_bytes;  /* a second, while it lasts: for replicas that are not in sync; 0: no bound */
+  gint32 damage_cut_epoch; /* the leader of this leader epoch is to cut damage out of its log; 0: none */
+  gint32 unclean_epoch;    /* the latest leader epoch whose leader was elected uncleanly; 0: none */
 } MetadataPartition;
 
 /* A topic. Immutable. */

@@ -4,6 +4,7 @@
  *  1. in_sync and eligible are replicas, and share no member.
  *  2. With at least the minimum in sync, nobody else is eligible: the high watermark moves without them.
  *  3. A leader is in sync.
+ *  4. Who is unsynced is in sync or eligible: whoever joins later has all that counts on its disk.
  * Failure modes: none; what may not be done is refused before it changes anything. */
 #include "controller/metadata/partition_rules.h"
 
@@ -82,7 +83,9 @@ void partition_state_load(PartitionState *state, const MetadataPartition *partit
   load_ids(&state->eligible, partition->eligible, partition->eligible_count);
   load_ids(&state->target, partition->target, partition->target_count);
   load_ids(&state->before, partition->before, partition->before_count);
+  load_ids(&state->unsynced, partition->unsynced, partition->unsynced_count);
   state->throttle_bytes = partition->throttle_bytes;
+  state->elected_unclean = state->leads_anew = FALSE;
 }
 
 /* It ends with the reassignment. */
@@ -90,10 +93,20 @@ static guint64 throttle_of(const PartitionState *state) {
   return state->target.count > 0 ? state->throttle_bytes : 0;
 }
 
+/* Invariant 4. */
+static BrokerIds unsynced_of(const PartitionState *state) {
+  BrokerIds counting = state->in_sync, unsynced = state->unsynced;
+  add_all(&counting, &state->eligible);
+  broker_ids_keep(&unsynced, &counting);
+  return unsynced;
+}
+
 gboolean partition_state_changed(const PartitionState *state, const MetadataPartition *partition) {
   PartitionState loaded;
   partition_state_load(&loaded, partition);
-  return state->leader_id != loaded.leader_id || throttle_of(state) != loaded.throttle_bytes ||
+  BrokerIds unsynced = unsynced_of(state);
+  return state->leads_anew || state->elected_unclean || !broker_ids_equal(&unsynced, &loaded.unsynced) ||
+         state->leader_id != loaded.leader_id || throttle_of(state) != loaded.throttle_bytes ||
          !broker_ids_equal(&state->replicas, &loaded.replicas) || !broker_ids_equal(&state->in_sync, &loaded.in_sync) ||
          !broker_ids_equal(&state->eligible, &loaded.eligible) || !broker_ids_equal(&state->target, &loaded.target) ||
          !broker_ids_equal(&state->before, &loaded.before);
@@ -102,7 +115,12 @@ gboolean partition_state_changed(const PartitionState *state, const MetadataPart
 MetadataRecord *partition_state_record(const PartitionState *state, const MetadataPartition *partition) {
   MetadataPartition changed = *partition;
   changed.leader_id = state->leader_id;
-  changed.leader_epoch += state->leader_id != partition->leader_id;
+  changed.leader_epoch += state->leader_id != partition->leader_id || state->leads_anew;
+  changed.damage_cut_epoch = state->leads_anew ? changed.leader_epoch : partition->damage_cut_epoch;
+  changed.unclean_epoch = state->elected_unclean ? changed.leader_epoch : partition->unclean_epoch;
+  BrokerIds unsynced = unsynced_of(state);
+  changed.unsynced = unsynced.ids;
+  changed.unsynced_count = unsynced.count;
   changed.partition_epoch++;
   changed.replicas = state->replicas.ids;
   changed.replica_count = state->replicas.count;
@@ -181,6 +199,7 @@ static ElectionKind lead_unclean(PartitionState *state, const PartitionRules *ru
   gint32 leader_id = best_of(state, rules, &state->replicas);
   if (leader_id < 0)
     return ELECTION_NONE;
+  state->elected_unclean = TRUE;
   state->eligible.count = 0; /* what they have that this one lacks is given up */
   lead_alone(state, rules, leader_id);
   return ELECTION_UNCLEAN;
@@ -203,6 +222,14 @@ ElectionKind partition_elect(PartitionState *state, const PartitionRules *rules)
 
 ElectionKind partition_elect_unclean(PartitionState *state, const PartitionRules *rules) {
   return elect(state, rules, TRUE);
+}
+
+ElectionKind partition_elect_cutting(PartitionState *state, const PartitionRules *rules) {
+  ElectionKind election = elect(state, rules, TRUE);
+  if (state->leader_id < 0 || state->in_sync.count + state->eligible.count > 1)
+    return election;
+  state->leads_anew = TRUE;
+  return ELECTION_UNCLEAN;
 }
 
 gboolean partition_elect_preferred(PartitionState *state, const PartitionRules *rules) {
@@ -228,6 +255,11 @@ ElectionKind partition_lose_replica(PartitionState *state, const PartitionRules 
   if (counted && last_counts && state->in_sync.count + state->eligible.count == 0)
     broker_ids_add(&state->eligible, broker_id);
   return partition_elect(state, rules);
+}
+
+void partition_flush_always(PartitionState *state) {
+  state->unsynced = state->in_sync;
+  add_all(&state->unsynced, &state->eligible);
 }
 
 void partition_set_min_in_sync(PartitionState *state, const PartitionRules *rules) {
@@ -270,13 +302,16 @@ gboolean partition_cancel_reassignment(PartitionState *state, const PartitionRul
   return move(state, rules, &moved, ret_election);
 }
 
-ElectionKind partition_set_in_sync(PartitionState *state, const PartitionRules *rules, const BrokerIds *in_sync) {
+ElectionKind partition_set_in_sync(PartitionState *state, const PartitionRules *rules, const BrokerIds *in_sync,
+                                   const BrokerIds *synced) {
   BrokerIds before = state->in_sync;
   state->in_sync = *in_sync;
   if (in_sync->count < rules->min_in_sync)
     add_all(&state->eligible, &before);
   for (guint i = 0; i < in_sync->count; i++)
     broker_ids_remove(&state->eligible, in_sync->ids[i]);
+  for (guint i = 0; i < synced->count; i++)
+    broker_ids_remove(&state->unsynced, synced->ids[i]);
   finish_reassignment(state);
   settle_eligible(state, rules);
   return partition_elect(state, rules);

@@ -40,6 +40,12 @@ typedef struct {
    * are those of both, the target's first. */
   BrokerIds target, before;
   guint64 throttle_bytes; /* of that reassignment: a second, for replicas that are not in sync; 0: no bound */
+  /* May have records from before the topic's flush mode became "always" that are not on their disks yet: after a stop
+   * that was not in order they count as they did under the mode before. */
+  BrokerIds unsynced;
+  /* Of this change: */
+  gboolean elected_unclean; /* its leader may lack what was acknowledged */
+  gboolean leads_anew;      /* .. gets another epoch, though it may be the same, and cuts damage in it */
 } PartitionState;
 
 /* How a broker stands. */
@@ -77,6 +83,9 @@ ElectionKind partition_elect(PartitionState *state, const PartitionRules *rules)
 gboolean partition_elect_preferred(PartitionState *state, const PartitionRules *rules);
 /* Asked for by name (rule 13): any replica that is not gone. ELECTION_SAME when there is a leader already. */
 ElectionKind partition_elect_unclean(PartitionState *state, const PartitionRules *rules);
+/* The same, and a leader that alone counts begins another epoch, in which it cuts its log in front of damage: what lies
+ * behind is given up. Where another replica counts there is nothing to give up: a damaged leader stands back for it. */
+ElectionKind partition_elect_cutting(PartitionState *state, const PartitionRules *rules);
 
 /* The broker is gone (fenced): out of `in_sync`; eligible when that falls below the minimum. Elects. */
 ElectionKind partition_lose_broker(PartitionState *state, const PartitionRules *rules, gint32 broker_id);
@@ -89,9 +98,15 @@ ElectionKind partition_lose_replica(PartitionState *state, const PartitionRules 
 /* The minimum changed: who was eligible under the old one may lack what is acknowledged under the new one. */
 void partition_set_min_in_sync(PartitionState *state, const PartitionRules *rules);
 
+/* The topic's flush mode became "always": nobody who counts is known to have on disk what it acknowledged before. */
+void partition_flush_always(PartitionState *state);
+
 /* The leader's proposal (rule 7), checked already against epochs and brokers: all of @in_sync are replicas, the leader
- * among them. Ends a reassignment when it may end. */
-ElectionKind partition_set_in_sync(PartitionState *state, const PartitionRules *rules, const BrokerIds *in_sync);
+ * among them. Ends a reassignment when it may end.
+ *
+ * @synced: of them, those that have on disk all that was acknowledged before the flush mode became "always" */
+ElectionKind partition_set_in_sync(PartitionState *state, const PartitionRules *rules, const BrokerIds *in_sync,
+                                   const BrokerIds *synced);
 
 /* Begin to move to these replicas, or, when a reassignment is under way already, to these instead (rule 14). Ends at
  * once what has nothing to wait for. Returns FALSE, and changes nothing, when no replica that remains would be in sync

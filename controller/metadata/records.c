@@ -159,7 +159,11 @@ MetadataRecord *metadata_record_partition(const MetadataPartition *partition) {
   body->target_replicas = copy_ids(partition->target, partition->target_count);
   body->n_replicas_before = partition->before_count;
   body->replicas_before = copy_ids(partition->before, partition->before_count);
+  body->n_unsynced_replicas = partition->unsynced_count;
+  body->unsynced_replicas = copy_ids(partition->unsynced, partition->unsynced_count);
   body->throttle_bytes_per_second = partition->throttle_bytes;
+  body->damage_cut_epoch = partition->damage_cut_epoch;
+  body->unclean_epoch = partition->unclean_epoch;
   body->leader_id = partition->leader_id;
   body->leader_epoch = partition->leader_epoch;
   body->partition_epoch = partition->partition_epoch;

@@ -252,14 +252,18 @@ Failure *partition_read_failure(Partition *partition, Failure *failure) {
 }
 
 gboolean partition_mend(Partition *partition) {
-  gboolean others_count;
+  gboolean others_count, given_up = replica_cuts_damage(partition->replica);
   gint64 end;
-  if (partition_counts(partition, &others_count) || !replica_mend_end(partition->replica, &end) ||
+  if ((!given_up && partition_counts(partition, &others_count)) || !replica_mend_end(partition->replica, &end) ||
       !submit_cut(partition, end))
     return FALSE;
-  slog_warning("a damaged replica is cut to what is good of it, and fetched anew from there", "partition",
-               partition->name, "to", SLOG_INT(end), NULL);
-  replica_mended(partition->replica, end);
+  slog_warning(given_up ? "a leader cuts its log in front of damage, as somebody asked for: what lies behind is lost"
+                        : "a damaged replica is cut to what is good of it, and fetched anew from there",
+               "partition", partition->name, "from", SLOG_INT(replica_log_end(partition->replica)), "to", SLOG_INT(end),
+               "damage", failure_message(replica_damage(partition->replica)), NULL);
+  ReplicaOut out = REPLICA_OUT_INIT;
+  replica_mended(partition->replica, end, &out);
   log_tail_cache_drop(partition->shard->cache, partition->log_id);
+  partition_settle(partition, &out);
   return TRUE;
 }

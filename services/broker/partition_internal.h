@@ -76,8 +76,8 @@ Failure *partition_read_failure(Partition *partition, Failure *failure);
 void partition_sync(Partition *partition);
 /* Is this replica in sync, or eligible to lead, as far as is known? @ret_others_count: is another one? */
 gboolean partition_counts(const Partition *partition, gboolean *ret_others_count);
-/* Cut a damaged log that is followed and does not count, so that it can be fetched anew. Returns TRUE when that was
- * done. */
+/* Cut a damaged log: one that is followed and does not count, so that it can be fetched anew; or one that leads and is
+ * to go on with what is good of it. Returns TRUE when that was done. */
 gboolean partition_mend(Partition *partition);
 /* Answer an append; @append is the ReplicaAppend inside. partition_append.c. */
 void partition_answer_append(ReplicaAppend *append);

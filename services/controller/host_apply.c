@@ -156,9 +156,13 @@ static void audit_elections(const Host *host, const GPtrArray *records) {
     if (!metadata_is_unclean(host->tip, record))
       continue;
     const MetadataTopic *topic = metadata_image_topic_by_id(host->tip, record->partition->topic_id);
-    slog_warning("unclean election: acknowledged records that the new leader lacks are lost", "topic", topic->name,
-                 "partition", SLOG_INT(record->partition->partition), "leader", SLOG_INT(record->partition->leader_id),
-                 "leader_epoch", SLOG_INT(record->partition->leader_epoch), NULL);
+    const char *what =
+        metadata_cuts_damage(record)
+            ? "unclean election: the leader is to cut its log in front of damage, and what lies behind is lost"
+            : "unclean election: acknowledged records that the new leader lacks are lost";
+    slog_warning(what, "topic", topic->name, "partition", SLOG_INT(record->partition->partition), "leader",
+                 SLOG_INT(record->partition->leader_id), "leader_epoch", SLOG_INT(record->partition->leader_epoch),
+                 NULL);
   }
 }
 

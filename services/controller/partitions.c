@@ -151,9 +151,11 @@ static void reply_elect(const WaitingCall *waiting, MetadataImage *image) {
 
 static void audit(const MetadataImage *before, const MetadataRecord *record, RpcCall *call) {
   const MetadataTopic *topic = metadata_image_topic_by_id(before, record->partition->topic_id);
-  slog_warning("somebody asked for an unclean election", "topic", topic ? topic->name : "", "partition",
-               SLOG_INT(record->partition->partition), "leader", SLOG_INT(record->partition->leader_id), "leader_epoch",
-               SLOG_INT(record->partition->leader_epoch), "asked_by", rpc_call_peer(call), NULL);
+  slog_warning(metadata_cuts_damage(record) ? "somebody asked for an unclean election that cuts damage"
+                                            : "somebody asked for an unclean election",
+               "topic", topic ? topic->name : "", "partition", SLOG_INT(record->partition->partition), "leader",
+               SLOG_INT(record->partition->leader_id), "leader_epoch", SLOG_INT(record->partition->leader_epoch),
+               "asked_by", rpc_call_peer(call), NULL);
 }
 
 void partitions_elect(Host *host, RpcCall *call, const Milena__V1__ElectLeadersRequest *request) {

@@ -334,3 +334,86 @@ TEST(replication, receipts_tell_copies_and_fsyncs) {
   EXPECT_EQ_INT(2, receipt.replicas);
   EXPECT_EQ_INT(2, receipt.synced_replicas);
 }
+
+/* ---- the last copy is damaged ---- */
+
+/* A topic of ten records with one replica, whose broker was stopped: how to damage it. Returns the broker, or -1. */
+static gint32 stop_single(World *world, guint64 *ret_log_id) {
+  MilenaTopic *topic = NULL;
+  MilenaError *error = world_create(world, "t", 1, 1, 1, MILENA_FLUSH_DEFAULT);
+  for (guint i = 0; i < 10 && !error; i++)
+    error = write_one(world, "t", "value", WORLD_CALL_MS, NULL);
+  if (!error)
+    error = milena_admin_describe_topic(world->client, "t", WORLD_CALL_MS, &topic);
+  if (!world_expect_none(error, __FILE__, __LINE__))
+    return -1;
+  gint32 leader_id = topic->partitions[0].leader_id;
+  *ret_log_id = topic->partitions[0].log_id;
+  milena_topic_free(topic);
+  STOP(world, leader_id);
+  return leader_id;
+}
+
+/* An operator gives up what is damaged: so many records are left, and the partition takes new ones. */
+static void give_up(World *world, gint32 broker_id, gint left) {
+  const Ran *ran = cluster_milena(world->cluster, "partitions", "elect", "t", "0", "--unclean", "--yes", NULL);
+  EXPECT_CONTAINS(ran->out, "No leader changed"); /* it has one, which is damaged */
+  ran = cluster_milena(world->cluster, "partitions", "elect", "t", "--unclean", "--cut-damage", "--yes", NULL);
+  EXPECT_CONTAINS(ran->err, "name them");
+  ran = cluster_milena(world->cluster, "partitions", "elect", "t", "0", "--unclean", "--cut-damage", "--yes", NULL);
+  EXPECT_EQ_INT(0, ran->exit_code);
+  EXPECT_CONTAINS(ran->out, "unclean");
+  ASSERT_NO_ERROR(write_one(world, "t", "value", WORLD_CALL_MS, NULL));
+  EXPECT_EQ_INT(left + 1, count_records(world, "t"));
+  g_autofree char *name = world_broker_name(broker_id);
+  g_autofree char *log = cluster_log(world->cluster, name);
+  EXPECT_CONTAINS(log, "a leader cuts its log in front of damage, as somebody asked for");
+  g_autofree char *audit = cluster_log(world->cluster, "controller-1");
+  EXPECT_CONTAINS(audit, "somebody asked for an unclean election that cuts damage");
+  EXPECT_CONTAINS(audit, "the leader is to cut its log in front of damage, and what lies behind is lost");
+  /* What is whole loses nothing. */
+  ran = cluster_milena(world->cluster, "partitions", "elect", "t", "0", "--unclean", "--cut-damage", "--yes", NULL);
+  EXPECT_EQ_INT(0, ran->exit_code);
+  EXPECT_EQ_INT(left + 1, count_records(world, "t"));
+  STOP(world, broker_id);
+  START(world, broker_id);
+  UNTIL_LED(world, "t", 0);
+  EXPECT_EQ_INT(left + 1, count_records(world, "t"));
+  ASSERT_NO_ERROR(write_one(world, "t", "value", WORLD_CALL_MS, NULL));
+}
+
+TEST(replication, the_damage_of_the_last_copy_is_cut_when_somebody_gives_up_what_lies_behind) {
+  g_auto(World) world = {0};
+  guint64 log_id = 0;
+  if (!world_init(&world, 1, 1))
+    return;
+  gint32 broker_id = stop_single(&world, &log_id);
+  ASSERT_TRUE(broker_id > 0);
+  g_autofree char *name = world_broker_name(broker_id);
+  g_autofree char *folder = g_build_filename(cluster_folder(world.cluster), name, NULL);
+  ASSERT_TRUE(spoil_batch(folder, log_id, 4));
+  START(&world, broker_id);
+  UNTIL_LED(&world, "t", 0);
+  const Ran *ran = cluster_milena(world.cluster, "consume", "t", NULL);
+  EXPECT_TRUE(ran->exit_code != 0);
+  give_up(&world, broker_id, 4);
+}
+
+/* Nothing of the log itself is damaged, so nothing of it is cut. */
+TEST(replication, the_last_copy_takes_records_again_when_what_it_knew_of_producers_is_given_up) {
+  g_auto(World) world = {0};
+  guint64 log_id = 0;
+  if (!world_init(&world, 1, 1))
+    return;
+  gint32 broker_id = stop_single(&world, &log_id);
+  ASSERT_TRUE(broker_id > 0);
+  g_autofree char *name = world_broker_name(broker_id);
+  g_autofree char *folder = g_build_filename(cluster_folder(world.cluster), name, NULL);
+  ASSERT_TRUE(spoil_producers(folder, log_id));
+  START(&world, broker_id);
+  UNTIL_LED(&world, "t", 0);
+  MilenaError *error = write_one(&world, "t", "value", 2000, NULL);
+  EXPECT_EQ_STR("CORRUPT_LOG", error ? milena_error_reason(error) : "none");
+  milena_error_free(error);
+  give_up(&world, broker_id, 10);
+}

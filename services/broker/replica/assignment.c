@@ -27,6 +27,10 @@ ReplicaAssignment replica_assignment_of(const MetadataTopic *topic, const Metada
                              .min_insync_replicas = metadata_topic_min_insync_replicas(topic),
                              .others_count = others_count,
                              .flush = metadata_topic_flush(topic),
+                             .unsynced = metadata->unsynced,
+                             .unsynced_count = metadata->unsynced_count,
+                             .cuts_damage =
+                                 metadata->damage_cut_epoch > 0 && metadata->damage_cut_epoch == metadata->leader_epoch,
                              .now_ms = now_ms};
 }
 

@@ -43,26 +43,27 @@ static gboolean has(const gint32 *ids, guint id_count, gint32 id) {
   return FALSE;
 }
 
-void followers_assign(Followers *followers, gint32 self, const gint32 *replicas, guint replica_count,
-                      const gint32 *in_sync, guint in_sync_count, gint64 leader_end, gint64 now_ms) {
+void followers_assign(Followers *followers, const FollowersSet *set, gint64 leader_end, gint64 now_ms) {
   GArray *before = g_steal_pointer(&followers->followers);
   followers->proposing = FALSE;
-  if (replica_count > 1)
-    followers->followers = g_array_sized_new(FALSE, FALSE, sizeof(Follower), replica_count - 1);
-  for (guint i = 0; i < replica_count; i++) {
-    if (replicas[i] == self)
+  if (set->replica_count > 1)
+    followers->followers = g_array_sized_new(FALSE, FALSE, sizeof(Follower), set->replica_count - 1);
+  for (guint i = 0; i < set->replica_count; i++) {
+    gint32 id = set->replicas[i];
+    if (id == set->self)
       continue;
     /* Who is new is unknown, and has its time to come. */
-    Follower follower = {.broker_id = replicas[i],
+    Follower follower = {.broker_id = id,
                          .written_end = -1,
                          .synced_end = -1,
                          .caught_up_ms = now_ms,
                          .mark_end = leader_end,
                          .mark_ms = now_ms};
     for (guint j = 0; before && j < before->len; j++)
-      if (g_array_index(before, Follower, j).broker_id == replicas[i])
+      if (g_array_index(before, Follower, j).broker_id == id)
         follower = g_array_index(before, Follower, j);
-    follower.in_sync = has(in_sync, in_sync_count, replicas[i]);
+    follower.in_sync = has(set->in_sync, set->in_sync_count, id);
+    follower.unsynced = has(set->unsynced, set->unsynced_count, id);
     follower.joining = FALSE;
     g_array_append_val(followers->followers, follower);
   }
@@ -147,20 +148,23 @@ static gboolean shall_be_in_sync(const Follower *follower, const FollowersTerms 
 gboolean followers_propose(Followers *followers, const FollowersTerms *terms, FollowersProposal *ret_proposal) {
   if (followers->proposing)
     return FALSE;
-  gboolean differs = FALSE;
+  gboolean differs = terms->own_sync;
   ret_proposal->count = 0;
+  ret_proposal->self_synced = terms->own_sync;
   for (guint i = 0; i < count(followers); i++) {
     Follower *follower = get(followers, i);
     /* In a log that nobody writes to there is no progress to be heard of. */
     if (follower->written_end >= terms->leader_end)
       note_caught_up(follower, terms->leader_end, terms->now_ms);
     gboolean in = shall_be_in_sync(follower, terms);
-    differs |= in != follower->in_sync;
+    gboolean synced = in && follower->unsynced && follower->synced_end >= terms->sync_mark;
+    differs |= in != follower->in_sync || synced;
     if (!in)
       continue;
     INVARIANT(ret_proposal->count < G_N_ELEMENTS(ret_proposal->members),
               "the controller bounds a partition's replicas");
     ret_proposal->members[ret_proposal->count].broker_id = follower->broker_id;
+    ret_proposal->members[ret_proposal->count].synced = synced;
     ret_proposal->members[ret_proposal->count++].broker_epoch = follower->in_sync ? 0 : follower->broker_epoch;
   }
   if (!differs)

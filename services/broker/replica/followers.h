@@ -26,6 +26,7 @@ typedef struct {
   gint64 mark_ms;       /* ... it had everything at this time */
   guint64 visit;        /* its stream that is open; 0: none */
   gboolean in_sync;     /* committed */
+  gboolean unsynced;    /* .. is, that it may lack on its disk what it had before flush=always */
   gboolean joining;     /* proposed */
 } Follower;
 
@@ -38,21 +39,31 @@ typedef struct {
 /* A proposal: everybody that shall be in sync besides the leader. */
 typedef struct {
   guint count;
+  gboolean self_synced; /* the leader itself is unsynced no more */
   struct {
     gint32 broker_id;
     guint64 broker_epoch; /* 0 for one that is in sync already */
+    gboolean synced;      /* it is unsynced no more */
   } members[FOLLOWERS_MAX];
 } FollowersProposal;
 
 /* A new leadership: nothing is known of anybody. */
 void followers_begin(Followers *followers);
 void followers_clear(Followers *followers);
-/* The metadata of the partition changed: these are its replicas, these are in sync, @self among them is left out. A
- * proposal under way is settled.
+/* What the metadata says of the partition's replicas; all borrowed. */
+typedef struct {
+  gint32 self; /* left out */
+  const gint32 *replicas;
+  guint replica_count;
+  const gint32 *in_sync;
+  guint in_sync_count;
+  const gint32 *unsynced;
+  guint unsynced_count;
+} FollowersSet;
+/* The metadata of the partition changed. A proposal under way is settled.
  *
  * @leader_end: who is new has until lag_max from now to catch up */
-void followers_assign(Followers *followers, gint32 self, const gint32 *replicas, guint replica_count,
-                      const gint32 *in_sync, guint in_sync_count, gint64 leader_end, gint64 now_ms);
+void followers_assign(Followers *followers, const FollowersSet *set, gint64 leader_end, gint64 now_ms);
 /* A follower of this registration begins (again) at this place of our log. Returns the number of its visit, or 0 for
  * one that is no replica, or of a registration that is older than one that was heard. */
 guint64 followers_position(Followers *followers, gint32 broker_id, guint64 broker_epoch, gint64 written_end,
@@ -71,6 +82,8 @@ typedef struct {
   gint64 join_end;
   gboolean synced;
   gint64 leader_end; /* who has the log to here lags by nothing, however long ago that was written */
+  gint64 sync_mark;  /* who has it on disk to here is unsynced no more */
+  gboolean own_sync; /* the leader has, and is to be told so */
   gint64 lag_max_ms; /* who has not had everything for so long must go */
   gint64 now_ms;
   /* Would the controller take this registration? It refuses those that are fenced, or about to stop. */

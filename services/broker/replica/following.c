@@ -111,6 +111,9 @@ gboolean replica_propose(Replica *replica, const ReplicaTerms *terms, FollowersP
   const FollowersTerms all = {.join_end = join_end,
                               .synced = counts_synced(replica),
                               .leader_end = replica->hot.log_end_offset,
+                              .sync_mark = counts_synced(replica) ? replica->sync_mark : G_MAXINT64,
+                              .own_sync = replica->unsynced && counts_synced(replica) &&
+                                          MIN(replica->local_end, replica->synced_end) >= replica->sync_mark,
                               .lag_max_ms = terms->lag_max_ms,
                               .now_ms = terms->now_ms,
                               .may_join = terms->may_join,
@@ -157,6 +160,8 @@ void replica_truncated(Replica *replica, gint64 end_offset) {
   LogHot *hot = &replica->hot;
   INVARIANT(end_offset <= hot->log_end_offset, "a cut makes a log shorter");
   log_hot_cut(hot, end_offset);
+  if (end_offset <= replica->damaged_from && !replica->damage)
+    replica->damaged_from = G_MAXINT64; /* what a read met is gone */
   log_producers_truncate(replica->producers, end_offset, NULL);
   replica->local_end = MIN(replica->local_end, end_offset);
   replica->synced_end = MIN(replica->synced_end, end_offset);
@@ -174,20 +179,28 @@ void replica_begin_at(Replica *replica, gint64 start) {
   replica_check(replica);
 }
 
-gboolean replica_mend_end(const Replica *replica, gint64 *ret_end) {
-  if (replica_follows(replica) < 0 || !replica->damage || !g_queue_is_empty((GQueue *)&replica->local))
-    return FALSE;
-  /* What was forgotten of a producer comes back with its batches alone. */
-  *ret_end = replica->producers_damaged ? replica->hot.log_start_offset
-                                        : MIN(replica->hot.log_end_offset, replica->damaged_from);
-  return TRUE;
+/* All that is good of the log that this leader is to go on with. What was forgotten of producers comes back from
+ * nowhere: their batches stay, and retries of them may be taken for new. */
+static gint64 cut_end(const Replica *replica) {
+  const LogHot *hot = &replica->hot;
+  gint64 end = MIN(hot->log_end_offset, replica->damaged_from), epoch_end;
+  gint32 epoch;
+  /* Records of later epochs than this one are damage too: by these metadata they can't have been written. */
+  if (log_epochs_end_offset(hot->epochs, replica->leader_epoch, hot->log_end_offset, &epoch, &epoch_end))
+    end = MIN(end, epoch_end);
+  return MAX(end, hot->log_start_offset);
 }
 
-void replica_mended(Replica *replica, gint64 end_offset) {
-  g_clear_pointer(&replica->damage, failure_free);
-  replica->producers_damaged = FALSE;
-  replica->damaged_from = G_MAXINT64;
-  replica_truncated(replica, end_offset);
+gboolean replica_mend_end(const Replica *replica, gint64 *ret_end) {
+  if ((replica->leads ? !replica->cutting : replica->leader_id < 0) || !replica->damage ||
+      !g_queue_is_empty((GQueue *)&replica->local))
+    return FALSE;
+  if (replica->leads)
+    *ret_end = cut_end(replica);
+  else /* what was forgotten of a producer comes back with its batches alone */
+    *ret_end = replica->producers_damaged ? replica->hot.log_start_offset
+                                          : MIN(replica->hot.log_end_offset, replica->damaged_from);
+  return TRUE;
 }
 
 static Failure *does_not_follow(const Replica *replica, const LogBatch *batch) {

@@ -79,11 +79,11 @@ void replica_mark_damaged(Replica *replica, const Failure *damage) {
 }
 
 gboolean replica_found_damage(Replica *replica, const Failure *damage, gint64 offset) {
+  replica->damaged_from = MIN(replica->damaged_from, MAX(offset, replica->hot.log_start_offset));
   if (!replica->others_count)
     return FALSE;
   if (!replica->damage)
     replica->damage = failure_copy(damage);
-  replica->damaged_from = MIN(replica->damaged_from, MAX(offset, replica->hot.log_start_offset));
   return TRUE;
 }
 
@@ -180,7 +180,10 @@ static void answer_echoes(Replica *replica, ReplicaOut *out) {
 static gint64 led_watermark(const Replica *replica) {
   if (replica->isr_count < replica->min_insync_replicas)
     return replica->hot.high_watermark;
-  return followers_min_end(&replica->followers, replica->flush == MILENA__V1__FLUSH__FLUSH_ALWAYS, replica->local_end);
+  if (replica->flush != MILENA__V1__FLUSH__FLUSH_ALWAYS)
+    return followers_min_end(&replica->followers, FALSE, replica->local_end);
+  /* What was written under another mode is not on this disk yet. */
+  return followers_min_end(&replica->followers, TRUE, MIN(replica->local_end, replica->synced_end));
 }
 
 void replica_advance_high_watermark(Replica *replica, ReplicaOut *out) {
@@ -212,6 +215,39 @@ static void begin_epoch(Replica *replica, gint32 epoch) {
   log_epochs_append(hot->epochs, epoch, hot->log_end_offset);
 }
 
+static void begin_leading(Replica *replica) {
+  replica->epoch_start = replica->sync_mark = replica->hot.log_end_offset;
+  begin_epoch(replica, replica->leader_epoch);
+}
+
+/* An epoch in which what is damaged is to be cut: it begins at the end that is left. */
+static void begin_cutting(Replica *replica) {
+  replica->cutting = TRUE;
+  replica->epoch_start = replica->sync_mark = replica->hot.log_end_offset;
+  if (!replica->damage)
+    replica->damage =
+        failure_new(FAILURE(CORRUPT_LOG), "a read met damage at offset %" G_GINT64_FORMAT ", and the log is cut there",
+                    replica->damaged_from);
+}
+
+static void assign_followers(Replica *replica, const ReplicaAssignment *assignment) {
+  const FollowersSet set = {.self = assignment->broker_id,
+                            .replicas = assignment->replicas,
+                            .replica_count = assignment->replica_count,
+                            .in_sync = assignment->isr,
+                            .in_sync_count = assignment->isr_count,
+                            .unsynced = assignment->unsynced,
+                            .unsynced_count = assignment->unsynced_count};
+  followers_assign(&replica->followers, &set, replica->hot.log_end_offset, assignment->now_ms);
+}
+
+static gboolean has(const gint32 *ids, guint count, gint32 id) {
+  for (guint i = 0; i < count; i++)
+    if (ids[i] == id)
+      return TRUE;
+  return FALSE;
+}
+
 void replica_assign(Replica *replica, const ReplicaAssignment *assignment, ReplicaOut *out) {
   INVARIANT(assignment->flush != MILENA__V1__FLUSH__FLUSH_UNSPECIFIED, "the flush mode is the effective one");
   gboolean leads = assignment->leader_id == assignment->broker_id;
@@ -224,6 +260,8 @@ void replica_assign(Replica *replica, const ReplicaAssignment *assignment, Repli
   }
   /* The next metadata of a partition settles the proposal that was made after the last. */
   gboolean settled = !same || assignment->partition_epoch != replica->partition_epoch;
+  gboolean always_now =
+      assignment->flush == MILENA__V1__FLUSH__FLUSH_ALWAYS && replica->flush != MILENA__V1__FLUSH__FLUSH_ALWAYS;
   replica->leads = leads;
   replica->leader_id = assignment->leader_id;
   replica->leader_epoch = assignment->leader_epoch;
@@ -232,15 +270,34 @@ void replica_assign(Replica *replica, const ReplicaAssignment *assignment, Repli
   replica->min_insync_replicas = assignment->min_insync_replicas;
   replica->others_count = assignment->others_count;
   replica->flush = assignment->flush;
+  replica->unsynced = has(assignment->unsynced, assignment->unsynced_count, assignment->broker_id);
+  replica->cutting = replica->cutting && same;
   if (!leads)
     return;
   if (settled)
-    followers_assign(&replica->followers, assignment->broker_id, assignment->replicas, assignment->replica_count,
-                     assignment->isr, assignment->isr_count, replica->hot.log_end_offset, assignment->now_ms);
-  if (!same) {
-    replica->epoch_start = replica->hot.log_end_offset;
-    begin_epoch(replica, assignment->leader_epoch);
-  }
+    assign_followers(replica, assignment);
+  if (!same && assignment->cuts_damage && (replica->damage || replica->damaged_from < replica->hot.log_end_offset))
+    begin_cutting(replica);
+  else if (!same)
+    begin_leading(replica);
+  if (always_now)
+    replica->sync_mark = replica->hot.log_end_offset;
+  replica_advance_high_watermark(replica, out);
+}
+
+gboolean replica_cuts_damage(const Replica *replica) {
+  return replica->cutting;
+}
+
+void replica_mended(Replica *replica, gint64 end_offset, ReplicaOut *out) {
+  g_clear_pointer(&replica->damage, failure_free);
+  replica->producers_damaged = FALSE;
+  replica_truncated(replica, end_offset);
+  replica->damaged_from = G_MAXINT64;
+  if (!replica->cutting)
+    return;
+  replica->cutting = FALSE;
+  begin_leading(replica);
   replica_advance_high_watermark(replica, out);
 }
 
@@ -248,7 +305,7 @@ void replica_retire(Replica *replica, ReplicaOut *out) {
   out->leadership_changed = replica->leads;
   answer_all_unknown(replica, out);
   followers_clear(&replica->followers);
-  replica->leads = FALSE;
+  replica->leads = replica->cutting = FALSE;
   replica->leader_id = -1;
   replica->leader_watermark = 0;
 }

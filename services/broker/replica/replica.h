@@ -43,7 +43,10 @@ typedef struct {
   guint min_insync_replicas;
   gboolean others_count;   /* another replica is in sync, or eligible */
   Milena__V1__Flush flush; /* effective: never FLUSH_UNSPECIFIED */
-  gint64 now_ms;           /* monotonic */
+  const gint32 *unsynced;  /* who may have records from before flush=always that are not on its disk; borrowed */
+  guint unsynced_count;
+  gboolean cuts_damage; /* the leader of this epoch is to cut damage out of its log: what lies behind was given up */
+  gint64 now_ms;        /* monotonic */
 } ReplicaAssignment;
 
 typedef enum {
@@ -220,10 +223,13 @@ void replica_truncated(Replica *replica, gint64 end_offset);
 /* The leader's log begins at @start, behind all of ours, which was cut to its own start: go on there, with nothing. */
 void replica_begin_at(Replica *replica, gint64 start);
 /* Where to cut a damaged log that this replica follows with, so that it is whole again: the leader gives the rest anew
- * (rule 16). For one that counts as neither in sync nor eligible: nothing that only it has is given up. Then the
- * storage cuts it, then replica_mended. Returns FALSE when there is nothing to mend, or not now. */
+ * (rule 16). For one that counts as neither in sync nor eligible: nothing that only it has is given up; and for a
+ * leader that is to cut damage, whose loss was given up. Then the storage cuts it, then replica_mended. Returns FALSE
+ * when there is nothing to mend, or not now: while writes are on their way to the disk. */
 gboolean replica_mend_end(const Replica *replica, gint64 *ret_end);
-void replica_mended(Replica *replica, gint64 end_offset);
+void replica_mended(Replica *replica, gint64 end_offset, ReplicaOut *out);
+/* Does it lead an epoch in which damage is to be cut, and is it not yet? It takes nothing until then. */
+gboolean replica_cuts_damage(const Replica *replica);
 /* A batch of the leader's, stamped, wants to be appended as it is.
  *
  * @append: zeroed; filled in; it comes back in ReplicaOut.released

@@ -10,13 +10,16 @@ struct Replica {
   LogHot hot; /* log_end_offset is behind what was accepted */
   Failure *damage;
   gboolean producers_damaged;
-  gint64 damaged_from;   /* with `damage`: what is below is good */
+  gint64 damaged_from;   /* what is below is good, as far as is known; with `damage`, or read where no other counts */
+  gboolean cutting;      /* it leads, and its damage is to be cut: with `damage` */
   gboolean others_count; /* another replica is in sync, or eligible */
   gint64 local_end;
   gint64 synced_end;  /* what is below survives a power cut */
   gboolean syncing;   /* replica_sync_begun, and not over */
   gint64 syncing_end; /* what that will have synced */
   gint64 epoch_start; /* log end when this leadership began */
+  gint64 sync_mark;   /* log end when this leadership began, or later, when the flush mode became "always" */
+  gboolean unsynced;  /* the metadata does not know this replica to have all on its disk up to there */
 
   gboolean leads;
   gint32 leader_id; /* -1: none that is known */

@@ -39,8 +39,9 @@ static void on_answer(RpcMessage *message, const Failure *failure, gpointer data
             on_timer, damage);
 }
 
-/* Partitions whose replica here is damaged, and counts. Those that count no more are mended. */
-static GPtrArray *collect(const Damage *damage) {
+/* Partitions whose replica here is damaged, and counts. Those that count no more are mended, and leaders that are to go
+ * on with what is good. @ret_again: set when one of these has to wait for its writes, or for room in the store */
+static GPtrArray *collect(const Damage *damage, gboolean *ret_again) {
   GPtrArray *partitions = g_ptr_array_new();
   GHashTableIter iter;
   gpointer value;
@@ -50,7 +51,9 @@ static GPtrArray *collect(const Damage *damage) {
     gboolean others_count;
     if (!replica_damage(partition->replica))
       continue;
-    if (!partition_counts(partition, &others_count))
+    if (replica_cuts_damage(partition->replica))
+      *ret_again |= !partition_mend(partition);
+    else if (!partition_counts(partition, &others_count))
       following_look(partition);
     else if (others_count)
       g_ptr_array_add(partitions, partition);
@@ -86,10 +89,11 @@ void damage_look(Damage *damage) {
   const Shard *shard = damage->shard;
   if (damage->call || damage->stopped || !shard->image || !shard->broker_epoch)
     return; /* looked at with its answer, or the next metadata */
-  g_autoptr(GPtrArray) partitions = collect(damage);
-  if (partitions->len == 0)
+  gboolean again = FALSE;
+  g_autoptr(GPtrArray) partitions = collect(damage, &again);
+  if (partitions->len == 0 && !again)
     return;
-  if (shard->front->controller)
+  if (partitions->len > 0 && shard->front->controller)
     report(damage, partitions, shard->front->controller);
   else
     timer_set(shard->timers, &damage->timer, g_get_monotonic_time() + RETRY_MS * G_TIME_SPAN_MILLISECOND, on_timer,

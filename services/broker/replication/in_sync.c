@@ -58,7 +58,7 @@ static void collect_from(InSync *in_sync, Partition *partition, gint64 now_ms) {
   const MetadataPartition *metadata;
   Proposal proposal;
   const ReplicaTerms terms = {REPLICATION_LAG_MAX_MS, now_ms, may_join, in_sync->shard->image};
-  if (!partition_metadata(partition, &metadata) || metadata->replica_count < 2 ||
+  if (!partition_metadata(partition, &metadata) || (metadata->replica_count < 2 && metadata->unsynced_count == 0) ||
       !replica_propose(partition->replica, &terms, &proposal.members))
     return;
   proposal.log_id = partition->log_id;
@@ -106,9 +106,11 @@ static void fill(const InSync *in_sync, const Proposal *proposal, const Partitio
     places[i] = &members[i];
   }
   members[0].broker_id = in_sync->shard->broker->id;
+  members[0].synced = proposal->members.self_synced;
   for (guint i = 0; i < proposal->members.count; i++) {
     members[i + 1].broker_id = proposal->members.members[i].broker_id;
     members[i + 1].broker_epoch = proposal->members.members[i].broker_epoch;
+    members[i + 1].synced = proposal->members.members[i].synced;
   }
 }
 

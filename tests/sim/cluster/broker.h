@@ -118,7 +118,7 @@ void log_produce(Log *log, gint32 leader_epoch, const SimRequest *request);
 /* A batch of the leader's. FALSE: it does not follow. */
 gboolean log_follow(Log *log, gint32 leader_epoch, Batch *batch);
 void log_cut(Log *log, gint32 epoch, gint64 end);
-/* Cut a damaged log to what is good, if it counts no more. */
+/* Cut a damaged log to what is good, if it counts no more, or leads and is to go on with that. */
 void log_mend(Log *log);
 /* How far its disk has it, at this stage. */
 gint64 log_stored_end(const Log *log, SimStage stage);

@@ -48,24 +48,9 @@ static void kill_broker(Broker *broker) {
   later(broker, BACK_MAX_US, comes_back);
 }
 
-/* Right after a change to flush=always what was committed before is not synced everywhere: nobody can know then that a
- * tail was lost. */
-static gboolean is_unsynced(const Broker *broker) {
-  gboolean unsynced = FALSE;
-  for (guint i = 0; i < broker->cluster->parts->len; i++) {
-    const Part *part = broker->cluster->parts->pdata[i];
-    const MetadataTopic *topic;
-    const Log *log = log_find(broker, part->log_id);
-    if (log && part->weak && part_in(part, broker->cluster->image, &topic) &&
-        metadata_topic_flush(topic) == MILENA__V1__FLUSH__FLUSH_ALWAYS)
-      unsynced = unsynced || log_stored_end(log, SIM_SYNCED) < part->committed->len;
-  }
-  return unsynced;
-}
-
 static void cut_power(Broker *broker) {
   Cluster *cluster = broker->cluster;
-  if (!broker->up || is_unsynced(broker) || !cluster_may_lose(cluster, broker, TRUE))
+  if (!broker->up || !cluster_may_lose(cluster, broker, TRUE))
     return;
   cluster->result->power_cuts++;
   broker_kill(broker, SIM_POWER_CUT);

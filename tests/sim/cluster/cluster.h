@@ -82,14 +82,15 @@ struct Part {
   Cluster *cluster;
   char topic[16];
   gint32 number;
-  guint64 log_id;      /* 0: not created yet */
-  SimWorld clients;    /* who writes to it */
-  GArray *committed;   /* of Record, by offset: what some leader's high watermark has passed */
-  GHashTable *written; /* (epoch, offset) -> value: what a leader wrote there */
-  GHashTable *leaders; /* leader epoch -> broker and registration that led it */
-  gint32 void_epoch;   /* leaders before this epoch may be overruled: an unclean election was held */
-  gboolean gave_up;    /* records may be lost: more failed than the promise stands */
-  gboolean weak;       /* was ever not flush=always: a power cut takes the tail */
+  guint64 log_id;        /* 0: not created yet */
+  SimWorld clients;      /* who writes to it */
+  GArray *committed;     /* of Record, by offset: what some leader's high watermark has passed */
+  GHashTable *written;   /* (epoch, offset) -> value: what a leader wrote there */
+  GHashTable *leaders;   /* leader epoch -> broker and registration that led it */
+  gint32 void_epoch;     /* leaders before this epoch may be overruled: an unclean election was held */
+  gboolean gave_up;      /* records may be lost: more failed than the promise stands */
+  gboolean weak;         /* is not flush=always, or not known to be synced since: a power cut takes the tail */
+  gint64 flush_asked_us; /* when somebody asked for another flush mode; 0: never */
   guint unclean;
 };
 

@@ -410,15 +410,16 @@ void log_cut(Log *log, gint32 epoch, gint64 end_offset) {
 
 void log_mend(Log *log) {
   const MetadataPartition *metadata = log->broker->image ? part_in(log->part, log->broker->image, NULL) : NULL;
-  gboolean others_count;
+  gboolean others_count, given_up = replica_cuts_damage(log->replica);
   gint64 end;
-  if (!metadata || replica_assignment_counts(metadata, log->broker->id, &others_count) ||
+  if (!metadata || (!given_up && replica_assignment_counts(metadata, log->broker->id, &others_count)) ||
       !replica_mend_end(log->replica, &end))
     return;
+  ReplicaOut out = REPLICA_OUT_INIT;
   cut_at(log, end);
-  replica_mended(log->replica, end);
+  replica_mended(log->replica, end, &out);
   log->damaged = FALSE;
-  rules_log_changed(log);
+  log_settle(log, &out);
 }
 
 /* ---- The metadata ---- */

@@ -238,6 +238,7 @@ static Failure *alter(Call *call, Node *node, GPtrArray *records) {
       member_places[i][k] = &members[i][k];
       members[i][k].broker_id = k == 0 ? call->broker_id : proposal->members.members[k - 1].broker_id;
       members[i][k].broker_epoch = k == 0 ? 0 : proposal->members.members[k - 1].broker_epoch;
+      members[i][k].synced = k == 0 ? proposal->members.self_synced : proposal->members.members[k - 1].synced;
     }
   }
   Milena__Internal__V1__AlterInSyncRequest request = MILENA__INTERNAL__V1__ALTER_IN_SYNC_REQUEST__INIT;

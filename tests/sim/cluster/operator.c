@@ -187,7 +187,10 @@ static Failure *elect_unclean(Cluster *cluster, const MetadataImage *tip, guint6
   if (!cluster->shape.careless || cluster->wounded)
     return NULL;
   part->unclean++;
-  return elect(part, tip, MILENA__V1__ELECTION_TYPE__ELECTION_TYPE_UNCLEAN, records);
+  return elect(part, tip,
+               chance % 3 == 0 ? MILENA__V1__ELECTION_TYPE__ELECTION_TYPE_UNCLEAN_CUTTING_DAMAGE
+                               : MILENA__V1__ELECTION_TYPE__ELECTION_TYPE_UNCLEAN,
+               records);
 }
 
 static Failure *update(const Part *part, const MetadataImage *tip, const char *path, Milena__V1__TopicConfig *config,
@@ -226,9 +229,13 @@ static Failure *change_flush(Cluster *cluster, const MetadataImage *tip, guint64
   Milena__V1__TopicConfig config = MILENA__V1__TOPIC_CONFIG__INIT;
   config.flush = MODES[chance / 9 % G_N_ELEMENTS(MODES)];
   /* From now on a power cut may take the tail, whoever hears of it when. */
-  for (guint i = 0; i < cluster->parts->len && config.flush != MILENA__V1__FLUSH__FLUSH_ALWAYS; i++)
-    if (strcmp(((Part *)cluster->parts->pdata[i])->topic, part->topic) == 0)
-      ((Part *)cluster->parts->pdata[i])->weak = TRUE;
+  for (guint i = 0; i < cluster->parts->len && config.flush != MILENA__V1__FLUSH__FLUSH_ALWAYS; i++) {
+    Part *touched = cluster->parts->pdata[i];
+    if (strcmp(touched->topic, part->topic) != 0)
+      continue;
+    touched->weak = TRUE;
+    touched->flush_asked_us = sim_now_us(cluster->sim);
+  }
   return update(part, tip, "flush", &config, records);
 }
 
@@ -240,7 +247,14 @@ static void act(Cluster *cluster) {
 
 /* ---- After the faults ---- */
 
-/* Where more failed than the promise stands, and nobody may lead, what is there must do. */
+/* The last copy that counts is damaged, and leads: what is good of it is read, and that is all. */
+static gboolean is_stuck(const Cluster *cluster, const Part *part, const MetadataPartition *metadata) {
+  const Log *led = metadata->leader_id > 0 ? log_find(cluster->brokers[metadata->leader_id], part->log_id) : NULL;
+  return led && led->replica && replica_leads(led->replica) && replica_damage(led->replica) &&
+         metadata->isr_count + metadata->eligible_count == 1;
+}
+
+/* Where more failed than the promise stands, and nobody may lead, or who leads is damaged, what is there must do. */
 static Failure *elect_what_is_left(Cluster *cluster, const MetadataImage *tip, guint64 version, guint64 chance,
                                    GPtrArray *records) {
   (void)version;
@@ -248,10 +262,14 @@ static Failure *elect_what_is_left(Cluster *cluster, const MetadataImage *tip, g
   for (guint i = 0; i < cluster->parts->len; i++) {
     Part *part = cluster->parts->pdata[i];
     const MetadataPartition *metadata = part_in(part, tip, NULL);
-    if (metadata->leader_id >= 0 || (!part->gave_up && part->void_epoch == 0))
+    gboolean stuck = is_stuck(cluster, part, metadata);
+    if ((metadata->leader_id >= 0 && !stuck) || (!part->gave_up && part->void_epoch == 0))
       continue;
     part->unclean++;
-    return elect(part, tip, MILENA__V1__ELECTION_TYPE__ELECTION_TYPE_UNCLEAN, records);
+    return elect(part, tip,
+                 stuck ? MILENA__V1__ELECTION_TYPE__ELECTION_TYPE_UNCLEAN_CUTTING_DAMAGE
+                       : MILENA__V1__ELECTION_TYPE__ELECTION_TYPE_UNCLEAN,
+                 records);
   }
   return NULL;
 }

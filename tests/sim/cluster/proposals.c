@@ -31,7 +31,8 @@ static void collect_from(Broker *broker, Log *log) {
   const MetadataPartition *metadata = part_in(log->part, broker->image, NULL);
   const ReplicaTerms terms = {broker->cluster->shape.lag_max_us / 1000, broker_now_ms(broker), may_join, broker->image};
   Proposal proposal;
-  if (!metadata || metadata->replica_count < 2 || !replica_propose(log->replica, &terms, &proposal.members))
+  if (!metadata || (metadata->replica_count < 2 && metadata->unsynced_count == 0) ||
+      !replica_propose(log->replica, &terms, &proposal.members))
     return;
   proposal.log_id = log->log_id;
   proposal.leader_epoch = metadata->leader_epoch;
@@ -125,7 +126,9 @@ void damage_look(Broker *broker) {
     gboolean others_count;
     if (!replica_damage(log->replica) || !metadata)
       continue;
-    if (!replica_assignment_counts(metadata, broker->id, &others_count))
+    if (replica_cuts_damage(log->replica))
+      log_mend(log);
+    else if (!replica_assignment_counts(metadata, broker->id, &others_count))
       following_assigned(log);
     else if (others_count)
       g_array_append_val(damaged, log->log_id);

@@ -10,6 +10,9 @@
 #include "controller/metadata/records.h"
 #include "controller/metadata/view.h"
 
+/* A change of the flush mode that was asked for may come into force so long after. */
+#define FLUSH_ASKED_US 3000000
+
 static Sim *sim_of(const Log *log) {
   return log->broker->cluster->sim;
 }
@@ -279,6 +282,15 @@ static void heal_wound(Cluster *cluster) {
   cluster->wounded = 0;
 }
 
+/* Does a power cut take a tail of it, by what the controllers have decided? */
+static void judge_flush(Part *part, const MetadataTopic *topic, const MetadataPartition *now) {
+  gint64 quiet_us = sim_now_us(part->cluster->sim) - part->flush_asked_us;
+  if (metadata_topic_flush(topic) != MILENA__V1__FLUSH__FLUSH_ALWAYS || now->unsynced_count > 0)
+    part->weak = TRUE;
+  else if (part->flush_asked_us == 0 || quiet_us > FLUSH_ASKED_US)
+    part->weak = FALSE; /* who counts has said that it is all on disk, under this mode */
+}
+
 void rules_metadata(MetadataImage *before, MetadataImage *image, gpointer data) {
   (void)before;
   Cluster *cluster = data;
@@ -294,8 +306,7 @@ void rules_metadata(MetadataImage *before, MetadataImage *image, gpointer data) 
     if (!now)
       continue;
     part->log_id = now->log_id;
-    if (metadata_topic_flush(topic) != MILENA__V1__FLUSH__FLUSH_ALWAYS)
-      part->weak = TRUE;
+    judge_flush(part, topic, now);
     if (now == was)
       continue;
     g_autofree char *text = cluster->trace ? part_describe(part, topic, now) : NULL;

@@ -36,9 +36,8 @@ static char *part_unsettled(const Part *part) {
   const Log *led = log_find(part->cluster->brokers[metadata->leader_id], part->log_id);
   if (!led || !led->replica || !replica_leads(led->replica))
     return g_strdup_printf("broker %d does not lead log %d", metadata->leader_id, (int)part->log_id);
-  /* The last copy that counted is damaged: what is good of it is read, and that is all. */
-  if ((part->gave_up || part->void_epoch > 0) && replica_damage(led->replica))
-    return NULL;
+  if (replica_damage(led->replica))
+    return g_strdup_printf("broker %d leads log %d, which is damaged", metadata->leader_id, (int)part->log_id);
   char *why = NULL;
   for (guint i = 0; i < metadata->replica_count && !why; i++)
     if (metadata->replicas[i] != dead)

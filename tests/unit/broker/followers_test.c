@@ -13,7 +13,12 @@ typedef struct {
 
 static void assign(Case *c, const gint32 *in_sync, guint count, gint64 now_ms) {
   static const gint32 REPLICAS[] = {1, 2, 3};
-  followers_assign(&c->followers, 1, REPLICAS, G_N_ELEMENTS(REPLICAS), in_sync, count, c->end, now_ms);
+  const FollowersSet set = {.self = 1,
+                            .replicas = REPLICAS,
+                            .replica_count = G_N_ELEMENTS(REPLICAS),
+                            .in_sync = in_sync,
+                            .in_sync_count = count};
+  followers_assign(&c->followers, &set, c->end, now_ms);
 }
 
 static Case begin(void) {

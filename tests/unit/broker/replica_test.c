@@ -1,245 +1,168 @@
 /* The partition's state machine, event by event. */
-#include "services/broker/replica/replica.h"
+#include "tests/unit/broker/replica_case.h"
 
 #include "tests/shim/shim.h"
 
-#define ALL MILENA__V1__ACKS__ACKS_ALL
-#define LEADER MILENA__V1__ACKS__ACKS_LEADER
-#define ALWAYS MILENA__V1__FLUSH__FLUSH_ALWAYS
-#define OS MILENA__V1__FLUSH__FLUSH_OS
-
-/* A replica on broker 1, and what its last event came to. */
-typedef struct {
-  Replica *replica;
-  ReplicaOut out;
-  guint64 partition_epoch;
-} Case;
-
-/* As a host does: take what came back out of its queues. */
-static void take_out(Case *c) {
-  while (g_queue_pop_head_link(&c->out.answers) || g_queue_pop_head_link(&c->out.released))
-    ;
-  c->out = (ReplicaOut)REPLICA_OUT_INIT;
-}
-
-static void begin(Case *c) {
-  c->replica = replica_new(NULL, NULL);
-  c->out = (ReplicaOut)REPLICA_OUT_INIT;
-  c->partition_epoch = 0;
-}
-
-static void end(Case *c) {
-  take_out(c);
-  replica_free(c->replica);
-}
-
-static void assign(Case *c, gint32 leader, gint32 epoch, guint isr_count, guint min_insync, Milena__V1__Flush flush) {
-  static const gint32 ISR[] = {1, 2, 3};
-  const ReplicaAssignment assignment = {.broker_id = 1,
-                                        .leader_id = leader,
-                                        .leader_epoch = epoch,
-                                        .partition_epoch = ++c->partition_epoch,
-                                        .replicas = ISR,
-                                        .replica_count = 3,
-                                        .isr = ISR,
-                                        .isr_count = isr_count,
-                                        .min_insync_replicas = min_insync,
-                                        .flush = flush};
-  take_out(c);
-  replica_assign(c->replica, &assignment, &c->out);
-}
-
-/* Append @count records. Returns the refusal; NULL when it was taken. */
-static Failure *append(Case *c, ReplicaAppend *append, guint32 count, Milena__V1__Acks acks, gint32 epoch) {
-  LogBatch batch = LOG_BATCH_INIT;
-  batch.record_count = count;
-  batch.max_timestamp_ms = 7;
-  *append = (ReplicaAppend){0};
-  Failure *failure = replica_prepare(c->replica, epoch, &batch, acks, 1000, append);
-  if (!failure)
-    replica_accept(c->replica, append);
-  return failure;
-}
-
-static void local(Case *c, ReplicaAppend *append, ReplicaStage stage) {
-  take_out(c);
-  replica_local_progress(c->replica, append, stage, &c->out);
-}
-
-static void peer(Case *c, gint32 broker, gint64 written, gint64 synced) {
-  const ReplicaPosition position = {replica_leader_epoch(c->replica), 0, 0, LOG_EPOCH_NONE};
-  take_out(c);
-  if (!replica_follower_end(c->replica, broker, NULL))
-    replica_follower_begins(c->replica, broker, 1, &position, 0, &c->out);
-  replica_follower_progress(c->replica, broker, 1, written, synced, 0, &c->out);
-}
-
-static void expect_refused(Failure *failure, FailureReason reason) {
-  EXPECT_TRUE(failure != NULL);
-  EXPECT_EQ_INT(reason, failure ? failure_reason(failure) : 0);
-  failure_free(failure);
-}
-
 TEST(replica, one_copy_is_answered_once_it_is_synced) {
-  Case c;
+  ReplicaCase c;
   ReplicaAppend a, b;
-  begin(&c);
-  assign(&c, 1, 0, 1, 1, ALWAYS);
+  case_begin(&c);
+  case_assign(&c, 1, 0, 1, 1, ALWAYS);
   EXPECT_TRUE(c.out.leadership_changed);
-  EXPECT_NULL(append(&c, &a, 3, ALL, 0));
-  EXPECT_NULL(append(&c, &b, 2, LEADER, 0));
+  EXPECT_NULL(case_append(&c, &a, 3, ALL, 0));
+  EXPECT_NULL(case_append(&c, &b, 2, LEADER, 0));
   EXPECT_EQ_INT(0, a.base_offset);
   EXPECT_EQ_INT(3, b.base_offset);
   EXPECT_EQ_INT(5, replica_log_end(c.replica));
   EXPECT_EQ_INT(REPLICA_SYNCED, a.stage);
-  local(&c, &a, REPLICA_SYNCED);
+  case_local(&c, &a, REPLICA_SYNCED);
   EXPECT_EQ_INT(1, c.out.answers.length);
   EXPECT_EQ_INT(3, replica_high_watermark(c.replica));
   EXPECT_EQ_INT(1, a.copies.replicas);
   EXPECT_EQ_INT(1, a.copies.synced_replicas);
-  local(&c, &b, REPLICA_SYNCED);
+  case_local(&c, &b, REPLICA_SYNCED);
   EXPECT_EQ_INT(1, c.out.answers.length);
   EXPECT_EQ_INT(5, replica_high_watermark(c.replica));
-  end(&c);
+  case_end(&c);
 }
 
 TEST(replica, flush_os_is_answered_when_written_and_says_so) {
-  Case c;
+  ReplicaCase c;
   ReplicaAppend a;
-  begin(&c);
-  assign(&c, 1, 0, 1, 1, OS);
-  EXPECT_NULL(append(&c, &a, 1, ALL, 0));
+  case_begin(&c);
+  case_assign(&c, 1, 0, 1, 1, OS);
+  EXPECT_NULL(case_append(&c, &a, 1, ALL, 0));
   EXPECT_EQ_INT(REPLICA_WRITTEN, a.stage);
-  local(&c, &a, REPLICA_WRITTEN);
+  case_local(&c, &a, REPLICA_WRITTEN);
   EXPECT_EQ_INT(1, c.out.answers.length);
   EXPECT_EQ_INT(1, a.copies.replicas);
   EXPECT_EQ_INT(0, a.copies.synced_replicas);
-  end(&c);
+  case_end(&c);
 }
 
 TEST(replica, acks_all_waits_for_every_in_sync_replica) {
-  Case c;
+  ReplicaCase c;
   ReplicaAppend a, b;
-  begin(&c);
-  assign(&c, 1, 4, 3, 2, ALWAYS);
-  EXPECT_NULL(append(&c, &a, 1, ALL, 4));
-  EXPECT_NULL(append(&c, &b, 1, LEADER, 4));
-  local(&c, &a, REPLICA_SYNCED);
+  case_begin(&c);
+  case_assign(&c, 1, 4, 3, 2, ALWAYS);
+  EXPECT_NULL(case_append(&c, &a, 1, ALL, 4));
+  EXPECT_NULL(case_append(&c, &b, 1, LEADER, 4));
+  case_local(&c, &a, REPLICA_SYNCED);
   EXPECT_EQ_INT(0, c.out.answers.length);
-  local(&c, &b, REPLICA_SYNCED);
+  case_local(&c, &b, REPLICA_SYNCED);
   EXPECT_EQ_INT(1, c.out.answers.length); /* acks=leader needs nobody else */
   EXPECT_EQ_INT(0, replica_high_watermark(c.replica));
-  peer(&c, 2, 2, 2);
+  case_peer(&c, 2, 2, 2);
   EXPECT_EQ_INT(0, replica_high_watermark(c.replica));
-  peer(&c, 3, 2, 0); /* written is not enough */
+  case_peer(&c, 3, 2, 0); /* written is not enough */
   EXPECT_EQ_INT(0, replica_high_watermark(c.replica));
-  peer(&c, 9, 2, 2); /* not in sync: does not count */
+  case_peer(&c, 9, 2, 2); /* not in sync: does not count */
   EXPECT_EQ_INT(0, replica_high_watermark(c.replica));
-  peer(&c, 3, 2, 1);
+  case_peer(&c, 3, 2, 1);
   EXPECT_EQ_INT(1, replica_high_watermark(c.replica));
   EXPECT_EQ_INT(1, c.out.answers.length);
   EXPECT_EQ_INT(3, a.copies.replicas);
   EXPECT_EQ_INT(3, a.copies.synced_replicas);
-  end(&c);
+  case_end(&c);
 }
 
 TEST(replica, high_watermark_freezes_below_the_minimum_and_never_goes_back) {
-  Case c;
+  ReplicaCase c;
   ReplicaAppend a, b;
-  begin(&c);
-  assign(&c, 1, 0, 2, 2, ALWAYS);
-  EXPECT_NULL(append(&c, &a, 1, ALL, 0));
-  local(&c, &a, REPLICA_SYNCED);
-  peer(&c, 2, 1, 1);
+  case_begin(&c);
+  case_assign(&c, 1, 0, 2, 2, ALWAYS);
+  EXPECT_NULL(case_append(&c, &a, 1, ALL, 0));
+  case_local(&c, &a, REPLICA_SYNCED);
+  case_peer(&c, 2, 1, 1);
   EXPECT_EQ_INT(1, replica_high_watermark(c.replica));
-  assign(&c, 1, 0, 1, 2, ALWAYS); /* the other one left */
-  expect_refused(append(&c, &b, 1, ALL, 0), FAILURE(NOT_ENOUGH_REPLICAS));
-  EXPECT_NULL(append(&c, &b, 1, LEADER, 0));
-  local(&c, &b, REPLICA_SYNCED);
+  case_assign(&c, 1, 0, 1, 2, ALWAYS); /* the other one left */
+  case_expect_refused(case_append(&c, &b, 1, ALL, 0), FAILURE(NOT_ENOUGH_REPLICAS));
+  EXPECT_NULL(case_append(&c, &b, 1, LEADER, 0));
+  case_local(&c, &b, REPLICA_SYNCED);
   EXPECT_EQ_INT(1, replica_high_watermark(c.replica));
-  assign(&c, 1, 0, 3, 2, ALWAYS); /* a new one that has nothing yet */
+  case_assign(&c, 1, 0, 3, 2, ALWAYS); /* a new one that has nothing yet */
   EXPECT_EQ_INT(1, replica_high_watermark(c.replica));
-  end(&c);
+  case_end(&c);
 }
 
 TEST(replica, a_shrunk_isr_moves_the_high_watermark) {
-  Case c;
+  ReplicaCase c;
   ReplicaAppend a;
-  begin(&c);
-  assign(&c, 1, 0, 2, 1, ALWAYS);
-  EXPECT_NULL(append(&c, &a, 1, ALL, 0));
-  local(&c, &a, REPLICA_SYNCED);
+  case_begin(&c);
+  case_assign(&c, 1, 0, 2, 1, ALWAYS);
+  EXPECT_NULL(case_append(&c, &a, 1, ALL, 0));
+  case_local(&c, &a, REPLICA_SYNCED);
   EXPECT_EQ_INT(0, c.out.answers.length);
-  assign(&c, 1, 0, 1, 1, ALWAYS);
+  case_assign(&c, 1, 0, 1, 1, ALWAYS);
   EXPECT_FALSE(c.out.leadership_changed);
   EXPECT_EQ_INT(1, c.out.answers.length);
   EXPECT_NULL(a.failure);
   EXPECT_EQ_INT(1, a.copies.replicas);
-  end(&c);
+  case_end(&c);
 }
 
 TEST(replica, lost_leadership_leaves_the_outcome_unknown) {
-  Case c;
+  ReplicaCase c;
   ReplicaAppend on_disk, on_its_way, refused;
-  begin(&c);
-  assign(&c, 1, 0, 2, 1, ALWAYS);
-  EXPECT_NULL(append(&c, &on_disk, 1, ALL, 0));
-  EXPECT_NULL(append(&c, &on_its_way, 1, ALL, 0));
-  local(&c, &on_disk, REPLICA_SYNCED);
-  assign(&c, 2, 1, 2, 1, ALWAYS);
+  case_begin(&c);
+  case_assign(&c, 1, 0, 2, 1, ALWAYS);
+  EXPECT_NULL(case_append(&c, &on_disk, 1, ALL, 0));
+  EXPECT_NULL(case_append(&c, &on_its_way, 1, ALL, 0));
+  case_local(&c, &on_disk, REPLICA_SYNCED);
+  case_assign(&c, 2, 1, 2, 1, ALWAYS);
   EXPECT_TRUE(c.out.leadership_changed);
   EXPECT_EQ_INT(2, c.out.answers.length);
-  expect_refused(on_disk.failure, FAILURE(UNKNOWN_OUTCOME));
-  expect_refused(on_its_way.failure, FAILURE(UNKNOWN_OUTCOME));
+  case_expect_refused(on_disk.failure, FAILURE(UNKNOWN_OUTCOME));
+  case_expect_refused(on_its_way.failure, FAILURE(UNKNOWN_OUTCOME));
   EXPECT_FALSE(on_disk.queued);
   EXPECT_TRUE(on_its_way.queued);
-  expect_refused(append(&c, &refused, 1, ALL, 0), FAILURE(NOT_LEADER));
-  local(&c, &on_its_way, REPLICA_SYNCED);
+  case_expect_refused(case_append(&c, &refused, 1, ALL, 0), FAILURE(NOT_LEADER));
+  case_local(&c, &on_its_way, REPLICA_SYNCED);
   EXPECT_EQ_INT(0, c.out.answers.length);
   EXPECT_EQ_INT(1, c.out.released.length);
-  end(&c);
+  case_end(&c);
 }
 
 TEST(replica, stages_of_changed_flush_modes_keep_the_order) {
-  Case c;
+  ReplicaCase c;
   ReplicaAppend synced, written;
-  begin(&c);
-  assign(&c, 1, 0, 1, 1, ALWAYS);
-  EXPECT_NULL(append(&c, &synced, 1, ALL, 0));
-  assign(&c, 1, 0, 1, 1, OS);
-  EXPECT_NULL(append(&c, &written, 1, ALL, 0));
-  local(&c, &written, REPLICA_WRITTEN); /* in front of the sync that the first one waits for */
+  case_begin(&c);
+  case_assign(&c, 1, 0, 1, 1, ALWAYS);
+  EXPECT_NULL(case_append(&c, &synced, 1, ALL, 0));
+  case_assign(&c, 1, 0, 1, 1, OS);
+  EXPECT_NULL(case_append(&c, &written, 1, ALL, 0));
+  case_local(&c, &written, REPLICA_WRITTEN); /* in front of the sync that the first one waits for */
   EXPECT_EQ_INT(0, c.out.answers.length);
   EXPECT_EQ_INT(0, replica_high_watermark(c.replica));
-  local(&c, &synced, REPLICA_SYNCED);
+  case_local(&c, &synced, REPLICA_SYNCED);
   EXPECT_EQ_INT(2, c.out.answers.length);
   EXPECT_TRUE(c.out.answers.head->data == &synced);
   EXPECT_EQ_INT(2, replica_high_watermark(c.replica));
-  end(&c);
+  case_end(&c);
 }
 
 TEST(replica, the_end_of_a_log_is_synced_after_a_change_to_flush_always) {
-  Case c;
+  ReplicaCase c;
   ReplicaAppend before, behind, cut;
-  begin(&c);
-  assign(&c, 1, 0, 1, 1, OS);
-  EXPECT_NULL(append(&c, &before, 3, ALL, 0));
-  local(&c, &before, REPLICA_WRITTEN);
+  case_begin(&c);
+  case_assign(&c, 1, 0, 1, 1, OS);
+  EXPECT_NULL(case_append(&c, &before, 3, ALL, 0));
+  case_local(&c, &before, REPLICA_WRITTEN);
   EXPECT_FALSE(replica_wants_sync(c.replica));
-  assign(&c, 1, 0, 1, 1, ALWAYS);
+  case_assign(&c, 1, 0, 1, 1, ALWAYS);
   EXPECT_TRUE(replica_wants_sync(c.replica));
   replica_sync_begun(c.replica);
   EXPECT_FALSE(replica_wants_sync(c.replica)); /* under way */
-  assign(&c, 1, 0, 1, 1, OS);
-  EXPECT_NULL(append(&c, &behind, 1, ALL, 0));
-  local(&c, &behind, REPLICA_WRITTEN);
-  assign(&c, 1, 0, 1, 1, ALWAYS);
+  case_assign(&c, 1, 0, 1, 1, OS);
+  EXPECT_NULL(case_append(&c, &behind, 1, ALL, 0));
+  case_local(&c, &behind, REPLICA_WRITTEN);
+  case_assign(&c, 1, 0, 1, 1, ALWAYS);
   replica_sync_over(c.replica, &c.out);
   EXPECT_EQ_INT(3, replica_synced_end(c.replica)); /* what came behind it needs another */
   EXPECT_TRUE(replica_wants_sync(c.replica));
   /* A cut while it is under way: what is appended behind the cut is not what is synced. */
   replica_sync_begun(c.replica);
-  assign(&c, 2, 1, 1, 1, OS);
+  case_assign(&c, 2, 1, 1, 1, OS);
   replica_truncated(c.replica, 2);
   LogBatch batch = LOG_BATCH_INIT;
   batch.record_count = 2;
@@ -248,21 +171,21 @@ TEST(replica, the_end_of_a_log_is_synced_after_a_change_to_flush_always) {
   cut = (ReplicaAppend){0};
   ASSERT_NULL(replica_follow(c.replica, 1, &batch, &cut));
   replica_accept(c.replica, &cut);
-  local(&c, &cut, REPLICA_WRITTEN);
+  case_local(&c, &cut, REPLICA_WRITTEN);
   replica_sync_over(c.replica, &c.out);
   EXPECT_EQ_INT(2, replica_synced_end(c.replica));
   EXPECT_EQ_INT(4, replica_log_end(c.replica));
-  end(&c);
+  case_end(&c);
 }
 
 TEST(replica, expected_offset_must_be_the_logs_end) {
-  Case c;
+  ReplicaCase c;
   ReplicaAppend a = {0};
   LogBatch batch = LOG_BATCH_INIT;
   batch.record_count = 2;
   batch.expected_offset = 1;
-  begin(&c);
-  assign(&c, 1, 0, 1, 1, ALWAYS);
+  case_begin(&c);
+  case_assign(&c, 1, 0, 1, 1, ALWAYS);
   g_autoptr(Failure) failure = replica_prepare(c.replica, 0, &batch, ALL, 1000, &a);
   ASSERT_TRUE(failure != NULL);
   EXPECT_EQ_INT(FAILURE(EXPECTED_OFFSET_MISMATCH), failure_reason(failure));
@@ -272,22 +195,22 @@ TEST(replica, expected_offset_must_be_the_logs_end) {
   batch.expected_offset = 0;
   EXPECT_NULL(replica_prepare(c.replica, 0, &batch, ALL, 1000, &a));
   EXPECT_EQ_INT(0, batch.base_offset);
-  end(&c);
+  case_end(&c);
 }
 
 TEST(replica, append_times_never_go_back) {
-  Case c;
+  ReplicaCase c;
   ReplicaAppend a, b = {0};
   LogBatch batch = LOG_BATCH_INIT;
   batch.record_count = 1;
-  begin(&c);
-  assign(&c, 1, 0, 1, 1, ALWAYS);
-  EXPECT_NULL(append(&c, &a, 1, ALL, 0));
+  case_begin(&c);
+  case_assign(&c, 1, 0, 1, 1, ALWAYS);
+  EXPECT_NULL(case_append(&c, &a, 1, ALL, 0));
   EXPECT_EQ_INT(1000, a.append_timestamp_ms);
   EXPECT_NULL(replica_prepare(c.replica, 0, &batch, ALL, 400, &b));
   EXPECT_EQ_INT(1000, batch.append_timestamp_ms);
-  local(&c, &a, REPLICA_SYNCED);
-  end(&c);
+  case_local(&c, &a, REPLICA_SYNCED);
+  case_end(&c);
 }
 
 /* A log as recovery finds it: @end records of epoch @epoch, readers had seen @high_watermark. */
@@ -301,58 +224,58 @@ static Replica *recovered(gint64 end, gint64 high_watermark, gint32 epoch, const
 }
 
 TEST(replica, a_recovered_log_goes_on_where_it_ended) {
-  Case c = {recovered(10, 8, 3, NULL), REPLICA_OUT_INIT};
+  ReplicaCase c = {recovered(10, 8, 3, NULL), REPLICA_OUT_INIT};
   ReplicaAppend a;
   EXPECT_EQ_INT(8, replica_high_watermark(c.replica));
   EXPECT_FALSE(replica_knows_high_watermark(c.replica));
-  assign(&c, 1, 4, 1, 1, ALWAYS);
+  case_assign(&c, 1, 4, 1, 1, ALWAYS);
   EXPECT_TRUE(c.out.high_watermark_moved);
   EXPECT_EQ_INT(10, replica_high_watermark(c.replica));
   EXPECT_TRUE(replica_knows_high_watermark(c.replica));
-  EXPECT_NULL(append(&c, &a, 1, ALL, 4));
+  EXPECT_NULL(case_append(&c, &a, 1, ALL, 4));
   EXPECT_EQ_INT(10, a.base_offset);
-  local(&c, &a, REPLICA_SYNCED);
-  end(&c);
+  case_local(&c, &a, REPLICA_SYNCED);
+  case_end(&c);
 }
 
 TEST(replica, a_new_leader_does_not_know_the_high_watermark_before_its_epoch) {
-  Case c = {recovered(10, 8, 3, NULL), REPLICA_OUT_INIT};
-  assign(&c, 1, 4, 2, 1, ALWAYS);
+  ReplicaCase c = {recovered(10, 8, 3, NULL), REPLICA_OUT_INIT};
+  case_assign(&c, 1, 4, 2, 1, ALWAYS);
   EXPECT_FALSE(replica_knows_high_watermark(c.replica));
   EXPECT_EQ_INT(8, replica_high_watermark(c.replica));
-  peer(&c, 2, 9, 9);
+  case_peer(&c, 2, 9, 9);
   EXPECT_FALSE(replica_knows_high_watermark(c.replica));
-  peer(&c, 2, 10, 10);
+  case_peer(&c, 2, 10, 10);
   EXPECT_TRUE(replica_knows_high_watermark(c.replica));
-  end(&c);
+  case_end(&c);
 }
 
 TEST(replica, a_damaged_log_takes_nothing) {
   g_autoptr(Failure) damage = failure_new(FAILURE(CORRUPT_LOG), "a byte flipped");
-  Case c = {recovered(10, 10, 3, damage), REPLICA_OUT_INIT};
+  ReplicaCase c = {recovered(10, 10, 3, damage), REPLICA_OUT_INIT};
   ReplicaAppend a;
-  assign(&c, 1, 4, 1, 1, ALWAYS);
-  expect_refused(append(&c, &a, 1, ALL, 4), FAILURE(CORRUPT_LOG));
+  case_assign(&c, 1, 4, 1, 1, ALWAYS);
+  case_expect_refused(case_append(&c, &a, 1, ALL, 4), FAILURE(CORRUPT_LOG));
   EXPECT_TRUE(replica_leads(c.replica)); /* what is good of it is read */
-  end(&c);
+  case_end(&c);
 }
 
 TEST(replica, metadata_older_than_the_log_is_refused) {
-  Case c = {recovered(10, 10, 7, NULL), REPLICA_OUT_INIT};
+  ReplicaCase c = {recovered(10, 10, 7, NULL), REPLICA_OUT_INIT};
   ReplicaAppend a;
-  assign(&c, 1, 5, 1, 1, ALWAYS);
-  expect_refused(append(&c, &a, 1, ALL, 5), FAILURE(CORRUPT_LOG));
-  end(&c);
+  case_assign(&c, 1, 5, 1, 1, ALWAYS);
+  case_expect_refused(case_append(&c, &a, 1, ALL, 5), FAILURE(CORRUPT_LOG));
+  case_end(&c);
 }
 
 TEST(replica, the_hot_record_is_that_behind_the_append) {
-  Case c;
+  ReplicaCase c;
   ReplicaAppend a = {0};
   LogBatch batch = LOG_BATCH_INIT;
   batch.record_count = 4;
   batch.max_timestamp_ms = 77;
-  begin(&c);
-  assign(&c, 1, 2, 1, 1, ALWAYS);
+  case_begin(&c);
+  case_assign(&c, 1, 2, 1, 1, ALWAYS);
   EXPECT_NULL(replica_prepare(c.replica, 2, &batch, ALL, 1000, &a));
   g_autoptr(GByteArray) bytes = g_byte_array_new();
   replica_encode_hot(c.replica, 99, &a, bytes);
@@ -363,7 +286,7 @@ TEST(replica, the_hot_record_is_that_behind_the_append) {
   EXPECT_EQ_INT(77, hot.max_timestamp_ms);
   EXPECT_EQ_INT(2, log_epochs_latest(hot.epochs));
   EXPECT_EQ_INT(0, replica_log_end(c.replica)); /* not accepted yet */
-  end(&c);
+  case_end(&c);
 }
 
 /* ---- producers ---- */
@@ -371,7 +294,7 @@ TEST(replica, the_hot_record_is_that_behind_the_append) {
 #define NONE MILENA__V1__ACKS__ACKS_NONE
 
 /* Append a batch of producer 7. Returns the refusal; NULL when it was taken, or waits as a duplicate. */
-static Failure *produce(Case *c, ReplicaAppend *append, guint32 epoch, guint32 sequence, guint32 count,
+static Failure *produce(ReplicaCase *c, ReplicaAppend *append, guint32 epoch, guint32 sequence, guint32 count,
                         Milena__V1__Acks acks) {
   LogBatch batch = LOG_BATCH_INIT;
   batch.record_count = count;
@@ -382,7 +305,7 @@ static Failure *produce(Case *c, ReplicaAppend *append, guint32 epoch, guint32 s
   Failure *failure = replica_prepare(c->replica, replica_leader_epoch(c->replica), &batch, acks, 1000, append);
   if (failure)
     return failure;
-  take_out(c);
+  case_take_out(c);
   EXPECT_EQ_INT(append->duplicate ? LOG_OFFSET_NONE : append->base_offset, batch.base_offset);
   if (append->duplicate)
     replica_await(c->replica, append, &c->out);
@@ -408,17 +331,17 @@ static const struct {
 };
 
 TEST_ROWS(produced, PRODUCED) {
-  Case c;
+  ReplicaCase c;
   ReplicaAppend first, second, third;
-  begin(&c);
-  assign(&c, 1, 0, 1, 1, ALWAYS);
+  case_begin(&c);
+  case_assign(&c, 1, 0, 1, 1, ALWAYS);
   EXPECT_NULL(produce(&c, &first, 1, 0, 3, ALL));
   EXPECT_NULL(produce(&c, &second, 1, 3, 3, ALL));
-  local(&c, &first, REPLICA_SYNCED);
-  local(&c, &second, REPLICA_SYNCED);
+  case_local(&c, &first, REPLICA_SYNCED);
+  case_local(&c, &second, REPLICA_SYNCED);
   Failure *failure = produce(&c, &third, PRODUCED[row].epoch, PRODUCED[row].sequence, PRODUCED[row].count, ALL);
   if (PRODUCED[row].reason) {
-    expect_refused(failure, PRODUCED[row].reason);
+    case_expect_refused(failure, PRODUCED[row].reason);
     EXPECT_EQ_INT(6, replica_log_end(c.replica));
   } else {
     EXPECT_NULL(failure);
@@ -430,21 +353,21 @@ TEST_ROWS(produced, PRODUCED) {
       EXPECT_EQ_INT(1, third.copies.synced_replicas);
     } else {
       EXPECT_EQ_INT(6, third.base_offset);
-      local(&c, &third, REPLICA_SYNCED);
+      case_local(&c, &third, REPLICA_SYNCED);
     }
   }
-  end(&c);
+  case_end(&c);
 }
 
 TEST(replica, an_unknown_producer_begins_at_its_first_batch) {
-  Case c;
+  ReplicaCase c;
   ReplicaAppend a;
-  begin(&c);
-  assign(&c, 1, 0, 1, 1, ALWAYS);
-  expect_refused(produce(&c, &a, 0, 1, 1, ALL), FAILURE(UNKNOWN_PRODUCER));
+  case_begin(&c);
+  case_assign(&c, 1, 0, 1, 1, ALWAYS);
+  case_expect_refused(produce(&c, &a, 0, 1, 1, ALL), FAILURE(UNKNOWN_PRODUCER));
   EXPECT_NULL(produce(&c, &a, 0, 0, 1, ALL));
-  local(&c, &a, REPLICA_SYNCED);
-  end(&c);
+  case_local(&c, &a, REPLICA_SYNCED);
+  case_end(&c);
 }
 
 /* Never before its first try: not for acks=leader, not for acks=all, whatever the first try asked for. */
@@ -459,41 +382,41 @@ static const struct {
 };
 
 TEST_ROWS(awaited, AWAITED) {
-  Case c;
+  ReplicaCase c;
   ReplicaAppend first, again, later;
-  begin(&c);
-  assign(&c, 1, 0, 2, 1, ALWAYS);
+  case_begin(&c);
+  case_assign(&c, 1, 0, 2, 1, ALWAYS);
   EXPECT_NULL(produce(&c, &first, 0, 0, 3, AWAITED[row].first));
   EXPECT_NULL(produce(&c, &again, 0, 0, 3, AWAITED[row].again));
   EXPECT_TRUE(again.duplicate && again.queued && !again.answered);
   EXPECT_NULL(produce(&c, &later, 0, 3, 1, ALL));
-  local(&c, &first, REPLICA_SYNCED);
+  case_local(&c, &first, REPLICA_SYNCED);
   EXPECT_EQ_INT(AWAITED[row].at_leader, again.answered);
-  peer(&c, 2, 3, 2); /* the other has written it all, and synced a part */
+  case_peer(&c, 2, 3, 2); /* the other has written it all, and synced a part */
   EXPECT_EQ_INT(AWAITED[row].at_leader, again.answered);
-  peer(&c, 2, 3, 3);
+  case_peer(&c, 2, 3, 3);
   EXPECT_TRUE(again.answered && !again.queued);
   EXPECT_NULL(again.failure);
   EXPECT_FALSE(later.answered);
-  local(&c, &later, REPLICA_SYNCED);
-  peer(&c, 2, 4, 4);
+  case_local(&c, &later, REPLICA_SYNCED);
+  case_peer(&c, 2, 4, 4);
   EXPECT_TRUE(later.answered);
-  end(&c);
+  case_end(&c);
 }
 
 TEST(replica, retries_are_answered_in_the_order_of_the_log) {
-  Case c;
+  ReplicaCase c;
   ReplicaAppend first[3], again[3];
-  begin(&c);
-  assign(&c, 1, 0, 2, 1, ALWAYS);
+  case_begin(&c);
+  case_assign(&c, 1, 0, 2, 1, ALWAYS);
   for (guint i = 0; i < 3; i++)
     EXPECT_NULL(produce(&c, &first[i], 0, i, 1, ALL));
-  local(&c, &first[0], REPLICA_SYNCED);
+  case_local(&c, &first[0], REPLICA_SYNCED);
   for (guint i = 3; i-- > 0;)
     EXPECT_NULL(produce(&c, &again[i], 0, i, 1, ALL));
-  local(&c, &first[1], REPLICA_SYNCED);
-  local(&c, &first[2], REPLICA_SYNCED);
-  peer(&c, 2, 3, 3);
+  case_local(&c, &first[1], REPLICA_SYNCED);
+  case_local(&c, &first[2], REPLICA_SYNCED);
+  case_peer(&c, 2, 3, 3);
   gint64 end_offset = 0;
   EXPECT_EQ_INT(6, c.out.answers.length);
   for (GList *link = c.out.answers.head; link; link = link->next) {
@@ -501,53 +424,53 @@ TEST(replica, retries_are_answered_in_the_order_of_the_log) {
     EXPECT_TRUE(answered->end_offset >= end_offset);
     end_offset = answered->end_offset;
   }
-  end(&c);
+  case_end(&c);
 }
 
 TEST(replica, a_retry_that_waits_hears_of_the_lost_leadership_and_the_next_leader_knows_the_batch) {
-  Case c;
+  ReplicaCase c;
   ReplicaAppend first, again, later;
-  begin(&c);
-  assign(&c, 1, 0, 2, 1, ALWAYS);
+  case_begin(&c);
+  case_assign(&c, 1, 0, 2, 1, ALWAYS);
   EXPECT_NULL(produce(&c, &first, 0, 0, 3, ALL));
   EXPECT_NULL(produce(&c, &again, 0, 0, 3, LEADER));
-  assign(&c, 2, 1, 2, 1, ALWAYS);
+  case_assign(&c, 2, 1, 2, 1, ALWAYS);
   EXPECT_EQ_INT(FAILURE(UNKNOWN_OUTCOME), failure_reason(again.failure));
   EXPECT_FALSE(again.queued);
   failure_free(again.failure);
   failure_free(first.failure);
-  local(&c, &first, REPLICA_SYNCED);
-  assign(&c, 1, 2, 1, 1, ALWAYS);
+  case_local(&c, &first, REPLICA_SYNCED);
+  case_assign(&c, 1, 2, 1, 1, ALWAYS);
   EXPECT_NULL(produce(&c, &later, 0, 0, 3, ALL));
   EXPECT_TRUE(later.duplicate && later.answered);
   EXPECT_EQ_INT(0, later.base_offset);
-  end(&c);
+  case_end(&c);
 }
 
 TEST(replica, a_retry_of_what_was_appended_is_no_new_append) {
-  Case c;
+  ReplicaCase c;
   ReplicaAppend first, again, next;
-  begin(&c);
-  assign(&c, 1, 0, 2, 2, ALWAYS);
+  case_begin(&c);
+  case_assign(&c, 1, 0, 2, 2, ALWAYS);
   EXPECT_NULL(produce(&c, &first, 0, 0, 3, ALL));
-  local(&c, &first, REPLICA_SYNCED);
-  assign(&c, 1, 0, 1, 2, ALWAYS); /* too few are in sync: nothing new is taken, and the retry waits */
+  case_local(&c, &first, REPLICA_SYNCED);
+  case_assign(&c, 1, 0, 1, 2, ALWAYS); /* too few are in sync: nothing new is taken, and the retry waits */
   EXPECT_NULL(produce(&c, &again, 0, 0, 3, ALL));
   EXPECT_TRUE(again.queued);
-  expect_refused(produce(&c, &next, 0, 3, 1, ALL), FAILURE(NOT_ENOUGH_REPLICAS));
-  assign(&c, 1, 0, 2, 2, ALWAYS);
-  peer(&c, 2, 3, 3);
+  case_expect_refused(produce(&c, &next, 0, 3, 1, ALL), FAILURE(NOT_ENOUGH_REPLICAS));
+  case_assign(&c, 1, 0, 2, 2, ALWAYS);
+  case_peer(&c, 2, 3, 3);
   EXPECT_TRUE(again.answered && first.answered);
-  end(&c);
+  case_end(&c);
 }
 
 TEST(replica, idle_producers_are_forgotten) {
-  Case c;
+  ReplicaCase c;
   ReplicaAppend a;
-  begin(&c);
-  assign(&c, 1, 0, 1, 1, ALWAYS);
+  case_begin(&c);
+  case_assign(&c, 1, 0, 1, 1, ALWAYS);
   EXPECT_NULL(produce(&c, &a, 0, 0, 1, ALL));
-  local(&c, &a, REPLICA_SYNCED);
+  case_local(&c, &a, REPLICA_SYNCED);
   g_autoptr(GArray) gone = g_array_new(FALSE, FALSE, sizeof(gint64));
   replica_expire_producers(c.replica, 1000, gone);
   EXPECT_EQ_INT(0, gone->len);
@@ -556,88 +479,14 @@ TEST(replica, idle_producers_are_forgotten) {
   ASSERT_EQ_INT(1, gone->len);
   EXPECT_EQ_INT(7, g_array_index(gone, gint64, 0));
   EXPECT_FALSE(replica_knows_producer(c.replica, 7));
-  end(&c);
-}
-
-TEST(replica, a_damaged_one_that_follows_is_mended_and_takes_the_rest_anew) {
-  g_auto(LogHot) hot;
-  log_hot_init(&hot);
-  hot.log_end_offset = 7;
-  hot.high_watermark = 5;
-  log_epochs_append(hot.epochs, 0, 0);
-  for (guint by_producers = 0; by_producers < 2; by_producers++) {
-    g_autoptr(Failure) damage = failure_new(FAILURE(CORRUPT_LOG), "a batch is damaged");
-    g_autoptr(Replica) replica = replica_new(&hot, by_producers ? NULL : damage);
-    if (by_producers)
-      replica_mark_damaged(replica, damage);
-    gint64 end;
-    EXPECT_FALSE(replica_mend_end(replica, &end)); /* it follows nobody */
-    const ReplicaAssignment follows = {.broker_id = 1,
-                                       .leader_id = 2,
-                                       .leader_epoch = 3,
-                                       .replicas = (const gint32[]){1, 2},
-                                       .replica_count = 2,
-                                       .isr = (const gint32[]){2},
-                                       .isr_count = 1,
-                                       .min_insync_replicas = 1,
-                                       .flush = ALWAYS};
-    ReplicaOut out = REPLICA_OUT_INIT;
-    replica_assign(replica, &follows, &out);
-    ReplicaPosition position;
-    EXPECT_FALSE(replica_position(replica, &position));
-    ASSERT_TRUE(replica_mend_end(replica, &end));
-    EXPECT_EQ_INT(by_producers ? 0 : 7, end); /* a producer that can't be read comes back with its batches alone */
-    replica_mended(replica, end);
-    EXPECT_NULL(replica_damage(replica));
-    ASSERT_TRUE(replica_position(replica, &position));
-    EXPECT_EQ_INT(end, position.end_offset);
-    EXPECT_EQ_INT(by_producers ? 0 : 5, replica_high_watermark(replica));
-  }
-}
-
-TEST(replica, who_meets_damage_stands_back_only_where_another_one_counts) {
-  Case c;
-  ReplicaAppend a, refused;
-  g_autoptr(Failure) damage = failure_new(FAILURE(CORRUPT_LOG), "a batch is damaged");
-  begin(&c);
-  assign(&c, 1, 0, 1, 1, ALWAYS);
-  EXPECT_NULL(append(&c, &a, 5, ALL, 0));
-  local(&c, &a, REPLICA_SYNCED);
-  EXPECT_FALSE(replica_found_damage(c.replica, damage, 3)); /* what is good of it is all that there is */
-  EXPECT_NULL(replica_damage(c.replica));
-  const gint32 ids[] = {1, 2};
-  ReplicaAssignment assignment = {.broker_id = 1,
-                                  .leader_id = 1,
-                                  .replicas = ids,
-                                  .replica_count = 2,
-                                  .isr = ids,
-                                  .isr_count = 2,
-                                  .min_insync_replicas = 1,
-                                  .others_count = TRUE,
-                                  .flush = ALWAYS};
-  replica_assign(c.replica, &assignment, &c.out);
-  EXPECT_TRUE(replica_found_damage(c.replica, damage, 3));
-  EXPECT_TRUE(replica_found_damage(c.replica, damage, 4));
-  expect_refused(append(&c, &refused, 1, ALL, 0), FAILURE(LEADER_NOT_AVAILABLE)); /* worth another try */
-  gint64 good_end;
-  assignment.leader_id = 2;
-  assignment.leader_epoch = 1;
-  replica_assign(c.replica, &assignment, &c.out);
-  ASSERT_TRUE(replica_mend_end(c.replica, &good_end));
-  EXPECT_EQ_INT(3, good_end);
-  replica_mended(c.replica, good_end);
-  EXPECT_EQ_INT(3, replica_log_end(c.replica));
-  EXPECT_TRUE(replica_found_damage(c.replica, damage, -1)); /* nobody knows where: nothing is sure */
-  ASSERT_TRUE(replica_mend_end(c.replica, &good_end));
-  EXPECT_EQ_INT(0, good_end);
-  end(&c);
+  case_end(&c);
 }
 
 TEST(replica, one_that_ends_before_the_leaders_log_begins_goes_on_there) {
-  Case c;
+  ReplicaCase c;
   ReplicaAppend followed;
-  begin(&c);
-  assign(&c, 2, 3, 3, 2, ALWAYS);
+  case_begin(&c);
+  case_assign(&c, 2, 3, 3, 2, ALWAYS);
   replica_begin_at(c.replica, 100);
   ReplicaPosition position;
   ASSERT_TRUE(replica_position(c.replica, &position));
@@ -653,37 +502,37 @@ TEST(replica, one_that_ends_before_the_leaders_log_begins_goes_on_there) {
   followed = (ReplicaAppend){0};
   ASSERT_NULL(replica_follow(c.replica, 3, &batch, &followed));
   replica_accept(c.replica, &followed);
-  local(&c, &followed, REPLICA_SYNCED);
+  case_local(&c, &followed, REPLICA_SYNCED);
   EXPECT_EQ_INT(102, replica_log_end(c.replica));
-  end(&c);
+  case_end(&c);
 }
 
 /* ---- followers, by the rules of REPLICATION.md ---- */
 
 /* Rule 3: a follower that has not heard of the latest election, or has heard of a later one, is told so. */
 TEST(replica, rule_3_a_position_of_another_epoch_is_refused) {
-  Case c;
-  begin(&c);
-  assign(&c, 1, 4, 3, 2, ALWAYS);
+  ReplicaCase c;
+  case_begin(&c);
+  case_assign(&c, 1, 4, 3, 2, ALWAYS);
   ReplicaMatch match;
   gint32 epoch;
   gint64 end_offset;
   const ReplicaPosition same = {4, 0, 0, LOG_EPOCH_NONE}, older = {3, 0, 0, LOG_EPOCH_NONE},
                         newer = {5, 0, 0, LOG_EPOCH_NONE};
   EXPECT_NULL(replica_match(c.replica, &same, &match, &epoch, &end_offset));
-  expect_refused(replica_match(c.replica, &older, &match, &epoch, &end_offset), FAILURE(FENCED));
-  expect_refused(replica_match(c.replica, &newer, &match, &epoch, &end_offset), FAILURE(FENCED));
-  end(&c);
+  case_expect_refused(replica_match(c.replica, &older, &match, &epoch, &end_offset), FAILURE(FENCED));
+  case_expect_refused(replica_match(c.replica, &newer, &match, &epoch, &end_offset), FAILURE(FENCED));
+  case_end(&c);
 }
 
 /* Rule 8: a process that was started again has not what the one before it had. */
 TEST(replica, rule_8_progress_of_another_registration_counts_for_nothing) {
-  Case c;
+  ReplicaCase c;
   ReplicaAppend a;
-  begin(&c);
-  assign(&c, 1, 0, 2, 1, ALWAYS);
-  EXPECT_NULL(append(&c, &a, 3, ALL, 0));
-  local(&c, &a, REPLICA_SYNCED);
+  case_begin(&c);
+  case_assign(&c, 1, 0, 2, 1, ALWAYS);
+  EXPECT_NULL(case_append(&c, &a, 3, ALL, 0));
+  case_local(&c, &a, REPLICA_SYNCED);
   const ReplicaPosition empty = {0, 0, 0, LOG_EPOCH_NONE};
   EXPECT_TRUE(replica_follower_begins(c.replica, 2, 9, &empty, 0, &c.out) > 0);
   replica_follower_progress(c.replica, 2, 8, 3, 3, 0, &c.out);
@@ -691,16 +540,16 @@ TEST(replica, rule_8_progress_of_another_registration_counts_for_nothing) {
   EXPECT_EQ_INT(0, replica_follower_begins(c.replica, 2, 8, &empty, 0, &c.out));
   replica_follower_progress(c.replica, 2, 9, 3, 3, 0, &c.out);
   EXPECT_EQ_INT(3, replica_high_watermark(c.replica));
-  end(&c);
+  case_end(&c);
 }
 
 /* Rule 4: a follower tells what the end of its process would not lose, and not what is on its way to the disk. */
 TEST(replica, rule_4_a_follower_tells_of_what_is_on_its_disk) {
-  Case c;
+  ReplicaCase c;
   ReplicaAppend appends[2] = {{0}, {0}};
   gint64 written = -1, synced = -1;
-  begin(&c);
-  assign(&c, 2, 0, 3, 1, OS);
+  case_begin(&c);
+  case_assign(&c, 2, 0, 3, 1, OS);
   for (guint i = 0; i < 2; i++) {
     LogBatch batch = LOG_BATCH_INIT;
     batch.record_count = 3;
@@ -710,25 +559,25 @@ TEST(replica, rule_4_a_follower_tells_of_what_is_on_its_disk) {
   }
   replica_progress(c.replica, &written, &synced);
   EXPECT_EQ_INT(0, written);
-  local(&c, &appends[0], REPLICA_WRITTEN);
+  case_local(&c, &appends[0], REPLICA_WRITTEN);
   replica_progress(c.replica, &written, &synced);
   EXPECT_EQ_INT(3, written);
   EXPECT_EQ_INT(0, synced);
-  local(&c, &appends[1], REPLICA_WRITTEN);
-  end(&c);
+  case_local(&c, &appends[1], REPLICA_WRITTEN);
+  case_end(&c);
 }
 
 /* Rule 17: what a follower took of a producer it answers as leader; what it had to give back it does not. */
 TEST(replica, rule_17_a_follower_remembers_producers_as_far_as_its_log_goes) {
-  Case c;
+  ReplicaCase c;
   ReplicaAppend followed, again, fresh;
-  begin(&c);
+  case_begin(&c);
   for (guint is_cut = 0; is_cut < 2; is_cut++) {
     if (is_cut) {
-      end(&c);
-      begin(&c);
+      case_end(&c);
+      case_begin(&c);
     }
-    assign(&c, 2, 0, 3, 1, ALWAYS);
+    case_assign(&c, 2, 0, 3, 1, ALWAYS);
     LogBatch batch = LOG_BATCH_INIT;
     batch.record_count = 3;
     batch.base_offset = 0;
@@ -736,18 +585,18 @@ TEST(replica, rule_17_a_follower_remembers_producers_as_far_as_its_log_goes) {
     followed = (ReplicaAppend){0};
     ASSERT_NULL(replica_follow(c.replica, 0, &batch, &followed));
     replica_accept(c.replica, &followed);
-    local(&c, &followed, REPLICA_SYNCED);
+    case_local(&c, &followed, REPLICA_SYNCED);
     if (is_cut)
       replica_truncated(c.replica, 0);
-    assign(&c, 1, 1, 1, 1, ALWAYS);
+    case_assign(&c, 1, 1, 1, 1, ALWAYS);
     EXPECT_NULL(produce(&c, is_cut ? &fresh : &again, 0, 0, 3, ALL));
     if (!is_cut) {
       EXPECT_TRUE(again.duplicate);
       EXPECT_EQ_INT(0, again.base_offset);
     } else {
       EXPECT_FALSE(fresh.duplicate);
-      local(&c, &fresh, REPLICA_SYNCED);
+      case_local(&c, &fresh, REPLICA_SYNCED);
     }
   }
-  end(&c);
+  case_end(&c);
 }

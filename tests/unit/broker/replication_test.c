@@ -370,7 +370,7 @@ static void propose(World *world, Node *node) {
   const PartitionState *seen = &g_array_index(world->history, PartitionState, node->seen);
   gboolean current = world->state.leader_id == node->id && world->state.leader_epoch == seen->leader_epoch &&
                      world->state.partition_epoch == seen->partition_epoch;
-  BrokerIds members = {.count = 1, .ids = {node->id}};
+  BrokerIds members = {.count = 1, .ids = {node->id}}, synced = {0};
   gboolean fit = TRUE;
   for (guint i = 0; i < proposal.count; i++) {
     gint32 id = proposal.members[i].broker_id;
@@ -386,7 +386,7 @@ static void propose(World *world, Node *node) {
     take(world, node, &out);
     return;
   }
-  partition_set_in_sync(&world->state, &world->rules, &members);
+  partition_set_in_sync(&world->state, &world->rules, &members, &synced);
   publish(world);
 }
 

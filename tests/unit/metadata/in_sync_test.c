@@ -240,6 +240,79 @@ TEST_ROWS(register_again, RETURNS) {
   cluster_clear(&cluster);
 }
 
+/* ---- another flush mode ---- */
+
+static void change_flush(Cluster *cluster, Milena__V1__Flush flush) {
+  Milena__V1__TopicConfig config = MILENA__V1__TOPIC_CONFIG__INIT;
+  config.flush = flush;
+  char *paths[] = {(char *)"flush"};
+  Google__Protobuf__FieldMask mask = GOOGLE__PROTOBUF__FIELD_MASK__INIT;
+  mask.n_paths = 1;
+  mask.paths = paths;
+  Milena__V1__UpdateTopicRequest request = MILENA__V1__UPDATE_TOPIC_REQUEST__INIT;
+  request.name = (char *)"t";
+  request.config = &config;
+  request.update_mask = &mask;
+  const MetadataTopic *topic;
+  GPtrArray *records = metadata_records_new();
+  cluster_apply(cluster, metadata_command_update_topic(cluster->image, &request, records, &topic), records);
+}
+
+/* The leader proposes 1 and 2; those of @synced have come so far. */
+static void tell_synced(Cluster *cluster, const char *synced) {
+  Proposing proposing;
+  proposing_init(&proposing, cluster);
+  for (gsize i = 0; i < proposing.proposal.n_members; i++)
+    proposing.members[i].synced = strchr(synced, '0' + proposing.members[i].broker_id) != NULL;
+  GPtrArray *records = metadata_records_new();
+  cluster_apply(cluster, propose(cluster, &proposing, records), records);
+}
+
+/* All are fenced, and 1, last of them, comes back after an end that was not in order: does it count? */
+static void expect_kept(Cluster *cluster, gboolean kept) {
+  for (gint32 id = 3; id >= 1; id--)
+    cluster_fence(cluster, id, TRUE);
+  expect_state(cluster, "-1: ; 12");
+  GPtrArray *records = metadata_records_new();
+  MetadataContext context = cluster_context(cluster);
+  Milena__Internal__V1__RegisterNodeRequest request = broker_request(1, "", 1, 177);
+  guint64 epoch = 0;
+  cluster_apply(cluster, metadata_command_register_node(cluster->image, &context, &request, FALSE, records, &epoch),
+                records);
+  expect_state(cluster, kept ? "-1: ; 12" : "-1: ; 2");
+}
+
+static const struct {
+  const char *name, *synced;
+  gboolean back, again, kept;
+} FLUSHES[] = {
+    {"rule_10_nobody_has_said_that_it_is_synced", "", FALSE, FALSE, FALSE},
+    {"rule_10_another_one_has", "23", FALSE, FALSE, FALSE},
+    {"rule_10_it_has", "1", FALSE, FALSE, TRUE},
+    {"rule_10_all_have", "123", FALSE, FALSE, TRUE},
+    {"rule_10_and_the_old_mode_is_back", "123", TRUE, FALSE, FALSE},
+    {"rule_10_and_the_mode_went_back_and_forth", "123", TRUE, TRUE, FALSE},
+};
+
+TEST_ROWS(flush_always, FLUSHES) {
+  Cluster cluster;
+  world_init(&cluster, MILENA__V1__FLUSH__FLUSH_OS);
+  EXPECT_EQ_INT(0, partition_of(&cluster)->unsynced_count);
+  guint64 before = partition_of(&cluster)->partition_epoch;
+  change_flush(&cluster, MILENA__V1__FLUSH__FLUSH_ALWAYS);
+  EXPECT_EQ_INT(BROKERS, partition_of(&cluster)->unsynced_count);
+  EXPECT_TRUE(partition_of(&cluster)->partition_epoch > before); /* a leader that does not know it proposes in vain */
+  tell_synced(&cluster, FLUSHES[row].synced);
+  if (FLUSHES[row].back)
+    change_flush(&cluster, MILENA__V1__FLUSH__FLUSH_OS);
+  if (FLUSHES[row].back)
+    EXPECT_EQ_INT(0, partition_of(&cluster)->unsynced_count);
+  if (FLUSHES[row].again)
+    change_flush(&cluster, MILENA__V1__FLUSH__FLUSH_ALWAYS);
+  expect_kept(&cluster, FLUSHES[row].kept);
+  cluster_clear(&cluster);
+}
+
 /* ---- damage ---- */
 
 /* What is good of the last copy is all that there is: it counts, and is not forgotten with the registration. */

@@ -289,6 +289,71 @@ TEST(unclean, is_found_by_the_record_that_makes_it_so) {
   cluster_clear(&cluster);
 }
 
+/* The record looks as the one of to_one_other_broker_is_no_unclean_election does. */
+TEST(unclean, is_found_too_where_it_ends_a_move) {
+  Cluster cluster;
+  moving_cluster(&cluster, 1);
+  Milena__V1__TopicConfig config = MILENA__V1__TOPIC_CONFIG__INIT;
+  config.unclean_leader_election = TRUE;
+  char *paths[] = {(char *)"unclean_leader_election"};
+  Google__Protobuf__FieldMask mask = GOOGLE__PROTOBUF__FIELD_MASK__INIT;
+  mask.n_paths = 1;
+  mask.paths = paths;
+  Milena__V1__UpdateTopicRequest update = MILENA__V1__UPDATE_TOPIC_REQUEST__INIT;
+  update.name = (char *)"a";
+  update.config = &config;
+  update.update_mask = &mask;
+  const MetadataTopic *topic;
+  GPtrArray *updated = metadata_records_new();
+  cluster_apply(&cluster, metadata_command_update_topic(cluster.image, &update, updated, &topic), updated);
+  gint32 before = topic_a(&cluster)->partitions[0]->leader_id, other = before == 4 ? 1 : 4;
+  g_autofree char *ids = g_strdup_printf("%d", other);
+  move(&cluster, 0, ids);
+  g_autoptr(GPtrArray) records = metadata_records_new();
+  guint64 epoch = metadata_image_broker(cluster.image, before)->epoch;
+  EXPECT_NULL(metadata_command_fence_node(cluster.image, MILENA__INTERNAL__V1__NODE_KIND__NODE_KIND_BROKER, before,
+                                          epoch, TRUE, records));
+  guint unclean = 0;
+  for (guint i = 0; i < records->len; i++)
+    unclean += metadata_is_unclean(cluster.image, records->pdata[i]);
+  EXPECT_EQ_INT(1, unclean);
+  cluster_clear(&cluster);
+}
+
+/* The operator gives up what is damaged of the last copy: another epoch, of the same leader, in which it is cut. */
+TEST(unclean, a_leader_that_alone_counts_is_told_to_cut_damage) {
+  Cluster cluster;
+  moving_cluster(&cluster, 1);
+  gint32 leader_id = topic_a(&cluster)->partitions[0]->leader_id;
+  gint32 leader_epoch = topic_a(&cluster)->partitions[0]->leader_epoch;
+  g_autofree char *ids = g_strdup_printf("%d", leader_id);
+  move(&cluster, 0, ids);
+  Milena__V1__ElectLeadersRequest elect = MILENA__V1__ELECT_LEADERS_REQUEST__INIT;
+  elect.type = MILENA__V1__ELECTION_TYPE__ELECTION_TYPE_UNCLEAN_CUTTING_DAMAGE;
+  elect.topic = (char *)"a";
+  GPtrArray *records = metadata_records_new();
+  g_autoptr(Failure) unnamed = metadata_command_elect_leaders(cluster.image, &elect, records);
+  EXPECT_EQ_INT(FAILURE(INVALID_FIELD), unnamed ? (int)failure_reason(unnamed) : 0);
+  gint32 number = 0;
+  elect.n_partitions = 1;
+  elect.partitions = &number;
+  EXPECT_NULL(metadata_command_elect_leaders(cluster.image, &elect, records));
+  ASSERT_EQ_INT(1, records->len);
+  EXPECT_TRUE(metadata_is_unclean(cluster.image, records->pdata[0]));
+  EXPECT_TRUE(metadata_cuts_damage(records->pdata[0]));
+  cluster_apply(&cluster, NULL, records);
+  const MetadataPartition *partition = topic_a(&cluster)->partitions[0];
+  EXPECT_EQ_INT(leader_id, partition->leader_id);
+  EXPECT_TRUE(partition->leader_epoch > leader_epoch);
+  EXPECT_EQ_INT(partition->leader_epoch, partition->damage_cut_epoch);
+  cluster_fence(&cluster, leader_id, TRUE);
+  cluster_fence(&cluster, leader_id, FALSE);
+  partition = topic_a(&cluster)->partitions[0];
+  EXPECT_EQ_INT(leader_id, partition->leader_id);
+  EXPECT_TRUE(partition->leader_epoch > partition->damage_cut_epoch); /* it was for that epoch alone */
+  cluster_clear(&cluster);
+}
+
 TEST(throttle, lasts_as_long_as_its_reassignment_and_is_changed_alone) {
   Cluster cluster;
   moving_cluster(&cluster, 2);

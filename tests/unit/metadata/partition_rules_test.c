@@ -8,6 +8,8 @@
 /* ---- Reading and writing states as text: "leader: in sync; eligible" ---- */
 
 /* Brokers by number: 'x' gone, 'y' yields, anything else ready. Broker 1 is the first. */
+static const BrokerIds NOBODY = {0};
+
 static BrokerStanding standing(gint32 id, gpointer data) {
   const char *all = data;
   if (id < 1 || (gsize)id > strlen(all) || all[id - 1] == 'x')
@@ -104,7 +106,7 @@ TEST_ROWS(partition_rules, CASES) {
     partition_elect_unclean(&state, &rules);
     break;
   case SET:
-    partition_set_in_sync(&state, &rules, &ids);
+    partition_set_in_sync(&state, &rules, &ids, &NOBODY);
     break;
   case REASSIGN:
     EXPECT_TRUE(partition_reassign(&state, &rules, &ids, NULL));
@@ -120,6 +122,34 @@ TEST_ROWS(partition_rules, CASES) {
   EXPECT_EQ_STR(CASES[row].expected, text);
 }
 
+/* ---- damage that is given up ---- */
+
+static const struct {
+  const char *name, *in_sync, *eligible;
+  gint32 leader;
+  const char *standings, *expected;
+  gboolean leads_anew;
+} CUTS[] = {
+    {"the_last_one_leads_anew", "1", "", 1, "...", "1: 1; ", TRUE},
+    {"another_one_is_in_sync", "12", "", 1, "...", "1: 12; ", FALSE},
+    {"another_one_is_eligible", "1", "2", 1, "..x", "1: 1; 2", FALSE},
+    {"nobody_leads", "", "12", -1, "xx.", "3: 3; ", TRUE},
+    {"an_eligible_one_leads", "", "12", -1, "x..", "2: 2; 1", FALSE},
+    {"all_are_gone", "", "12", -1, "xxx", "-1: ; 12", FALSE},
+};
+
+TEST_ROWS(cutting, CUTS) {
+  PartitionRules rules = {standing, (gpointer)CUTS[row].standings, 2, FALSE};
+  PartitionState state = {.leader_id = CUTS[row].leader,
+                          .replicas = ids_of("123"),
+                          .in_sync = ids_of(CUTS[row].in_sync),
+                          .eligible = ids_of(CUTS[row].eligible)};
+  partition_elect_cutting(&state, &rules);
+  g_autofree char *text = text_of(&state);
+  EXPECT_EQ_STR(CUTS[row].expected, text);
+  EXPECT_EQ_INT(CUTS[row].leads_anew, state.leads_anew);
+}
+
 /* Who is elected alone, and is all that it goes to, has nobody to propose any more. */
 TEST(partition_rules, a_reassignment_ends_with_an_election_too) {
   char standings[] = ".x..";
@@ -130,6 +160,7 @@ TEST(partition_rules, a_reassignment_ends_with_an_election_too) {
   EXPECT_EQ_INT(1, state.leader_id);
   EXPECT_EQ_INT(1, state.replicas.count);
   EXPECT_EQ_INT(0, state.target.count + state.before.count);
+  EXPECT_TRUE(state.elected_unclean);
 }
 
 TEST(partition_rules, a_reassignment_ends_when_all_it_goes_to_are_in_sync) {
@@ -138,10 +169,10 @@ TEST(partition_rules, a_reassignment_ends_when_all_it_goes_to_are_in_sync) {
   PartitionState state = {.leader_id = 1, .replicas = ids_of("12"), .in_sync = ids_of("12")};
   BrokerIds target = ids_of("34"), grown = ids_of("123"), whole = ids_of("1234");
   EXPECT_TRUE(partition_reassign(&state, &rules, &target, NULL));
-  partition_set_in_sync(&state, &rules, &grown);
+  partition_set_in_sync(&state, &rules, &grown, &NOBODY);
   EXPECT_EQ_INT(4, state.replicas.count);
   EXPECT_EQ_INT(1, state.leader_id);
-  partition_set_in_sync(&state, &rules, &whole);
+  partition_set_in_sync(&state, &rules, &whole, &NOBODY);
   EXPECT_TRUE(broker_ids_equal(&state.replicas, &target));
   EXPECT_TRUE(broker_ids_equal(&state.in_sync, &target));
   EXPECT_EQ_INT(3, state.leader_id);
@@ -154,13 +185,13 @@ TEST(partition_rules, a_cancelled_reassignment_goes_back) {
   PartitionState state = {.leader_id = 1, .replicas = ids_of("12"), .in_sync = ids_of("12")};
   BrokerIds target = ids_of("34"), other = ids_of("23"), grown = ids_of("123"), before = ids_of("12");
   EXPECT_TRUE(partition_reassign(&state, &rules, &target, NULL));
-  partition_set_in_sync(&state, &rules, &grown);
+  partition_set_in_sync(&state, &rules, &grown, &NOBODY);
   EXPECT_TRUE(partition_reassign(&state, &rules, &other, NULL)); /* another goal: 2 and 3 have it all already */
   g_autofree char *text = text_of(&state);
   EXPECT_EQ_STR("2: 23; ", text);
   state = (PartitionState){.leader_id = 1, .replicas = before, .in_sync = before};
   EXPECT_TRUE(partition_reassign(&state, &rules, &target, NULL));
-  partition_set_in_sync(&state, &rules, &grown);
+  partition_set_in_sync(&state, &rules, &grown, &NOBODY);
   EXPECT_TRUE(partition_cancel_reassignment(&state, &rules, NULL));
   EXPECT_TRUE(broker_ids_equal(&state.replicas, &before));
   EXPECT_TRUE(broker_ids_equal(&state.in_sync, &before));
@@ -246,7 +277,7 @@ static ElectionKind model_propose(Model *model) {
       model->has[id] = model->has[state->leader_id];
     broker_ids_add(&members, id);
   }
-  return partition_set_in_sync(state, &model->rules, &members);
+  return partition_set_in_sync(state, &model->rules, &members, &NOBODY);
 }
 
 static BrokerIds model_some_brokers(Model *model) {

@@ -561,6 +561,9 @@ typedef enum {
   /* Any replica that is up leads, where nobody else can: acknowledged records that it lacks are lost. The controller
    * logs it. */
   MILENA_ELECTION_UNCLEAN = 2,
+  /* The same; and a leader that alone counts, and whose log is damaged, cuts it in front of the damage and takes
+   * records again: what lies behind is lost. For partitions that are named. */
+  MILENA_ELECTION_UNCLEAN_CUTTING_DAMAGE = 3,
 } MilenaElection;
 
 /* A partition with a new leader. */
@@ -568,7 +571,7 @@ typedef struct {
   char *topic;
   int32_t partition;
   int32_t leader_id;
-  bool unclean; /* it may lack records that were acknowledged */
+  bool unclean; /* it may lack records that were acknowledged, or cuts what is damaged of them */
 } MilenaElectedLeader;
 
 typedef struct {
