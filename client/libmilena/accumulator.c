@@ -380,6 +380,7 @@ void accumulator_peek(Accumulator *accumulator, Lane *lane, gint64 now_us, LaneH
   if (batch != NULL) {
     gint64 lingered_us = batch->created_us + accumulator->options->linger_ms * G_TIME_SPAN_MILLISECOND;
     *ret_head = (LaneHead){
+        .open = !batch->closed,
         .due = batch->closed || accumulator->waiting_for_room > 0 || now_us >= lingered_us,
         .due_us = lingered_us,
         .not_before_us = batch->not_before_us,

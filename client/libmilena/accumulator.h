@@ -123,6 +123,7 @@ GPtrArray *accumulator_active(Accumulator *accumulator);
 /* What a lane's first batch says. */
 typedef struct {
   gboolean empty;
+  gboolean open; /* more records may join it */
   gboolean due;  /* closed, or lingered long enough, or senders wait for room */
   gint64 due_us; /* when it will be, if not */
   gint64 not_before_us;

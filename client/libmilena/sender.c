@@ -6,8 +6,9 @@
  *
  * Invariants
  *   1. Of a lane at most one batch is in flight; of an idempotent producer's up to LANE_IN_FLIGHT_MAX, in the order of
- *      their sequences. Once one is put back, none is sent until all in flight are answered: so a retry is never
- *      overtaken by what follows it, and a leader that refused one refuses those behind it.
+ *      their sequences, an open one among the first LANE_OPEN_IN_FLIGHT_MAX. Once one is put back, none is sent until
+ *      all in flight are answered: so a retry is never overtaken by what follows it, and a leader that refused one
+ *      refuses those behind it.
  *   2. A batch is sent again only when it certainly was not written, when its sequence keeps it from being written
  *      twice, or when the user asked for at-least-once. It keeps its sequence while an earlier try may have been
  *      written; only what certainly was not gets another.
@@ -24,6 +25,9 @@
 
 /* Batches of one partition that an idempotent producer has in flight: as many as a leader remembers. */
 #define LANE_IN_FLIGHT_MAX 5
+/* An open batch leaves only while fewer than so many are in flight: behind them it takes more records until an answer
+ * comes. Where nothing lingers and brokers are busy, records would else travel one by one, which makes them busier. */
+#define LANE_OPEN_IN_FLIGHT_MAX 2
 /* Of one lane, before others have their turn. */
 #define PUMP_BATCHES_MAX 16
 
@@ -404,6 +408,8 @@ static gboolean pump_head(Sender *sender, Lane *lane, Pump *pump) {
     return TRUE;
   }
   pump_look_again(pump, head.deadline_us);
+  if (head.open && lane->in_flight.length >= LANE_OPEN_IN_FLIGHT_MAX)
+    return FALSE; /* the next answer pumps */
   gint64 due_us = MAX(head.due ? 0 : head.due_us, head.not_before_us);
   if (pump->now_us < due_us) {
     pump_look_again(pump, due_us);

@@ -328,6 +328,35 @@ TEST_ROWS(bounds_what_is_in_flight_of_a_partition, IN_FLIGHT) {
   milena_producer_free(producer, 0);
 }
 
+static void no_linger_idempotent(MilenaProducerOptions *options) {
+  options->linger_ms = 0;
+  options->idempotent = true;
+}
+
+static void wait_until_held(World *world, guint count) {
+  while (fake_cluster_counters(world->cluster).held < count)
+    g_usleep(1000);
+}
+
+TEST(producer, an_open_batch_takes_more_records_behind_two_in_flight) {
+  g_auto(World) world = world_new(1, 1);
+  MilenaProducer *producer = producer_with(&world, no_linger_idempotent);
+  fake_cluster_hold(world.cluster, TRUE);
+  for (guint i = 0; i < 40; i++) {
+    g_autofree char *value = g_strdup_printf("%u", i);
+    MilenaRecord record = record_of(NULL, value, 0);
+    EXPECT_NULL(milena_producer_send(producer, &record, NULL, NULL));
+    wait_until_held(&world, MIN(i + 1, 2));
+  }
+  g_usleep(100000);
+  EXPECT_EQ_INT(2, fake_cluster_counters(world.cluster).held_max);
+  fake_cluster_hold(world.cluster, FALSE);
+  EXPECT_EQ_STR("OK", reason_of(milena_producer_flush(producer, 10000)));
+  expect_numbers(&world, 40);
+  EXPECT_EQ_INT(2, fake_cluster_counters(world.cluster).held_max); /* the other 38 came in one */
+  milena_producer_free(producer, 0);
+}
+
 static void one_in_flight(MilenaProducerOptions *options) {
   tiny_batches(options);
   options->in_flight_max = 1;
