@@ -17,6 +17,7 @@
 #include "services/base/slog.h"
 #include "services/broker/partition_internal.h"
 #include "services/broker/replica/assignment.h"
+#include "services/broker/retention.h"
 
 #define DROP_RETRY_MS 1000
 
@@ -27,6 +28,9 @@ Partition *partition_new(Shard *shard, guint64 log_id, const LogHot *recovered, 
   partition->name = g_strdup_printf("log %" G_GUINT64_FORMAT, log_id);
   partition->replica = replica_new(recovered, damage);
   partition->exists = recovered != NULL;
+  partition->saved_start = recovered ? recovered->log_start_offset : 0;
+  partition->retention_ms = partition->retention_bytes = LOG_RETENTION_NONE;
+  g_queue_init(&partition->trims);
   g_queue_init(&partition->waiting);
   g_queue_init(&partition->followers);
   partition->following = (Following)FOLLOWING_INIT;
@@ -37,6 +41,7 @@ void partition_free(gpointer data) {
   Partition *partition = data;
   INVARIANT(g_queue_is_empty(&partition->waiting) && g_queue_is_empty(&partition->followers),
             "nobody waits for a partition that goes");
+  INVARIANT(g_queue_is_empty(&partition->trims), "nobody waits for a partition that goes");
   INVARIANT(partition->writes_in_flight == 0, "the storage is done with a partition that goes");
   timer_clear(partition->shard->timers, &partition->drop_timer);
   timer_clear(partition->shard->timers, &partition->sync_timer);
@@ -80,6 +85,7 @@ void partition_settle(Partition *partition, ReplicaOut *out) {
   if (out->high_watermark_moved || out->leadership_changed) {
     partition_wake_reads(partition);
     partition_wake_followers(partition);
+    partition_save_start(partition); /* a follower's may have moved with its high watermark */
   }
 }
 
@@ -97,6 +103,15 @@ static gint64 sync_within_ms(const MetadataTopic *topic) {
                                                                           : LOG_SYNC_NEVER;
 }
 
+static void take_retention(Partition *partition, const MetadataTopic *topic) {
+  gint64 ms = metadata_topic_retention_ms(topic), bytes = metadata_topic_retention_bytes(topic);
+  if (ms == partition->retention_ms && bytes == partition->retention_bytes)
+    return;
+  partition->retention_ms = ms;
+  partition->retention_bytes = bytes;
+  retention_look_soon(partition->shard->retention);
+}
+
 void partition_assign(Partition *partition, const MetadataTopic *topic, const MetadataPartition *metadata,
                       gboolean may_lead) {
   /* Too late: once it is dropped, the next change of its topic makes it anew. */
@@ -109,6 +124,7 @@ void partition_assign(Partition *partition, const MetadataTopic *topic, const Me
   g_free(partition->name);
   partition->name = g_strdup_printf("%s/%d", topic->name, metadata->partition);
   partition->sync_within_ms = sync_within_ms(topic);
+  take_retention(partition, topic);
   g_strlcpy(partition->topic_id, topic->id, sizeof partition->topic_id);
   partition->number = metadata->partition;
   partition->is_internal = metadata_topic_is_internal(topic);
@@ -123,6 +139,7 @@ void partition_assign(Partition *partition, const MetadataTopic *topic, const Me
   partition_settle(partition, &out);
   following_assigned(partition);
   partition_sync(partition);
+  partition_look_at_trims(partition);
   partition_wake_followers(partition); /* who was held back may not be any more */
 }
 
@@ -130,6 +147,7 @@ void partition_retire(Partition *partition) {
   ReplicaOut out = REPLICA_OUT_INIT;
   replica_retire(partition->replica, &out);
   partition_settle(partition, &out);
+  partition_look_at_trims(partition);
   following_assigned(partition);
 }
 

@@ -37,6 +37,7 @@ struct PartitionRead {
    * watermark is above told_watermark; then there may be no batch. */
   gboolean for_follower;
   gint64 told_watermark;
+  gint64 told_start;     /* .. or until the log's start is above this */
   gint32 follower_id;    /* that broker; what it may have while it is not in sync is bounded: */
   gint64 paced_until_us; /* .. nothing before; comes out as it is to be handed to the next read */
   void (*done)(PartitionRead *read, gpointer user_data);
@@ -71,6 +72,7 @@ struct PartitionBegin {
   gint32 broker_id; /* the follower */
   guint64 broker_epoch;
   ReplicaPosition position;
+  gint64 log_start; /* it keeps nothing below, durably */
   void (*done)(PartitionBegin *begin, gpointer user_data);
   gpointer user_data;
 
@@ -95,6 +97,7 @@ typedef struct {
   guint64 log_id;
   gint32 leader_epoch;
   gint64 written_end, synced_end;
+  gint64 log_start; /* it keeps nothing below, durably */
 } PartitionProgress;
 /* Tell the shard. @progress: of PartitionProgress, all of this shard's logs; taken */
 void partition_tell_progress(Shard *shard, Loop *asker, gint32 broker_id, guint64 broker_epoch, GArray *progress);
@@ -136,6 +139,34 @@ PartitionFind *partition_find_new(void);
 void partition_find_start(PartitionFind *find, Shard *shard, Loop *asker);
 /* Not between start and done. NULL is fine. */
 void partition_find_free(PartitionFind *find);
+
+/* ---- deleting the oldest records ---- */
+
+typedef struct PartitionTrim PartitionTrim;
+struct PartitionTrim {
+  /* In. */
+  guint64 log_id;
+  gint32 leader_epoch;
+  gint64 before_offset;   /* records below it go; -1: all that are committed */
+  gboolean validate_only; /* only check */
+  gint64 deadline_us;     /* then the answer is UNKNOWN_OUTCOME */
+  void (*done)(PartitionTrim *trim, gpointer user_data);
+  gpointer user_data;
+
+  /* Out. */
+  gint64 log_start_offset; /* the first offset that is kept; -1 when it failed */
+  Failure *failure; /* owned by the operation: NOT_LEADER, OFFSET_OUT_OF_RANGE, LEADER_NOT_AVAILABLE, CORRUPT_LOG,
+                     * OVERLOADED, UNKNOWN_OUTCOME */
+
+  /* Private. */
+  struct PartitionTrimState *state;
+};
+
+/* It is answered when all replicas in sync keep nothing below, and will not after a crash either. */
+PartitionTrim *partition_trim_new(void);
+void partition_trim_start(PartitionTrim *trim, Shard *shard, Loop *asker);
+/* Not between start and done. NULL is fine. */
+void partition_trim_free(PartitionTrim *trim);
 
 /* ---- appending ---- */
 

@@ -104,6 +104,7 @@ typedef struct {
   LogWrite write; /* first */
   Partition *partition;
   GByteArray *hot;
+  gboolean empties; /* it cuts to the log's start, which may be within a batch */
 } Cut;
 
 static void cut_free(Cut *cut) {
@@ -114,7 +115,7 @@ static void cut_free(Cut *cut) {
 static void on_cut(LogWrite *write, LogWriteStage stage) {
   (void)stage;
   Cut *cut = (Cut *)write;
-  INVARIANT(write->ret_end_offset == write->truncate_offset, "logs part between batches");
+  INVARIANT(cut->empties || write->ret_end_offset == write->truncate_offset, "logs part between batches");
   cut->partition->writes_in_flight--;
   following_written(cut->partition);
   cut_free(cut);
@@ -127,6 +128,7 @@ static gboolean submit_cut(Partition *partition, gint64 end) {
   Cut *cut = g_new0(Cut, 1);
   cut->partition = partition;
   cut->hot = g_byte_array_new();
+  cut->empties = end <= replica_log_start(partition->replica);
   replica_encode_hot(partition->replica, partition->log_id, NULL, cut->hot);
   cut->write = (LogWrite){.kind = LOG_WRITE_TRUNCATE,
                           .log_id = partition->log_id,
@@ -161,6 +163,7 @@ gboolean partition_cut(Partition *partition, gint32 epoch, gint64 end_offset) {
 typedef struct {
   LogWrite write; /* first */
   Partition *partition;
+  gint64 start;
   GByteArray *hot;
 } Beginning;
 
@@ -172,8 +175,10 @@ static void beginning_free(Beginning *beginning) {
 static void on_begun(LogWrite *write, LogWriteStage stage) {
   (void)stage;
   Beginning *beginning = (Beginning *)write;
-  beginning->partition->writes_in_flight--;
-  following_written(beginning->partition);
+  Partition *partition = beginning->partition;
+  partition->writes_in_flight--;
+  partition->saved_start = MAX(partition->saved_start, beginning->start);
+  following_written(partition);
   beginning_free(beginning);
 }
 
@@ -184,8 +189,10 @@ static gboolean submit_beginning(Partition *partition, gint64 start) {
   g_auto(LogHot) hot;
   log_hot_init(&hot);
   hot.log_start_offset = hot.log_end_offset = hot.high_watermark = start;
+  hot.appended_bytes = replica_stand(partition->replica).appended_bytes;
   Beginning *beginning = g_new0(Beginning, 1);
   beginning->partition = partition;
+  beginning->start = start;
   beginning->hot = g_byte_array_new();
   log_hot_encode(&hot, partition->log_id, beginning->hot);
   beginning->write = (LogWrite){.kind = LOG_WRITE_PUT_HOT,

@@ -19,8 +19,12 @@ struct Partition {
   gint32 number;
   gboolean is_internal; /* of one of Milena's own topics */
   Following following;
-  gboolean exists;       /* in the store */
-  gint64 sync_within_ms; /* of writes that nobody waits to be synced: LogWrite */
+  gboolean exists;                      /* in the store */
+  gint64 sync_within_ms;                /* of writes that nobody waits to be synced: LogWrite */
+  gint64 retention_ms, retention_bytes; /* as the topic says: log_retention_start; LOG_RETENTION_NONE: for ever */
+  gint64 saved_start;                   /* the log's start as it is durable */
+  gboolean saving_start;                /* .. a higher one is on its way */
+  GQueue trims;                         /* of PartitionTrimState, by wait_link: until enough replicas have that start */
   guint writes_in_flight;
   gboolean doomed;   /* in no topic any more: dropped when drop_timer fires */
   gboolean dropping; /* the drop is on its way to the store */
@@ -69,6 +73,12 @@ gboolean partition_cut(Partition *partition, gint32 epoch, gint64 end_offset);
 /* The leader's log begins at @start, behind all of this one: drop that, and go on there. Returns FALSE when the store
  * is full: ask anew. */
 gboolean partition_begin_anew(Partition *partition, gint64 start);
+/* Give up what is below @start, as far as it is committed: stored soon, and told to followers. partition_start.c. */
+void partition_advance_start(Partition *partition, gint64 start);
+/* Store the log's start, if it has moved since it was stored. */
+void partition_save_start(Partition *partition);
+/* Answer the deletions that are done, or can't be any more. */
+void partition_look_at_trims(Partition *partition);
 /* A read failed: where it was for damage, and another replica counts, this one stands back, and the controllers are
  * told. Returns what to answer. @failure: taken; NULL is fine */
 Failure *partition_read_failure(Partition *partition, Failure *failure);

@@ -65,6 +65,7 @@ static void begin_run(BeginState *state) {
   ReplicaOut out = REPLICA_OUT_INIT;
   begin->visit = replica_follower_begins(partition->replica, begin->broker_id, begin->broker_epoch, &begin->position,
                                          g_get_monotonic_time() / 1000, &out);
+  replica_follower_start(partition->replica, begin->broker_id, begin->broker_epoch, begin->log_start);
   if (begin->visit == 0)
     failure = stale_registration(begin);
   partition_settle(partition, &out);
@@ -109,7 +110,9 @@ static void told_run(LoopTask *task) {
     if (replica_follower_progress(partition->replica, told->broker_id, told->broker_epoch, progress->written_end,
                                   progress->synced_end, now_ms, &out))
       replication_look_soon(told->shard->replication);
+    replica_follower_start(partition->replica, told->broker_id, told->broker_epoch, progress->log_start);
     partition_settle(partition, &out);
+    partition_look_at_trims(partition);
   }
   g_array_unref(told->progress);
   g_free(told);

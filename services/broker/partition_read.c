@@ -166,6 +166,12 @@ static void on_store_read(LogRead *store_read) {
   Partition *partition = partition_lookup(state->shard, read->log_id);
   if (partition) {
     read->bounds = partition_bounds(partition);
+    if (read->from_offset <
+        read->bounds.log_start_offset) { /* it went meanwhile: what is there is not what was asked */
+      failure_free(failure);
+      failure = out_of_range(state, partition);
+      g_array_set_size(read->batches, 0);
+    }
     pace(state, partition);
     failure = partition_read_failure(partition, failure);
   }
@@ -209,7 +215,7 @@ static void read_for_follower(ReadState *state, Partition *partition, gboolean l
     finish(state, NULL);
   } else if (read->from_offset < replica_local_end(partition->replica)) {
     read_store(state, partition, max_bytes);
-  } else if (read->bounds.high_watermark <= read->told_watermark) {
+  } else if (read->bounds.high_watermark <= read->told_watermark && read->bounds.log_start_offset <= read->told_start) {
     wait_for_more(state, partition);
   } else if (last) {
     finish(state, NULL);

@@ -12,6 +12,7 @@
 #include "services/broker/front_internal.h"
 #include "services/broker/partition_internal.h"
 #include "services/broker/replica/assignment.h"
+#include "services/broker/retention.h"
 
 Loop *shard_loop(const Shard *shard) {
   return shard->loop;
@@ -32,6 +33,7 @@ Shard *shard_new(Broker *broker, guint index, guint mailbox_max, gsize cache_byt
   shard->cache = log_tail_cache_new(cache_bytes);
   shard->front = front_new(shard);
   shard->replication = replication_new(shard);
+  shard->retention = retention_new(shard);
   return shard;
 }
 
@@ -50,6 +52,7 @@ void shard_free(Shard *shard) {
   timer_clear(shard->timers, &shard->producers_timer);
   g_hash_table_unref(shard->partitions);
   replication_free(shard->replication);
+  retention_free(shard->retention);
   timers_free(shard->timers);
   log_tail_cache_free(shard->cache);
   metadata_image_unref(shard->image);
@@ -100,6 +103,7 @@ static void set_sweep(Shard *shard) {
 void shard_retire(Shard *shard) {
   LOOP_ASSERT_CURRENT(shard->loop);
   replication_stop(shard->replication);
+  retention_stop(shard->retention);
   timer_clear(shard->timers, &shard->producers_timer);
   GHashTableIter iter;
   gpointer value;
@@ -203,6 +207,7 @@ void shard_apply_image(Shard *shard, MetadataImage *image, guint64 broker_epoch)
   if (!shard->image) {
     begin_following(&pass, image);
     set_sweep(shard);
+    retention_look_soon(shard->retention);
   } else {
     gboolean could_lead = replica_assignment_may_lead(shard->image, shard->broker->id, shard->broker_epoch);
     follow_changes(&pass, shard->image, image, could_lead != pass.may_lead);

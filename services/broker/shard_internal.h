@@ -22,6 +22,9 @@ struct Shard {
   guint64 broker_epoch; /* of this process's registration, that came with the image */
   Front *front;
   Replication *replication;
+  struct Retention *retention;
+  /* Of the shard's partitions, as the latest look found it, for all shards' looks; or LOG_RETENTION_NONE. */
+  _Atomic gint64 shortest_retention_ms, shortest_retention_bytes;
   Timer producers_timer; /* the next sweep for idle producers */
 };
 

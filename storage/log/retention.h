@@ -2,10 +2,10 @@
  *
  * A log is a row of *chunks*: what it has in one time segment each. A chunk goes as a whole, the oldest first:
  *
- * - by time, when the latest timestamp up to its end lies further back than the retention: as in Kafka a record from the
- *   past does not pull its neighbours along. Two kinds of timestamps say nothing about when a record came: later ones than
- *   its writing, and of 1970 or before (a producer that set none). Then the time of writing counts, so a timestamp of the
- *   future keeps nothing for ever;
+ * - by time, when the latest timestamp up to its end lies further back than the retention: as in Kafka a record from
+ * the past does not pull its neighbours along. Two kinds of timestamps say nothing about when a record came: later ones
+ * than its writing, and of 1970 or before (a producer that set none). Then the time of writing counts, so a timestamp
+ * of the future keeps nothing for ever;
  * - by size, while what is left without it is at least the retention.
  *
  * Nothing at or above the high watermark goes. Pure; stateless. */

@@ -92,6 +92,7 @@ guint64 followers_position(Followers *followers, gint32 broker_id, guint64 broke
   follower->visit = ++followers->visits;
   follower->written_end = written_end;
   follower->synced_end = MIN(synced_end, written_end);
+  follower->log_start = 0;
   follower->mark_end = leader_end;
   follower->mark_ms = now_ms;
   note_caught_up(follower, leader_end, now_ms);
@@ -114,6 +115,20 @@ gboolean followers_progress(Followers *followers, gint32 broker_id, guint64 brok
   follower->synced_end = MAX(follower->synced_end, MIN(synced_end, follower->written_end));
   note_caught_up(follower, leader_end, now_ms);
   return TRUE;
+}
+
+void followers_start(Followers *followers, gint32 broker_id, guint64 broker_epoch, gint64 start) {
+  Follower *follower = find(followers, broker_id);
+  if (follower && broker_epoch == follower->broker_epoch && follower->written_end >= 0)
+    follower->log_start = MAX(follower->log_start, start);
+}
+
+gint64 followers_min_start(const Followers *followers) {
+  gint64 start = G_MAXINT64;
+  for (guint i = 0; i < count(followers); i++)
+    if (get(followers, i)->in_sync)
+      start = MIN(start, get(followers, i)->log_start);
+  return start;
 }
 
 gint64 followers_min_end(const Followers *followers, gboolean synced, gint64 own_end) {

@@ -21,6 +21,7 @@ typedef struct {
   guint64 broker_epoch; /* of the registration that speaks to us in this leadership; 0: none yet */
   gint64 written_end;   /* it has our log up to here; -1: unknown in this leadership */
   gint64 synced_end;    /* .. on disk */
+  gint64 log_start;     /* it keeps nothing below, durably; 0: unknown in this leadership */
   gint64 caught_up_ms;  /* it had everything then */
   gint64 mark_end;      /* when it has come to here ... */
   gint64 mark_ms;       /* ... it had everything at this time */
@@ -71,6 +72,10 @@ guint64 followers_position(Followers *followers, gint32 broker_id, guint64 broke
 /* It has come so far. Returns FALSE when nobody of this registration has begun. */
 gboolean followers_progress(Followers *followers, gint32 broker_id, guint64 broker_epoch, gint64 written_end,
                             gint64 synced_end, gint64 leader_end, gint64 now_ms);
+/* It keeps nothing below this. Ignored of whom has not begun. */
+void followers_start(Followers *followers, gint32 broker_id, guint64 broker_epoch, gint64 start);
+/* The lowest of those in sync; G_MAXINT64 without any. */
+gint64 followers_min_start(const Followers *followers);
 /* The visit is over: its stream was closed. Nothing when it has begun again since. */
 void followers_left(Followers *followers, gint32 broker_id, guint64 visit);
 /* The lowest end over the maximal in-sync set, @own_end among them. */

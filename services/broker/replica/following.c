@@ -87,6 +87,15 @@ gboolean replica_follower_progress(Replica *replica, gint32 broker_id, guint64 b
   return !follower->in_sync && !follower->joining && end >= replica->hot.high_watermark;
 }
 
+void replica_follower_start(Replica *replica, gint32 broker_id, guint64 broker_epoch, gint64 start) {
+  if (replica->leads)
+    followers_start(&replica->followers, broker_id, broker_epoch, start);
+}
+
+gint64 replica_followers_start(const Replica *replica) {
+  return followers_min_start(&replica->followers);
+}
+
 gboolean replica_follower_end(const Replica *replica, gint32 broker_id, gint64 *ret_written_end) {
   const Follower *follower = followers_find(&replica->followers, broker_id);
   if (!follower || follower->written_end < 0)
@@ -242,4 +251,11 @@ void replica_follow_watermark(Replica *replica, gint32 leader_epoch, gint64 high
     return;
   replica->leader_watermark = MAX(replica->leader_watermark, high_watermark);
   replica_advance_high_watermark(replica, out);
+}
+
+gboolean replica_follow_start(Replica *replica, gint32 leader_epoch, gint64 start) {
+  if (replica_follows(replica) < 0 || leader_epoch != replica->leader_epoch)
+    return FALSE;
+  replica->leader_start = MAX(replica->leader_start, start);
+  return replica_advance_start(replica, replica->leader_start);
 }

@@ -192,6 +192,8 @@ void replica_advance_high_watermark(Replica *replica, ReplicaOut *out) {
     return;
   replica->hot.high_watermark = end;
   out->high_watermark_moved = TRUE;
+  if (!replica->leads)
+    replica_advance_start(replica, replica->leader_start);
   for (ReplicaAppend *append; (append = queue_head(&replica->commit)) && append->end_offset <= end;) {
     queue_remove(replica, &replica->commit, append);
     answer(replica, append, NULL, out);
@@ -256,6 +258,7 @@ void replica_assign(Replica *replica, const ReplicaAssignment *assignment, Repli
     answer_all_unknown(replica, out);
     followers_clear(&replica->followers);
     replica->leader_watermark = 0;
+    replica->leader_start = 0;
     out->leadership_changed = TRUE;
   }
   /* The next metadata of a partition settles the proposal that was made after the last. */
@@ -308,6 +311,7 @@ void replica_retire(Replica *replica, ReplicaOut *out) {
   replica->leads = replica->cutting = FALSE;
   replica->leader_id = -1;
   replica->leader_watermark = 0;
+  replica->leader_start = 0;
 }
 
 /* ---- appending ---- */
@@ -492,6 +496,29 @@ void replica_sync_over(Replica *replica, ReplicaOut *out) {
   replica->syncing = FALSE;
   replica->synced_end = MAX(replica->synced_end, replica->syncing_end);
   replica_advance_high_watermark(replica, out);
+}
+
+/* ---- the log's start ---- */
+
+gboolean replica_advance_start(Replica *replica, gint64 start) {
+  LogHot *hot = &replica->hot;
+  start = MIN(start, hot->high_watermark);
+  if (start <= hot->log_start_offset)
+    return FALSE;
+  hot->log_start_offset = start;
+  log_epochs_truncate_start(hot->epochs, start);
+  replica_check(replica);
+  return TRUE;
+}
+
+LogStand replica_stand(const Replica *replica) {
+  const LogHot *hot = &replica->hot;
+  return (LogStand){.log_start_offset = hot->log_start_offset,
+                    .high_watermark = hot->high_watermark,
+                    .log_end_offset = hot->log_end_offset,
+                    .max_timestamp_ms = hot->max_timestamp_ms,
+                    .last_append_timestamp_ms = hot->last_append_timestamp_ms,
+                    .appended_bytes = hot->appended_bytes};
 }
 
 /* ---- state ---- */

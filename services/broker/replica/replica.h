@@ -20,6 +20,7 @@
 #include "storage/log/batch.h"
 #include "storage/log/hot.h"
 #include "storage/log/producers.h"
+#include "storage/log/retention.h"
 
 G_BEGIN_DECLS
 
@@ -239,6 +240,20 @@ gboolean replica_cuts_damage(const Replica *replica);
 Failure *replica_follow(Replica *replica, gint32 leader_epoch, const LogBatch *batch, ReplicaAppend *append);
 /* The leader's high watermark, in this epoch. */
 void replica_follow_watermark(Replica *replica, gint32 leader_epoch, gint64 high_watermark, ReplicaOut *out);
+
+/* ---- the log's start ---- */
+
+/* Records below @start are given up: at most to the high watermark, never back. What producers did is remembered all
+ * the same. Returns TRUE when the start moved: it is to be stored, and told to followers. */
+gboolean replica_advance_start(Replica *replica, gint64 start);
+/* The leader's start, in this epoch: ours follows as far as our high watermark has come. Returns TRUE when it moved. */
+gboolean replica_follow_start(Replica *replica, gint32 leader_epoch, gint64 start);
+/* A follower keeps nothing below this any more, durably. */
+void replica_follower_start(Replica *replica, gint32 broker_id, guint64 broker_epoch, gint64 start);
+/* The lowest of the in-sync followers' starts; G_MAXINT64 without any. */
+gint64 replica_followers_start(const Replica *replica);
+/* What a retention is decided by. */
+LogStand replica_stand(const Replica *replica);
 
 /* ---- state ---- */
 

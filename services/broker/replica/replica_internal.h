@@ -30,6 +30,7 @@ struct Replica {
 
   Followers followers;     /* while leading */
   gint64 leader_watermark; /* while following: what the leader said; ours is that as far as we have it */
+  gint64 leader_start;     /* .. of its log's start; likewise */
 
   GQueue local;  /* of ReplicaAppend: accepted, waiting for the storage */
   GQueue commit; /* of ReplicaAppend: here (or duplicates), waiting for the high watermark */

@@ -48,7 +48,7 @@ typedef struct {
   guint under_way; /* begins and reads */
   gint32 leader_epoch;
   guint64 visit; /* what the shard knows it by, from its begin on */
-  gint64 next_offset, told_watermark;
+  gint64 next_offset, told_watermark, told_start;
   gint64 paced_until_us;  /* by the throttle of replicas that catch up: PartitionRead */
   PartitionRead *read;    /* under way, or NULL */
   GArray *batches;        /* to be sent; NULL: none */
@@ -252,6 +252,7 @@ static void take_read(Feed *feed, PartitionRead *read) {
   feed->paced_until_us = read->paced_until_us;
   feed->bounds = read->bounds;
   feed->told_watermark = read->bounds.high_watermark;
+  feed->told_start = read->bounds.log_start_offset;
   if (feed->batches->len > 0)
     feed->next_offset = log_batch_next_offset(LOG_BATCH_AT(feed->batches, feed->batches->len - 1));
   feed_place(feed, FEED_FULL);
@@ -282,6 +283,7 @@ static void feed_read(Feed *feed) {
   read->wait_until_us = G_MAXINT64;
   read->for_follower = TRUE;
   read->told_watermark = feed->told_watermark;
+  read->told_start = feed->told_start;
   read->follower_id = feed->stream->broker_id;
   read->paced_until_us = feed->paced_until_us;
   read->done = on_read;
@@ -330,13 +332,15 @@ static void take_position(Stream *stream, const Milena__Internal__V1__FollowPosi
                  .under_way = 1,
                  .leader_epoch = told->leader_epoch,
                  .next_offset = told->end_offset,
-                 .told_watermark = -1};
+                 .told_watermark = -1,
+                 .told_start = -1};
   stream->holders++;
   g_hash_table_replace(stream->feeds, &feed->log_id, feed);
   PartitionBegin *begin = partition_begin_new();
   begin->log_id = told->log_id;
   begin->broker_id = stream->broker_id;
   begin->broker_epoch = stream->broker_epoch;
+  begin->log_start = told->log_start_offset;
   begin->position = (ReplicaPosition){told->leader_epoch, told->end_offset, told->synced_offset, told->last_epoch};
   begin->done = on_begun;
   begin->user_data = feed;
@@ -352,7 +356,8 @@ static void take_progress(Stream *stream, const Milena__Internal__V1__FollowProg
     GArray **array = &by_shard[broker_owner(broker, to->log_id)->index];
     if (!*array)
       *array = g_array_new(FALSE, FALSE, sizeof(PartitionProgress));
-    const PartitionProgress come = {to->log_id, to->leader_epoch, to->written_offset, to->synced_offset};
+    const PartitionProgress come = {to->log_id, to->leader_epoch, to->written_offset, to->synced_offset,
+                                    to->log_start_offset};
     g_array_append_val(*array, come);
   }
   for (guint i = 0; i < broker->shard_count; i++)

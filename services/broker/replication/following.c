@@ -165,5 +165,7 @@ void following_take_records(Partition *partition, const Milena__Internal__V1__Fo
   }
   ReplicaOut out = REPLICA_OUT_INIT;
   replica_follow_watermark(partition->replica, log->leader_epoch, log->high_watermark, &out);
+  (void)replica_follow_start(partition->replica, log->leader_epoch, log->log_start_offset);
   partition_settle(partition, &out);
+  partition_save_start(partition);
 }

@@ -70,6 +70,7 @@ static void send_progress(ReplicationLink *link) {
     logs[n].log_id = partition->log_id;
     logs[n].leader_epoch = partition->following.leader_epoch;
     replica_progress(partition->replica, &logs[n].written_offset, &logs[n].synced_offset);
+    logs[n].log_start_offset = partition->saved_start;
     places[n] = &logs[n];
     n++;
   }
@@ -106,6 +107,7 @@ void replication_link_begin(ReplicationLink *link, Partition *partition, const R
   told->end_offset = position->end_offset;
   told->synced_offset = position->synced_end;
   told->last_epoch = position->last_epoch;
+  told->log_start_offset = partition->saved_start;
   g_ptr_array_add(link->begins, told);
   flush_soon(link);
 }
