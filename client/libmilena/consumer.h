@@ -4,7 +4,7 @@
  * resting ▲                                                    │   ▲                                   │ └── seek, or
  * reset after OFFSET_OUT_OF_RANGE ────────┘   └────────────── seek ───────────────┘
  *
- * Fetched batches wait in one queue, in the order of their arrival; the user's thread decodes them in poll. */
+ * Fetched batches wait with their part, and parts that have some take turns; the user's thread decodes them in poll. */
 #pragma once
 
 #include <glib.h>
@@ -38,7 +38,9 @@ typedef struct {
   gint32 given_epoch;      /* of the leader that the last record given was read from; -1: none */
   gboolean asked;          /* a request is under way */
   gboolean displaced;      /* that before it was given up, unanswered */
-  guint64 queued_bytes;    /* fetched and not polled */
+  GQueue chunks;           /* of Chunk: fetched and not polled, in the order of offsets */
+  GList turn;              /* in the consumer's `ready`, while there are chunks */
+  guint64 queued_bytes;    /* of them */
   gint64 not_before_us;    /* of the next try */
   guint failures;          /* in a row */
   gint64 missing_since_us; /* when the metadata had no such partition any more; 0 when it has */
@@ -58,6 +60,23 @@ typedef struct {
   Failure *failure; /* owned */
 } Chunk;
 
+/* A chunk that records are read from. */
+typedef struct {
+  Chunk *chunk;
+  LogRecordsReader *reader;
+} Opened;
+
+/* What the latest poll gave: it borrows from here. The user's thread alone. */
+typedef struct {
+  GArray *opened;  /* of Opened, of one part, in the order of offsets */
+  gboolean more;   /* the last of them has more records, for the next poll */
+  GArray *records; /* of MilenaConsumedRecord */
+  GArray *headers; /* of MilenaHeader */
+  GStringChunk *names;
+  gsize bytes; /* of keys and values */
+  MilenaRecordBatch batch;
+} Given;
+
 struct MilenaConsumer {
   MilenaClient *client;
   MilenaConsumerOptions options;
@@ -66,18 +85,12 @@ struct MilenaConsumer {
   pthread_mutex_t mutex; /* guards what follows, and every Part and Chunk in it */
   pthread_cond_t arrived;
   GPtrArray *parts; /* of Part: those assigned; a reference each */
-  GQueue chunks;    /* of Chunk */
+  GQueue ready;     /* of Part, by their embedded links: those with chunks, in the order of their turns */
   guint64 queued_bytes;
   Failure *trouble;    /* what is being waited out */
   struct Group *group; /* that it joined; NULL: none. Set and cleared by the user's thread */
 
-  /* The user's thread alone: the batch that poll gives out of. */
-  Chunk *current;
-  LogRecordsReader *reader;
-  GArray *records; /* of MilenaConsumedRecord */
-  GArray *headers; /* of MilenaHeader */
-  GStringChunk *names;
-  MilenaRecordBatch batch;
+  Given given;
 };
 
 /* All with the mutex held. */
@@ -87,13 +100,21 @@ void part_unref(Part *part);
 void part_move(MilenaConsumer *consumer, Part *part, MilenaPosition position);
 /* Queue an error that does not pass: the partition rests. @failure: taken. */
 void part_rest(MilenaConsumer *consumer, Part *part, Failure *failure);
+/* @chunk: taken; of the part's generation */
 void consumer_push(MilenaConsumer *consumer, Chunk *chunk);
+/* The same for the part's first chunk, which was popped. */
+void consumer_push_back(MilenaConsumer *consumer, Chunk *chunk);
+/* The part's first chunk, or NULL; the next turn is that of the part that waited longest. */
+Chunk *part_pop(MilenaConsumer *consumer, Part *part);
+void part_drop_chunks(MilenaConsumer *consumer, Part *part);
 /* The partition, or NULL. */
 Part *part_find(const GPtrArray *parts, const char *topic, gint32 partition);
 /* Read one more partition; or one less. */
 Part *part_assign(MilenaConsumer *consumer, const MilenaAssignment *assignment);
 void part_unassign(MilenaConsumer *consumer, Part *part);
-void chunk_free(Chunk *chunk);
+void chunk_free(Chunk *chunk); /* NULL is fine */
+/* Forget what the latest poll gave. The user's thread; the mutex is not held. */
+void given_clear(MilenaConsumer *consumer);
 
 Fetcher *fetcher_new(MilenaConsumer *consumer);
 /* Look at the consumer, soon. Any thread. */

@@ -148,8 +148,8 @@ TEST(consumer, gives_keys_headers_and_tombstones_as_they_were) {
   MilenaConsumer *consumer = consumer_at(&world, MILENA_BEGINNING);
   const MilenaRecordBatch *batch;
   ASSERT_EQ_STR("OK", reason_of(milena_consumer_poll(consumer, 5000, &batch)));
-  ASSERT_TRUE(batch != NULL && batch->count == 1);
-  const MilenaConsumedRecord *first = &batch->records[0];
+  ASSERT_TRUE(batch != NULL && batch->count == 2); /* of two batches */
+  const MilenaConsumedRecord *first = &batch->records[0], *second = &batch->records[1];
   EXPECT_EQ_BYTES("k", 1, first->key.data, first->key.size);
   EXPECT_NULL(first->value.data);
   ASSERT_EQ_INT(3, first->header_count);
@@ -158,10 +158,8 @@ TEST(consumer, gives_keys_headers_and_tombstones_as_they_were) {
   EXPECT_TRUE(first->headers[1].value.data != NULL && first->headers[1].value.size == 0);
   EXPECT_EQ_STR("none", first->headers[2].name);
   EXPECT_NULL(first->headers[2].value.data);
-  ASSERT_EQ_STR("OK", reason_of(milena_consumer_poll(consumer, 5000, &batch)));
-  ASSERT_TRUE(batch != NULL && batch->count == 1);
-  EXPECT_NULL(batch->records[0].key.data);
-  EXPECT_TRUE(batch->records[0].value.data != NULL && batch->records[0].value.size == 0);
+  EXPECT_NULL(second->key.data);
+  EXPECT_TRUE(second->value.data != NULL && second->value.size == 0);
   milena_consumer_free(consumer);
 }
 
@@ -277,7 +275,7 @@ TEST_ROWS(resets_as_told, RESETS) {
 TEST(consumer, finds_damage) {
   g_auto(World) world = world_new(1, 1);
   produce(&world, 0, 0, 300);
-  fake_cluster_corrupt(world.cluster, "t", 0);
+  fake_cluster_corrupt(world.cluster, "t", 0, 0);
   MilenaConsumer *consumer = consumer_at(&world, MILENA_BEGINNING);
   const MilenaRecordBatch *batch;
   MilenaError *error = milena_consumer_poll(consumer, 5000, &batch);
@@ -388,5 +386,93 @@ TEST(consumer, reads_a_partition_at_once_while_others_have_nothing) {
     EXPECT_EQ_STR("OK", reason_of(milena_consumer_seek(consumer, "t", (gint32)i, MILENA_BEGINNING)));
     expect_numbers(consumer, 0, 1);
   }
+  milena_consumer_free(consumer);
+}
+
+/* ---- gathering ---- */
+
+static MilenaConsumer *gatherer(World *world, guint records_max, guint bytes_max) {
+  MilenaConsumerOptions options;
+  milena_consumer_options_init(&options);
+  options.poll_records_max = records_max;
+  options.poll_bytes_max = bytes_max;
+  return milena_consumer_new(world->client, &options);
+}
+
+/* Each record is a batch of its own. */
+static void produce_one_by_one(World *world, guint from, guint to) {
+  for (guint i = from; i < to; i++)
+    produce(world, 0, i, i + 1);
+}
+
+static const struct {
+  const char *name;
+  guint records_max, bytes_max, polls;
+} GATHERED[] = {{"all", 1000, 1 << 20, 1},
+                {"by_records", 7, 1 << 20, 3},
+                {"by_bytes", 1000, 12, 3}, /* up to "10", "16", "19" */
+                {"one_by_one", 1000, 0, 20}};
+TEST_ROWS(gathers_small_batches, GATHERED) {
+  g_auto(World) world = world_new(1, 1);
+  produce_one_by_one(&world, 0, 20); /* before anything is read: one fetch brings all */
+  MilenaConsumer *consumer = gatherer(&world, GATHERED[row].records_max, GATHERED[row].bytes_max);
+  MilenaAssignment assignment = {"t", 0, MILENA_BEGINNING};
+  EXPECT_EQ_STR("OK", reason_of(milena_consumer_assign(consumer, &assignment, 1)));
+  guint polls = 0;
+  for (guint from = 0; from < 20; polls++) {
+    const MilenaRecordBatch *batch;
+    ASSERT_EQ_STR("OK", reason_of(milena_consumer_poll(consumer, 10000, &batch)));
+    ASSERT_TRUE(batch != NULL);
+    for (size_t i = 0; i < batch->count; i++, from++) {
+      g_autofree char *want = g_strdup_printf("%u", from);
+      g_autofree char *got = g_strndup(batch->records[i].value.data, batch->records[i].value.size);
+      ASSERT_EQ_STR(want, got);
+      ASSERT_EQ_INT(from, batch->records[i].offset);
+    }
+    ASSERT_EQ_INT(from, batch->next_offset);
+    gint64 position = 0;
+    EXPECT_EQ_STR("OK", reason_of(milena_consumer_position(consumer, "t", 0, &position, NULL)));
+    ASSERT_EQ_INT(from, position);
+  }
+  EXPECT_EQ_INT(GATHERED[row].polls, polls);
+  milena_consumer_free(consumer);
+}
+
+/* What lies before a damaged batch is given, then the damage is told. */
+TEST(consumer, gathers_up_to_damage) {
+  g_auto(World) world = world_new(1, 1);
+  produce_one_by_one(&world, 0, 3);
+  MilenaConsumer *consumer = gatherer(&world, 1000, 1 << 20);
+  MilenaAssignment assignment = {"t", 0, MILENA_BEGINNING};
+  fake_cluster_corrupt(world.cluster, "t", 0, 2);
+  EXPECT_EQ_STR("OK", reason_of(milena_consumer_assign(consumer, &assignment, 1)));
+  const MilenaRecordBatch *batch;
+  ASSERT_EQ_STR("OK", reason_of(milena_consumer_poll(consumer, 10000, &batch)));
+  ASSERT_TRUE(batch != NULL);
+  EXPECT_EQ_INT(2, batch->count);
+  EXPECT_EQ_INT(2, batch->next_offset);
+  EXPECT_EQ_STR("CORRUPT_LOG", reason_of(milena_consumer_poll(consumer, 10000, &batch)));
+  EXPECT_EQ_STR("OK", reason_of(milena_consumer_seek(consumer, "t", 0, MILENA_AT_OFFSET(1))));
+  ASSERT_EQ_STR("OK", reason_of(milena_consumer_poll(consumer, 10000, &batch)));
+  ASSERT_TRUE(batch != NULL);
+  EXPECT_EQ_INT(1, batch->records[0].offset);
+  milena_consumer_free(consumer);
+}
+
+/* A partition that has much waits for those that have little. */
+TEST(consumer, partitions_take_turns) {
+  g_auto(World) world = world_new(1, 2);
+  produce(&world, 0, 0, 1000);
+  produce(&world, 1, 0, 1);
+  MilenaConsumer *consumer = gatherer(&world, 100, 1 << 20);
+  EXPECT_EQ_STR("OK", reason_of(milena_consumer_assign_topic(consumer, "t", MILENA_BEGINNING, 10000)));
+  guint polls = 0;
+  for (gboolean seen = FALSE; !seen; polls++) {
+    const MilenaRecordBatch *batch;
+    ASSERT_EQ_STR("OK", reason_of(milena_consumer_poll(consumer, 10000, &batch)));
+    ASSERT_TRUE(batch != NULL);
+    seen = batch->partition == 1;
+  }
+  EXPECT_TRUE(polls <= 5);
   milena_consumer_free(consumer);
 }

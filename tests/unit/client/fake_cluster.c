@@ -506,6 +506,8 @@ static void run_corrupt(gpointer data) {
   GArray *batches = FAKE_PARTITION(fake_find_topic(order->cluster, order->name), order->number)->batches;
   for (guint i = 0; i < batches->len; i++) {
     LogBatch *batch = LOG_BATCH_AT(batches, i);
+    if (batch->base_offset < order->value)
+      continue;
     gsize size;
     const guint8 *data = g_bytes_get_data(batch->records, &size);
     guint8 *copy = g_memdup2(data, size);
@@ -515,8 +517,8 @@ static void run_corrupt(gpointer data) {
   }
 }
 
-void fake_cluster_corrupt(FakeCluster *cluster, const char *name, guint partition) {
-  Order order = {.cluster = cluster, .name = name, .number = partition};
+void fake_cluster_corrupt(FakeCluster *cluster, const char *name, guint partition, gint64 from_offset) {
+  Order order = {.cluster = cluster, .name = name, .number = partition, .value = from_offset};
   loop_call_and_wait(cluster->loop, run_corrupt, &order);
 }
 

@@ -34,8 +34,8 @@ void fake_cluster_recreate_topic(FakeCluster *cluster, const char *name);
 void fake_cluster_set_leader(FakeCluster *cluster, const char *name, guint partition, gint32 broker_id, gboolean told);
 /* Cut off the log's start. */
 void fake_cluster_set_log_start(FakeCluster *cluster, const char *name, guint partition, gint64 offset);
-/* Flip a bit in every stored batch of the partition. */
-void fake_cluster_corrupt(FakeCluster *cluster, const char *name, guint partition);
+/* Flip a bit in every stored batch of the partition from an offset on. */
+void fake_cluster_corrupt(FakeCluster *cluster, const char *name, guint partition, gint64 from_offset);
 
 /* Stop a broker: connections break; it keeps what it has. Start it again at the same address. */
 void fake_cluster_stop_broker(FakeCluster *cluster, gint32 broker_id);

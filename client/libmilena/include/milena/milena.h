@@ -305,9 +305,12 @@ typedef struct {
   /* Records that one poll gives at most. */
   uint32_t poll_records_max;
   MilenaReset reset;
+  /* A poll gathers what was fetched of a partition, batch by batch, until it has so many bytes of keys and values; the
+   * batch that passes it is given whole. 0: one batch. */
+  uint32_t poll_bytes_max;
 } MilenaConsumerOptions;
 
-/* Fill in the defaults: 32 MiB, 4 MiB, 1 MiB, 1 byte, 500 ms, 1,000 records, error. */
+/* Fill in the defaults: 32 MiB, 4 MiB, 1 MiB, 1 byte, 500 ms, 1,000 records, error, 1 MiB. */
 void milena_consumer_options_init(MilenaConsumerOptions *options);
 
 /* A record that was read. All borrowed from its MilenaRecordBatch. */
@@ -349,7 +352,7 @@ MilenaError *milena_consumer_assign(MilenaConsumer *consumer, const MilenaAssign
 /* The same for all partitions that the topic has now. Waits for metadata. Fails with UNKNOWN_TOPIC. */
 MilenaError *milena_consumer_assign_topic(MilenaConsumer *consumer, const char *topic, MilenaPosition start,
                                           int32_t timeout_ms);
-/* The next records of any partition.
+/* The next records of any partition: of the one that waited longest, as many as were fetched and as one poll may give.
  *
  * @ret_batch: borrowed until the next poll, assign or free; NULL when nothing came within @timeout_ms
  *
