@@ -10,9 +10,10 @@ case ${1:-} in
   groups)
     shift
     tools/setup.sh
-    bazel build --ui_event_filters=-info --noshow_progress "${PROGRAMS[@]}" //tests/chaos/groups:groups //tests/chaos/groups:member
+    bazel build --ui_event_filters=-info --noshow_progress "${PROGRAMS[@]}" //tests/chaos/groups:groups //tests/chaos/groups:member //tests/chaos/groups:stream_member
     link_programs
-    exec bazel-bin/tests/chaos/groups/groups --programs bin --member bazel-bin/tests/chaos/groups/member "$@"
+    exec bazel-bin/tests/chaos/groups/groups --programs bin --member bazel-bin/tests/chaos/groups/member \
+      --stream-member bazel-bin/tests/chaos/groups/stream_member "$@"
     ;;
   '' | -*) whom=(--brokers 3 --clients 2 --pause-ms 150) ;;
   *) die "there is no '$1' to break: ./dev chaos [cluster|controllers|groups] [--minutes N] [--seed S] [--tour]; --help lists all" ;;

@@ -5,7 +5,7 @@
 copy=${XDG_CACHE_HOME:-$HOME/.cache}/milena/mutations
 rows=$(mktemp)
 originals=$(mktemp -d)
-trap 'rm -rf "$rows" "$originals"' EXIT
+trap 'rm -rf "$rows"* "$originals"' EXIT
 
 # The project as it is here, in the copy.
 refresh() {

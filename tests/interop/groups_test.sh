@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Consumer groups from outside: every unary call by grpcurl with what it refuses, and a Python client over generated stubs that
-# reads in groups both ways, through brokers that do not lead what it reads.
+# Consumer groups from outside: every unary call by grpcurl with what it refuses; Python clients over generated stubs that
+# read in groups both ways, through brokers that do not lead what they read, make every mistake, and see topics and members
+# come and go; and the live view on a terminal.
 cd "$(dirname "$0")/../.."
 . tests/interop/tools.sh
 
@@ -149,10 +150,14 @@ if [ -n "$HAS_PYTHON" ]; then
       xargs -0 "$PYTHON" -m grpc_tools.protoc -I. --python_out="$WORK/stubs" --grpc_python_out="$WORK/stubs")
   }
   check "python groups: stubs are generated from the protos" generate
-  PYTHONPATH=$WORK/stubs "$PYTHON" tests/interop/groups.py "localhost:$BASE_PORT" "localhost:$((BASE_PORT + 1))" \
-    "localhost:$((BASE_PORT + 2))" || echo "not ok groups.py ended early"
+  brokers=("localhost:$BASE_PORT" "localhost:$((BASE_PORT + 1))" "localhost:$((BASE_PORT + 2))")
+  for script in groups groups_refusals groups_life; do
+    PYTHONPATH=$WORK/stubs "$PYTHON" "tests/interop/$script.py" "${brokers[@]}" || echo "not ok $script.py ended early"
+  done
+  # A group that the last of these leaves with two members.
+  "$PYTHON" tests/interop/groups_watch.py "$(readlink -f bin/milena)" "${brokers[0]}" life-range ||
+    echo "not ok groups_watch.py ended early"
   # The last: it kills a coordinator and a broker.
   check "python groups: a coordinator, a broker and a member die, and nothing is missed" env PYTHONPATH="$WORK/stubs" \
-    "$PYTHON" tests/interop/groups_failover.py "$(readlink -f bin/milena)" "$WORK/cluster" "localhost:$BASE_PORT" \
-    "localhost:$((BASE_PORT + 1))" "localhost:$((BASE_PORT + 2))"
+    "$PYTHON" tests/interop/groups_failover.py "$(readlink -f bin/milena)" "$WORK/cluster" "${brokers[@]}"
 fi

@@ -27,11 +27,17 @@ static GArray *owned_parts(Groups *groups, const Milena__V1__OwnedPartitions *ow
   return parts;
 }
 
-/* May it own all of this? What is unknown nobody else can read. */
+/* Can nobody else be told to read it? The topic is gone, and nobody has it. */
+static gboolean is_gone(const Group *group, GroupsPart part) {
+  const GroupsKnownTopic *topic = groups_topic_number(group->all, groups_part_topic(part));
+  return !topic || (!topic->known && !groups_part_table_get(group->owners, part));
+}
+
+/* May it own all of this? */
 static gboolean holds_all(const GroupsMember *member, const GArray *parts) {
   for (guint i = 0; i < parts->len; i++) {
     GroupsPart part = groups_parts_at(parts, i);
-    if (groups_part_topic(part) != UNKNOWN_TOPIC && groups_part_table_get(member->group->owners, part) != member)
+    if (groups_part_table_get(member->group->owners, part) != member && !is_gone(member->group, part))
       return FALSE;
   }
   return TRUE;
@@ -131,7 +137,7 @@ static Failure *beat(Groups *groups, GroupsToken token, const Milena__V1__Heartb
     g_clear_pointer(&member->reported, g_array_unref);
     member->reported = g_steal_pointer(&owned);
   }
-  member->used = request->member_epoch;
+  member->used = MAX(member->used, request->member_epoch); /* an earlier call may come late: it heard of the later */
   if (write)
     groups_write_member(member);
   groups_member_touch(member);

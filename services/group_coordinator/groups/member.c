@@ -72,15 +72,15 @@ void groups_member_touch(GroupsMember *member) {
 void groups_member_remove(GroupsMember *member, Failure *failure, const char *reason) {
   Group *group = member->group;
   Groups *groups = group->all;
-  if (member->token) {
+  groups_append(groups, GROUPS_RECORD_TARGET, group, member->id, 0, NULL);
+  groups_append(groups, GROUPS_RECORD_MEMBER, group, member->id, 0, NULL);
+  if (member->token) { /* behind the records: what it is told depends on them */
     GroupsToken token = member->token;
     groups_poll_drop(member);
     groups_refuse(groups, token, failure);
   } else {
     failure_free(failure);
   }
-  groups_append(groups, GROUPS_RECORD_TARGET, group, member->id, 0, NULL);
-  groups_append(groups, GROUPS_RECORD_MEMBER, group, member->id, 0, NULL);
   groups_reconcile_release_all(member);
   g_hash_table_remove(group->members, member->id);
   groups_target_dirty(group, FALSE, "%s", reason);

@@ -14,6 +14,8 @@ static guint any(const FaultsStage *stage, guint count) {
 
 /* ---- Members ---- */
 
+#define RESTART_MS 10000
+
 static guint any_member(const FaultsStage *stage) {
   return any(stage, members_slots(stage->members));
 }
@@ -59,6 +61,20 @@ static char *replace_member(const FaultsStage *stage) {
   return members_name(stage->members, slot);
 }
 
+/* Its library leaves for it, so that others read on; the next poll joins again. */
+static char *slow_member(const FaultsStage *stage) {
+  guint slot = members_any(stage->members, (guint)g_rand_int_range(stage->random, 0, MEMBERS_STREAMS), stage->random);
+  members_slow_down(stage->members, slot);
+  return members_name(stage->members, slot);
+}
+
+/* Nobody else may notice. */
+static char *restart_instance(const FaultsStage *stage) {
+  guint slot = members_any(stage->members, MEMBERS_STATIC, stage->random);
+  *stage->wrong = members_restart(stage->members, slot, RESTART_MS);
+  return members_name(stage->members, slot);
+}
+
 /* ---- Coordinators and brokers ---- */
 
 static guint first_coordinator(const FaultsStage *stage) {
@@ -95,6 +111,16 @@ static char *kill_coordinators(const FaultsStage *stage) {
 static char *freeze_coordinator(const FaultsStage *stage) {
   guint node = any_coordinator(stage);
   fleet_freeze(stage->fleet, node);
+  return name_of(stage, node);
+}
+
+/* Planned: it hands its leases over first, and no session is lost. */
+static char *stop_coordinator(const FaultsStage *stage) {
+  guint node = any_coordinator(stage);
+  int status = fleet_terminate(stage->fleet, node);
+  if (status != 0)
+    *stage->wrong =
+        g_strdup_printf("%s was asked to stop, and ended with status %d", fleet_name(stage->fleet, node), status);
   return name_of(stage, node);
 }
 
@@ -136,6 +162,48 @@ static char *unplug_coordinator(const FaultsStage *stage) {
   return name_of(stage, node);
 }
 
+static char *unplug_broker(const FaultsStage *stage) {
+  guint node = any_broker(stage);
+  net_unplug(stage->net, node);
+  return name_of(stage, node);
+}
+
+/* ---- Controllers ---- */
+
+static guint any_controller(const FaultsStage *stage) {
+  return any(stage, fleet_controllers(stage->fleet));
+}
+
+static char *kill_controller(const FaultsStage *stage) {
+  return kill_node(stage, any_controller(stage));
+}
+
+static char *kill_controllers(const FaultsStage *stage) {
+  for (guint i = 0; i < fleet_controllers(stage->fleet); i++)
+    fleet_kill(stage->fleet, i, FALSE);
+  return g_strdup("all of them");
+}
+
+static char *freeze_controller(const FaultsStage *stage) {
+  guint node = any_controller(stage);
+  fleet_freeze(stage->fleet, node);
+  return name_of(stage, node);
+}
+
+static char *unplug_controller(const FaultsStage *stage) {
+  guint node = any_controller(stage);
+  net_unplug(stage->net, node);
+  return name_of(stage, node);
+}
+
+/* It may be the active one: brokers and coordinators still reach it. */
+static char *cut_controller_from_others(const FaultsStage *stage) {
+  guint node = any_controller(stage), count = fleet_controllers(stage->fleet);
+  cut(stage, node, 0, node);
+  cut(stage, node, node + 1, count - node - 1);
+  return name_of(stage, node);
+}
+
 static const Fault FAULTS[] = {
     {"member kill", FALSE, kill_member},
     {"two members kill", FALSE, kill_two},
@@ -143,14 +211,23 @@ static const Fault FAULTS[] = {
     {"member freeze", FALSE, freeze_member},
     {"member leave", FALSE, leave},
     {"member replace", FALSE, replace_member},
+    {"member too slow", FALSE, slow_member},
+    {"instance restart", FALSE, restart_instance},
     {"coordinator kill", FALSE, kill_coordinator},
     {"coordinators kill", FALSE, kill_coordinators},
     {"coordinator freeze", FALSE, freeze_coordinator},
+    {"coordinator stop", FALSE, stop_coordinator},
     {"coordinator cut from brokers", TRUE, cut_from_brokers},
     {"coordinator cut from controllers", TRUE, cut_from_controllers},
     {"coordinator unplug", TRUE, unplug_coordinator},
     {"broker kill", FALSE, kill_broker},
     {"broker freeze", FALSE, freeze_broker},
+    {"broker unplug", TRUE, unplug_broker},
+    {"controller kill", FALSE, kill_controller},
+    {"controllers kill", FALSE, kill_controllers},
+    {"controller freeze", FALSE, freeze_controller},
+    {"controller unplug", TRUE, unplug_controller},
+    {"controller cut from controllers", TRUE, cut_controller_from_others},
 };
 
 /* ---- All of them ---- */
@@ -165,6 +242,10 @@ const char *faults_name(guint kind) {
 
 const char *faults_skips(const FaultsStage *stage, guint kind) {
   return FAULTS[kind].needs_cuts && !net_can_cut(stage->net) ? "network namespaces can't be made here" : NULL;
+}
+
+gboolean faults_is_planned(guint kind) {
+  return FAULTS[kind].begin == stop_coordinator || FAULTS[kind].begin == restart_instance;
 }
 
 char *faults_begin(const FaultsStage *stage, guint kind) {

@@ -1,5 +1,5 @@
-/* What goes wrong in a run with groups: faults of members, coordinators and brokers, and how all is mended. On the
- * thread that started the processes. */
+/* What goes wrong in a run with groups: faults of members, coordinators, brokers and controllers, and how all is
+ * mended. On the thread that started the processes. */
 #pragma once
 
 #include "tests/chaos/fleet.h"
@@ -12,12 +12,15 @@ typedef struct {
   Net *net;
   Members *members;
   GRand *random;
+  char **wrong; /* where a planned stop that does not go as planned says so; owned by the caller */
 } FaultsStage;
 
 guint faults_count(void);
 const char *faults_name(guint kind);
 /* Why it can't be had here, or NULL; static. */
 const char *faults_skips(const FaultsStage *stage, guint kind);
+/* No fault, but what an operator does: where nothing else is in force, no group may notice. */
+gboolean faults_is_planned(guint kind);
 /* Put it in force. Returns whom it hits; owned by the caller. */
 char *faults_begin(const FaultsStage *stage, guint kind);
 /* Everybody is there again, and reaches everybody. */

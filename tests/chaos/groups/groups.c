@@ -1,8 +1,8 @@
-/* Consumer groups under faults: a cluster of real processes, a producer, and members of two groups, one that commits
- * after it processes and one that commits before, while members, coordinators and brokers are killed, frozen and cut
- * off.
+/* Consumer groups under faults: a cluster of real processes, a producer, and members of groups that read and commit in
+ * all the ways there are (members.h), while members, coordinators, brokers and controllers are killed, frozen and cut
+ * off. In between an operator stops a coordinator, or restarts an instance, and nobody may notice.
  *
- *   start ──► rounds: faults, mending, both groups catch up ──► no more sends ──► all is committed ──► members leave
+ *   start ──► rounds: faults, mending, all groups catch up ──► no more sends ──► all is committed ──► members leave
  *   ──► the ledger is checked ──► processes end
  *
  * The main thread does all of it: the processes die with it. */
@@ -24,17 +24,18 @@
 #define BROKERS 3
 #define TOPIC "grouped"
 #define PARTITIONS 6
-#define SESSION_MS 4000
 #define CATCH_UP_S 90
 #define FLUSH_MS 150000
 #define LEAVE_MS 30000
+#define CALM_S 60
+#define PLANNED_ONE_IN 4 /* rounds */
 #define STEP_MS 20
 
 typedef struct {
-  gint minutes, seconds, controllers, coordinators, members, pause_ms, at_once;
+  gint minutes, seconds, controllers, coordinators, members, pause_ms, at_once, session_ms;
   gint64 seed;
   gboolean keep, no_namespaces, wrong;
-  char *programs, *member, *folder;
+  char *programs, *member, *stream_member, *folder;
   char **only;
 } Options;
 
@@ -49,7 +50,7 @@ typedef struct {
   MilenaClient *client;
   FaultsStage stage;
   gint64 start_us, longest_us;
-  guint rounds;
+  guint rounds, planned;
   guint *counts; /* by kind of fault */
   char *failure;
 } Run;
@@ -110,13 +111,13 @@ static char *start(Run *run) {
   if (wrong)
     return wrong;
   const Options *options = &run->options;
-  MembersOptions members = {options->member, run->bootstrap,          TOPIC,
+  MembersOptions members = {options->member, options->stream_member,  run->bootstrap, TOPIC,
                             run->folder,     (guint)options->members, options->wrong};
   run->members = members_new(&members);
   MilenaError *error = milena_client_new(run->bootstrap, NULL, &run->client);
   if (error)
     g_error("no client: %s", milena_error_message(error));
-  wrong = progress_prepare(run->client, TOPIC, PARTITIONS, SESSION_MS);
+  wrong = progress_prepare(run->client, TOPIC, PARTITIONS, (guint)options->session_ms);
   if (wrong)
     return wrong;
   run->stage.fleet = run->fleet;
@@ -150,29 +151,33 @@ static void wait_ms(Run *run, gint32 least_ms, gint32 most_ms) {
   }
 }
 
-static gboolean is_chosen(const Run *run, guint kind) {
-  return !faults_skips(&run->stage, kind) &&
+static gboolean is_chosen(const Run *run, guint kind, gboolean planned) {
+  return faults_is_planned(kind) == planned && !faults_skips(&run->stage, kind) &&
          (!run->options.only || g_strv_contains((const char *const *)run->options.only, faults_name(kind)));
 }
 
 /* faults_count() when there is none to choose from. */
-static guint any_fault(const Run *run) {
-  guint kinds = faults_count(), first = (guint)g_rand_int_range(run->stage.random, 0, (gint32)kinds);
+static guint any_fault(const Run *run, gboolean planned) {
+  guint kinds = faults_count(), chosen = 0, found = kinds;
   for (guint i = 0; i < kinds; i++)
-    if (is_chosen(run, (first + i) % kinds))
-      return (first + i) % kinds;
-  return kinds;
+    if (is_chosen(run, i, planned) && g_rand_int_range(run->stage.random, 0, (gint32)++chosen) == 0)
+      found = i;
+  return found;
 }
 
-static void inflict(Run *run) {
-  guint kind = any_fault(run);
+static void inflict(Run *run, gboolean planned) {
+  guint kind = any_fault(run, planned);
   if (kind == faults_count())
     return;
   gint64 now_us = g_get_monotonic_time();
+  char *wrong = NULL;
+  run->stage.wrong = &wrong;
   g_autofree char *who = faults_begin(&run->stage, kind);
   run->counts[kind]++;
   report_say(run->report, "%6.1f s  %-32s %s  (at %" G_GINT64_FORMAT " us)",
              (double)(now_us - run->start_us) / G_USEC_PER_SEC, faults_name(kind), who, now_us);
+  if (wrong)
+    fail(run, wrong);
 }
 
 static void mend(Run *run) {
@@ -183,25 +188,54 @@ static void mend(Run *run) {
   if (wrong)
     fail(run, wrong);
   else
-    report_say(run->report, "          mended: both groups caught up after %.1f s", (double)took_us / G_USEC_PER_SEC);
+    report_say(run->report, "          mended: all groups caught up after %.1f s", (double)took_us / G_USEC_PER_SEC);
   run->longest_us = MAX(run->longest_us, took_us);
+}
+
+static void run_faults(Run *run) {
+  gint32 faults = g_rand_int_range(run->stage.random, 1, run->options.at_once + 1);
+  for (; faults > 0 && goes_on(run); faults--) {
+    inflict(run, FALSE);
+    wait_ms(run, 50, 1500);
+  }
+  wait_ms(run, 300, 2 * run->options.session_ms); /* shorter and longer than a session */
+  if (goes_on(run))
+    mend(run);
+}
+
+static char *calm(Run *run) {
+  char *wrong = NULL;
+  char *text = progress_calm(run->client, (guint)run->options.members, CALM_S, look, run, &wrong);
+  if (wrong)
+    fail(run, wrong);
+  return text;
+}
+
+/* Everybody keeps what it reads, and its epoch. */
+static void run_planned(Run *run) {
+  g_autofree char *before = calm(run);
+  if (!goes_on(run))
+    return;
+  inflict(run, TRUE);
+  wait_ms(run, 300, 2 * run->options.session_ms);
+  mend(run);
+  g_autofree char *after = goes_on(run) ? calm(run) : NULL;
+  if (after && !g_str_equal(before, after))
+    fail(run, g_strdup_printf("a planned stop moved something. Before:\n%safter:\n%s", before, after));
+  run->planned += after != NULL;
 }
 
 static void run_rounds(Run *run) {
   const Options *options = &run->options;
   gint64 seconds = options->seconds ? options->seconds : options->minutes * 60;
+  gboolean any_planned = any_fault(run, TRUE) < faults_count();
+  gboolean any_other = any_fault(run, FALSE) < faults_count();
   run->start_us = g_get_monotonic_time();
-  while (goes_on(run) && g_get_monotonic_time() < run->start_us + seconds * G_USEC_PER_SEC) {
-    gint32 faults = g_rand_int_range(run->stage.random, 1, options->at_once + 1);
-    for (; faults > 0 && goes_on(run); faults--) {
-      inflict(run);
-      wait_ms(run, 50, 1500);
-    }
-    wait_ms(run, 300, 2 * SESSION_MS); /* shorter and longer than a session */
-    if (goes_on(run))
-      mend(run);
-    run->rounds++;
-  }
+  for (; goes_on(run) && g_get_monotonic_time() < run->start_us + seconds * G_USEC_PER_SEC; run->rounds++)
+    if (any_planned && (!any_other || g_rand_int_range(run->stage.random, 0, PLANNED_ONE_IN) == 0))
+      run_planned(run);
+    else
+      run_faults(run);
 }
 
 /* ---- The end ---- */
@@ -212,14 +246,16 @@ static void judge_ledger(Run *run, gboolean is_complete) {
   AnomalyReport found;
   writer_tell(run->writer, ledger);
   for (guint32 i = 0; i < MEMBERS_GROUPS; i++) {
-    LedgerGroup group = {i, i == 1, is_complete};
+    LedgerGroup group = {i, i == MEMBERS_AT_MOST_ONCE, is_complete};
     g_array_append_val(ledger->groups, group);
   }
-  report_claim(run->report, members_tell(run->members, ledger), "members noted only what can be");
+  guint slow = 0;
+  report_claim(run->report, members_tell(run->members, ledger, &slow), "members noted only what can be");
   guint anomalies = anomalies_find(ledger, explain, &found);
   report_claim(run->report, anomalies ? g_strdup(explain->str) : NULL,
                "no anomaly in %u sends (%u acknowledged), %u records processed, %u tenures, %u takeovers, %u commits",
                found.sends, found.acknowledged, found.reads, found.tenures, found.takeovers, found.commits);
+  report_say(run->report, "   %u times a member polled too late", slow);
   report_claim(run->report, found.takeovers ? NULL : g_strdup("no partition was ever taken over"),
                "partitions were taken over from one another");
   g_autofree char *path = g_build_filename(run->folder, "ledger", NULL);
@@ -239,12 +275,14 @@ static char *end_processes(Run *run) {
 static void judge(Run *run) {
   gboolean mended = !run->failure;
   report_claim(run->report, g_strdup(run->failure),
-               "both groups caught up after each of %u mendings (longest: %.1f s), and no process ended unasked",
+               "all groups caught up after each of %u mendings (longest: %.1f s), and no process ended unasked",
                run->rounds, (double)run->longest_us / G_USEC_PER_SEC);
+  if (mended)
+    report_claim(run->report, NULL, "%u planned stops moved nothing: partitions and epochs stayed", run->planned);
   writer_stop(run->writer, mended ? FLUSH_MS : 0);
   char *wrong = mended ? progress_catch_up(run->client, PARTITIONS, CATCH_UP_S, look, run) : NULL;
   gboolean is_complete = mended && !wrong;
-  report_claim(run->report, wrong, "both groups committed everything at the end");
+  report_claim(run->report, wrong, "all groups committed everything at the end");
   report_claim(run->report, members_stop(run->members, LEAVE_MS), "all members left in order");
   judge_ledger(run, is_complete);
   report_claim(run->report, mended ? end_processes(run) : NULL, "the processes end in order");
@@ -271,11 +309,11 @@ static void remove_folder(const char *path) {
 static guint run_all(Run *run) {
   const Options *options = &run->options;
   report_say(run->report,
-             "%d controller(s), %d brokers, %d coordinators, 2 groups of %d members, seed %" G_GINT64_FORMAT,
-             options->controllers, BROKERS, options->coordinators, options->members, options->seed);
+             "%d controller(s), %d brokers, %d coordinators, %d groups of %d members, seed %" G_GINT64_FORMAT,
+             options->controllers, BROKERS, options->coordinators, MEMBERS_GROUPS, options->members, options->seed);
   run->counts = g_new0(guint, faults_count());
   run->stage.random = g_rand_new_with_seed((guint32)options->seed);
-  report_claim(run->report, start(run), "the cluster comes up, and both groups read");
+  report_claim(run->report, start(run), "the cluster comes up, and all groups read");
   if (report_failures(run->report) == 0) {
     run_rounds(run);
     judge(run);
@@ -304,8 +342,9 @@ static gboolean parse(Options *options, int argc, char **argv) {
       {"only", 0, 0, G_OPTION_ARG_STRING_ARRAY, &options->only, "this kind of fault, and others named so", "NAME"},
       {"controllers", 0, 0, G_OPTION_ARG_INT, &options->controllers, "1, 3 or 5 (3)", "N"},
       {"coordinators", 0, 0, G_OPTION_ARG_INT, &options->coordinators, "1 to 4 (2)", "N"},
-      {"members", 0, 0, G_OPTION_ARG_INT, &options->members, "of each group, 2 to 12 (4)", "N"},
-      {"pause-ms", 0, 0, G_OPTION_ARG_INT, &options->pause_ms, "of the producer between two sends (5)", "MS"},
+      {"members", 0, 0, G_OPTION_ARG_INT, &options->members, "of each group, 2 to 12 (3)", "N"},
+      {"pause-ms", 0, 0, G_OPTION_ARG_INT, &options->pause_ms, "of the producer between two sends (10)", "MS"},
+      {"session-ms", 0, 0, G_OPTION_ARG_INT, &options->session_ms, "of the groups, 2000 or more (4000)", "MS"},
       {"at-once", 0, 0, G_OPTION_ARG_INT, &options->at_once, "faults of one round at most (2)", "N"},
       {"keep", 0, 0, G_OPTION_ARG_NONE, &options->keep, "keep logs and notes also when all is well", NULL},
       {"no-namespaces", 0, 0, G_OPTION_ARG_NONE, &options->no_namespaces, "on loopback: nothing is cut off", NULL},
@@ -313,6 +352,7 @@ static gboolean parse(Options *options, int argc, char **argv) {
        "the members of the group that commits before do so after: to see that it is found", NULL},
       {"programs", 0, 0, G_OPTION_ARG_FILENAME, &options->programs, "folder of the cluster's programs", "DIR"},
       {"member", 0, 0, G_OPTION_ARG_FILENAME, &options->member, "the program of a member", "FILE"},
+      {"stream-member", 0, 0, G_OPTION_ARG_FILENAME, &options->stream_member, "that of one that is a stream", "FILE"},
       {"folder", 0, 0, G_OPTION_ARG_FILENAME, &options->folder, "for data and logs (below the temporary one)", "DIR"},
       {NULL},
   };
@@ -325,10 +365,11 @@ static gboolean parse(Options *options, int argc, char **argv) {
   }
   gboolean is_odd = options->controllers == 1 || options->controllers == 3 || options->controllers == 5;
   if (is_odd && options->coordinators >= 1 && options->coordinators <= 4 && options->members >= 2 &&
-      options->members <= 12 && options->pause_ms >= 0 && options->at_once >= 1 && options->programs && options->member)
+      options->members <= 12 && options->pause_ms >= 0 && options->at_once >= 1 && options->session_ms >= 2000 &&
+      options->programs && options->member && options->stream_member)
     return TRUE;
-  fprintf(stderr, "groups: 1, 3 or 5 controllers, 1 to 4 coordinators, 2 to 12 members, --programs and --member are "
-                  "needed; see --help\n");
+  fprintf(stderr, "groups: 1, 3 or 5 controllers, 1 to 4 coordinators, 2 to 12 members, sessions of 2,000 ms or more; "
+                  "--programs, --member and --stream-member are needed; see --help\n");
   return FALSE;
 }
 
@@ -336,8 +377,9 @@ int main(int argc, char **argv) {
   Run run = {.options = {.minutes = 2,
                          .controllers = 3,
                          .coordinators = 2,
-                         .members = 4,
-                         .pause_ms = 5,
+                         .members = 3,
+                         .session_ms = 4000,
+                         .pause_ms = 10,
                          .at_once = 2,
                          .seed = g_random_int_range(1, 1000000)}};
   Options *options = &run.options;
@@ -362,6 +404,7 @@ int main(int argc, char **argv) {
   g_free(run.bootstrap);
   g_free(options->programs);
   g_free(options->member);
+  g_free(options->stream_member);
   g_free(options->folder);
   g_strfreev(options->only);
   return failed ? EXIT_FAILURE : EXIT_SUCCESS;

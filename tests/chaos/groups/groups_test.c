@@ -9,9 +9,9 @@ static int run_groups(const char *const *more, char **ret_out) {
   g_autofree char *programs = programs_folder(shim_temp_dir());
   g_autofree char *member = g_canonicalize_filename(shim_source_path("tests/chaos/groups/member"), NULL);
   g_autofree char *groups = g_canonicalize_filename(shim_source_path("tests/chaos/groups/groups"), NULL);
-  const char *first[] = {
-      groups,     "--programs",   programs, "--member", shim_source_path("tests/chaos/groups/member"),
-      "--folder", shim_temp_dir()};
+  g_autofree char *stream = g_canonicalize_filename(shim_source_path("tests/chaos/groups/stream_member"), NULL);
+  const char *first[] = {groups, "--programs", programs,       "--member", member, "--stream-member",
+                         stream, "--folder",   shim_temp_dir()};
   g_autoptr(GPtrArray) words = g_ptr_array_new_with_free_func(g_free);
   for (guint i = 0; i < G_N_ELEMENTS(first); i++)
     g_ptr_array_add(words, g_strdup(first[i]));
@@ -39,7 +39,7 @@ TEST(chaos, groups_keep_their_promises) {
  * takes its commits. */
 TEST(chaos, members_that_commit_too_late_are_found_out) {
   static const char *const WORDS[] = {
-      "--seed", "37", "--seconds", "1", "--wrong", "--only", "coordinators kill", "--only", "members kill", NULL};
+      "--seed", "40", "--seconds", "1", "--wrong", "--only", "coordinators kill", "--only", "members kill", NULL};
   g_autofree char *out = NULL;
   int status = run_groups(WORDS, &out);
   if (!EXPECT_TRUE(status != 0))

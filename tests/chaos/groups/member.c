@@ -1,58 +1,44 @@
-/* A member of a consumer group that notes what it does, a line each, at the end of a file: what it was given and lost,
- * what it processed, what it committed and what it was told. A line is in the file before the next thing is done, so
- * the file of a killed member tells all but perhaps its last line.
+/* A member of a consumer group, through libmilena, that notes what it does (notes.h).
  *
- *   member BOOTSTRAP TOPIC GROUP after|before FILE
+ *   member BOOTSTRAP TOPIC GROUP after|before|auto FILE [INSTANCE]
  *
- * It leaves on SIGTERM. It ends with 1 when libmilena says what a member is not to be told here. One thread. */
-#include <errno.h>
-#include <fcntl.h>
+ * It commits after it processes, before, or lets the library do it. It leaves on SIGTERM, to return if it has an
+ * instance. On SIGUSR1 it polls too late for once. It ends with 1 when libmilena says what a member is not to be told
+ * here. One thread. */
 #include <glib.h>
 #include <milena/group.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
+
+#include "tests/chaos/groups/notes.h"
 
 #define POLL_MS 200
 #define POLL_RECORDS 40
+#define POLL_INTERVAL_MS 8000
+#define TOO_SLOW_MS 9000
 #define COMMIT_TIMEOUT_MS 5000
+#define AUTO_COMMIT_MS 300
 #define LEAVE_TIMEOUT_MS 3000
+#define JOIN_AGAIN_MS 200
+
+typedef enum { COMMIT_AFTER, COMMIT_BEFORE, COMMIT_AUTO } CommitMode;
 
 typedef struct {
   MilenaConsumer *consumer;
-  gboolean commits_before;
-  int file;
+  MilenaGroupOptions options;
+  CommitMode mode;
+  Notes notes;
   guint polls;
-  GString *lines;
 } Member;
 
-static volatile sig_atomic_t is_asked_to_leave;
+static volatile sig_atomic_t is_asked_to_leave, is_to_be_slow;
 
 static void on_signal(int number) {
-  (void)number;
-  is_asked_to_leave = 1;
-}
-
-/* ---- Noting ---- */
-
-static void note(Member *member, const char *format, ...) G_GNUC_PRINTF(2, 3);
-static void note(Member *member, const char *format, ...) {
-  va_list args;
-  va_start(args, format);
-  g_string_append_vprintf(member->lines, format, args);
-  va_end(args);
-}
-
-static void write_notes(Member *member) {
-  for (gsize done = 0; done < member->lines->len;) {
-    ssize_t count = write(member->file, member->lines->str + done, member->lines->len - done);
-    if (count < 0 && errno != EINTR)
-      g_error("notes can't be written: %s", g_strerror(errno));
-    done += count > 0 ? (gsize)count : 0;
-  }
-  g_string_truncate(member->lines, 0);
+  if (number == SIGUSR1)
+    is_to_be_slow = 1;
+  else
+    is_asked_to_leave = 1;
 }
 
 static void on_rebalance(MilenaConsumer *consumer, MilenaRebalance event, const MilenaTopicPartition *partitions,
@@ -60,33 +46,28 @@ static void on_rebalance(MilenaConsumer *consumer, MilenaRebalance event, const 
   Member *member = user_data;
   (void)consumer;
   for (size_t i = 0; i < count; i++)
-    note(member, "%s %d %" G_GINT64_FORMAT "\n", event == MILENA_REBALANCE_ASSIGNED ? "given" : "gone",
-         partitions[i].partition, g_get_monotonic_time());
-  write_notes(member);
+    if (event == MILENA_REBALANCE_ASSIGNED)
+      notes_given(&member->notes, partitions[i].partition);
+    else
+      notes_gone(&member->notes, partitions[i].partition);
 }
 
 /* ---- Records ---- */
 
 static void process(Member *member, const MilenaRecordBatch *batch) {
-  gint64 now_us = g_get_monotonic_time();
   for (size_t i = 0; i < batch->count; i++) {
     const MilenaConsumedRecord *record = &batch->records[i];
-    note(member, "read %d %u %" G_GINT64_FORMAT " %.*s %" G_GINT64_FORMAT "\n", batch->partition, member->polls,
-         (gint64)record->offset, (int)record->value.size, (const char *)record->value.data, now_us);
+    notes_read(&member->notes, batch->partition, member->polls, record->offset, record->value.data, record->value.size);
   }
-  write_notes(member);
+  notes_write(&member->notes);
 }
 
 /* Whatever the error: an earlier attempt of the library's may have been kept. FALSE: it is not known to be kept. */
 static gboolean commit(Member *member, const MilenaRecordBatch *batch) {
   const MilenaOffset offset = {batch->topic, batch->partition, batch->next_offset, -1, NULL};
-  note(member, "asked %d %" G_GINT64_FORMAT " %" G_GINT64_FORMAT "\n", batch->partition, (gint64)batch->next_offset,
-       g_get_monotonic_time());
-  write_notes(member);
+  guint64 id = notes_asked(&member->notes, batch->partition, batch->next_offset);
   MilenaError *error = milena_consumer_commit(member->consumer, &offset, 1, COMMIT_TIMEOUT_MS);
-  note(member, "answered %s %" G_GINT64_FORMAT " %s\n", error ? "unknown" : "ok", g_get_monotonic_time(),
-       error ? milena_error_reason(error) : "");
-  write_notes(member);
+  notes_answered(&member->notes, id, error ? milena_error_reason(error) : NULL);
   milena_error_free(error);
   return !error;
 }
@@ -94,9 +75,12 @@ static gboolean commit(Member *member, const MilenaRecordBatch *batch) {
 /* What is not known to be committed is not processed: it comes again, if the partition is still the member's. */
 static void take_batch(Member *member, const MilenaRecordBatch *batch) {
   member->polls++;
-  if (!member->commits_before) {
+  if (member->mode != COMMIT_BEFORE) {
     process(member, batch);
-    commit(member, batch);
+    if (member->mode == COMMIT_AFTER)
+      commit(member, batch);
+    else
+      notes_asked(&member->notes, batch->partition, batch->next_offset); /* from the next poll on it may be committed */
   } else if (commit(member, batch)) {
     process(member, batch);
   } else {
@@ -105,37 +89,77 @@ static void take_batch(Member *member, const MilenaRecordBatch *batch) {
   }
 }
 
-static MilenaError *run(Member *member, const char *group, const char *topic) {
-  MilenaGroupOptions options;
-  milena_group_options_init(&options);
-  options.group = group;
-  options.topics = &topic;
-  options.topic_count = 1;
-  options.reset = MILENA_RESET_BEGINNING;
-  options.auto_commit = false;
-  options.on_rebalance = on_rebalance;
-  options.user_data = member;
-  MilenaError *error = milena_consumer_join(member->consumer, &options);
+static void be_slow(Member *member) {
+  is_to_be_slow = 0;
+  notes_slow(&member->notes);
+  for (guint waited_ms = 0; waited_ms < TOO_SLOW_MS && !is_asked_to_leave; waited_ms += 100)
+    g_usleep(100000);
+}
+
+/* Until it is asked to leave, or is told what it can't wait out. */
+static MilenaError *work(Member *member) {
+  MilenaError *error = NULL;
   while (!error && !is_asked_to_leave) {
     const MilenaRecordBatch *batch = NULL;
     error = milena_consumer_poll(member->consumer, POLL_MS, &batch);
+    if (is_to_be_slow)
+      be_slow(member);
     if (!error && batch && batch->count)
       take_batch(member, batch);
   }
+  return error;
+}
+
+/* An instance whose former process was killed has to wait until the session of that one has ended. */
+static MilenaError *run(Member *member) {
+  MilenaError *error = NULL;
+  gboolean again;
+  do {
+    milena_error_free(error);
+    error = milena_consumer_join(member->consumer, &member->options);
+    if (!error)
+      error = work(member);
+    again = error && g_str_equal(milena_error_reason(error), "DUPLICATE_ID") && !is_asked_to_leave;
+    if (again) {
+      milena_error_free(milena_consumer_leave(member->consumer, 0));
+      g_usleep(JOIN_AGAIN_MS * 1000);
+    }
+  } while (again);
+  if (error && is_asked_to_leave && g_str_equal(milena_error_reason(error), "DUPLICATE_ID"))
+    g_clear_pointer(&error, milena_error_free);
   /* A farewell that does not get through is no failure: the session ends in time. */
   milena_error_free(milena_consumer_leave(member->consumer, LEAVE_TIMEOUT_MS));
   return error;
 }
 
+static void set_options(Member *member, char **words, const char *instance) {
+  MilenaGroupOptions *options = &member->options;
+  milena_group_options_init(options);
+  options->group = words[3];
+  options->topics = (const char *const *)&words[2];
+  options->topic_count = 1;
+  options->instance_id = instance;
+  options->reset = MILENA_RESET_BEGINNING;
+  options->auto_commit = member->mode == COMMIT_AUTO;
+  options->auto_commit_interval_ms = AUTO_COMMIT_MS;
+  options->max_poll_interval_ms = POLL_INTERVAL_MS;
+  options->on_rebalance = on_rebalance;
+  options->user_data = member;
+}
+
 int main(int argc, char **argv) {
-  if (argc != 6) {
-    fprintf(stderr, "usage: member BOOTSTRAP TOPIC GROUP after|before FILE\n");
+  if (argc < 6 || argc > 7) {
+    fprintf(stderr, "usage: member BOOTSTRAP TOPIC GROUP after|before|auto FILE [INSTANCE]\n");
     return 2;
   }
   signal(SIGTERM, on_signal);
+  signal(SIGUSR1, on_signal);
   signal(SIGPIPE, SIG_IGN);
-  Member member = {.commits_before = g_str_equal(argv[4], "before"), .lines = g_string_new(NULL)};
-  member.file = open(argv[5], O_CREAT | O_WRONLY | O_APPEND | O_CLOEXEC, 0644);
+  Member member = {.mode = g_str_equal(argv[4], "before") ? COMMIT_BEFORE
+                           : g_str_equal(argv[4], "auto") ? COMMIT_AUTO
+                                                          : COMMIT_AFTER};
+  set_options(&member, argv, argc > 6 ? argv[6] : NULL);
+  notes_open(&member.notes, argv[5]);
   MilenaClient *client = NULL;
   MilenaError *error = milena_client_new(argv[1], NULL, &client);
   if (!error) {
@@ -143,7 +167,7 @@ int main(int argc, char **argv) {
     milena_consumer_options_init(&options);
     options.poll_records_max = POLL_RECORDS;
     member.consumer = milena_consumer_new(client, &options);
-    error = run(&member, argv[3], argv[2]);
+    error = run(&member);
     milena_consumer_free(member.consumer);
     milena_client_free(client);
   }
@@ -151,7 +175,6 @@ int main(int argc, char **argv) {
     fprintf(stderr, "member: %s: %s\n", milena_error_reason(error), milena_error_message(error));
   int code = error ? EXIT_FAILURE : EXIT_SUCCESS;
   milena_error_free(error);
-  g_string_free(member.lines, TRUE);
-  close(member.file);
+  notes_close(&member.notes);
   return code;
 }

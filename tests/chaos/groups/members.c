@@ -1,4 +1,4 @@
-/* The members; see members.h.
+/* The members' processes; see members.h.
  *
  *   DOWN ──start──► RUNNING ──freeze──► FROZEN; RUNNING ──ask to leave──► LEAVING ──it ends──► DOWN; all ──kill──► DOWN
  *
@@ -7,11 +7,11 @@
 
 #include <fcntl.h>
 #include <signal.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "tests/chaos/groups/telling.h"
 
 typedef enum { MEMBER_DOWN, MEMBER_RUNNING, MEMBER_FROZEN, MEMBER_LEAVING } MemberState;
 
@@ -27,6 +27,15 @@ typedef struct {
   char *path;
 } Notes;
 
+/* The groups: how their members read, and when they commit. */
+static const struct {
+  const char *name, *mode; /* mode: NULL for a stream */
+  gboolean is_static;      /* its members are instances */
+} GROUPS[MEMBERS_GROUPS] = {
+    {"after", "after", FALSE}, {"before", "before", FALSE}, {"auto", "auto", FALSE},
+    {"static", "after", TRUE}, {"streams", NULL, FALSE},
+};
+
 struct Members {
   MembersOptions options;
   Slot *slots;
@@ -34,7 +43,7 @@ struct Members {
 };
 
 const char *members_group_name(guint group) {
-  return group == 0 ? "after" : "before";
+  return GROUPS[group].name;
 }
 
 Members *members_new(const MembersOptions *options) {
@@ -82,6 +91,26 @@ static void settle(gpointer data) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
 }
 
+static GPtrArray *command(const Members *members, guint slot, const char *name, const char *path) {
+  const MembersOptions *options = &members->options;
+  guint group = slot / options->slots;
+  GPtrArray *words = g_ptr_array_new_with_free_func(g_free);
+  g_ptr_array_add(words, g_strdup(GROUPS[group].mode ? options->program : options->stream_program));
+  g_ptr_array_add(words, g_strdup(options->bootstrap));
+  g_ptr_array_add(words, g_strdup(options->topic));
+  g_ptr_array_add(words, g_strdup(GROUPS[group].name));
+  if (!GROUPS[group].mode)
+    g_ptr_array_add(words, g_strdup_printf("%u", slot));
+  else
+    g_ptr_array_add(words,
+                    g_strdup(group == MEMBERS_AT_MOST_ONCE && options->are_wrong ? "after" : GROUPS[group].mode));
+  g_ptr_array_add(words, g_strdup(path));
+  if (GROUPS[group].is_static)
+    g_ptr_array_add(words, g_strdup(name));
+  g_ptr_array_add(words, NULL);
+  return words;
+}
+
 void members_start(Members *members, guint slot) {
   Slot *entry = &members->slots[slot];
   guint group = slot / members->options.slots;
@@ -91,18 +120,12 @@ void members_start(Members *members, guint slot) {
   Notes notes = {group, g_strdup_printf("%s/%s.%u", members->options.folder, name, ++entry->starts)};
   g_array_append_val(members->notes, notes);
   g_autofree char *log = g_strconcat(notes.path, ".log", NULL);
-  const char *words[] = {members->options.program,
-                         members->options.bootstrap,
-                         members->options.topic,
-                         members_group_name(group),
-                         group == 0 || members->options.are_wrong ? "after" : "before",
-                         notes.path,
-                         NULL};
+  g_autoptr(GPtrArray) words = command(members, slot, name, notes.path);
   int in = open("/dev/null", O_RDONLY | O_CLOEXEC);
   int out = open(log, O_CREAT | O_WRONLY | O_APPEND | O_CLOEXEC, 0644);
   g_autoptr(GError) error = NULL;
-  if (!g_spawn_async_with_fds(NULL, (char **)words, NULL, G_SPAWN_DO_NOT_REAP_CHILD, settle, NULL, &entry->pid, in, out,
-                              out, &error))
+  if (!g_spawn_async_with_fds(NULL, (char **)words->pdata, NULL, G_SPAWN_DO_NOT_REAP_CHILD, settle, NULL, &entry->pid,
+                              in, out, out, &error))
     g_error("%s can't be started: %s", name, error->message);
   close(in);
   close(out);
@@ -131,6 +154,28 @@ void members_kill(Members *members, guint slot) {
 
 void members_ask_to_leave(Members *members, guint slot) {
   send_signal(members, slot, MEMBER_RUNNING, MEMBER_LEAVING, SIGTERM);
+}
+
+void members_slow_down(Members *members, guint slot) {
+  send_signal(members, slot, MEMBER_RUNNING, MEMBER_RUNNING, SIGUSR1);
+}
+
+guint members_any(const Members *members, guint group, GRand *random) {
+  return group * members->options.slots + (guint)g_rand_int_range(random, 0, (gint32)members->options.slots);
+}
+
+char *members_restart(Members *members, guint slot, guint timeout_ms) {
+  gint64 until_us = g_get_monotonic_time() + (gint64)timeout_ms * 1000;
+  char *wrong = NULL;
+  members_ask_to_leave(members, slot);
+  while (!wrong && members->slots[slot].pid && g_get_monotonic_time() < until_us) {
+    wrong = members_look(members);
+    g_usleep(2000);
+  }
+  if (!wrong && members->slots[slot].pid)
+    wrong = g_strdup_printf("member %u did not leave within %u ms", slot, timeout_ms);
+  members_start(members, slot);
+  return wrong;
 }
 
 static char *look_at(Members *members, guint slot) {
@@ -177,103 +222,12 @@ char *members_stop(Members *members, guint timeout_ms) {
   return living && !wrong ? g_strdup_printf("%u members did not end in time", living) : wrong;
 }
 
-/* ---- What they noted ---- */
-
-#define PARTITIONS_MAX 64
-
-typedef struct {
-  Ledger *ledger;
-  guint group;
-  guint tenures[PARTITIONS_MAX]; /* index + 1 of the one that lasts */
-  guint asked;                   /* index + 1 of the commit without an answer */
-} Telling;
-
-static LedgerTenure *tenure_of(const Telling *telling, gint32 partition) {
-  guint index = partition >= 0 && partition < PARTITIONS_MAX ? telling->tenures[partition] : 0;
-  return index ? &g_array_index(telling->ledger->tenures, LedgerTenure, index - 1) : NULL;
-}
-
-static gboolean tell_given(Telling *telling, gint32 partition, gint64 now_us) {
-  if (partition < 0 || partition >= PARTITIONS_MAX)
-    return FALSE;
-  /* Readers of members have numbers of their own: nobody else reads in these runs. */
-  LedgerTenure tenure = {telling->group, telling->ledger->tenures->len + 1, partition, now_us, 0};
-  g_array_append_val(telling->ledger->tenures, tenure);
-  telling->tenures[partition] = telling->ledger->tenures->len;
-  return TRUE;
-}
-
-static gboolean tell_read(Telling *telling, gint32 partition, LedgerRead read, gint64 now_us) {
-  LedgerTenure *tenure = tenure_of(telling, partition);
-  if (!tenure)
-    return FALSE;
-  if (!tenure->first_us)
-    tenure->first_us = now_us;
-  read.reader = tenure->reader;
-  read.partition = partition;
-  g_array_append_val(telling->ledger->reads, read);
-  return TRUE;
-}
-
-static gboolean tell_asked(Telling *telling, gint32 partition, gint64 offset, gint64 now_us) {
-  const LedgerTenure *tenure = tenure_of(telling, partition);
-  if (!tenure)
-    return FALSE;
-  LedgerCommit commit = {tenure->reader, offset, LEDGER_UNKNOWN, now_us, now_us};
-  g_array_append_val(telling->ledger->commits, commit);
-  telling->asked = telling->ledger->commits->len;
-  return TRUE;
-}
-
-static gboolean tell_answered(Telling *telling, const char *outcome, gint64 now_us) {
-  if (!telling->asked)
-    return FALSE;
-  LedgerCommit *commit = &g_array_index(telling->ledger->commits, LedgerCommit, telling->asked - 1);
-  commit->outcome = g_str_equal(outcome, "ok") ? LEDGER_OK : LEDGER_UNKNOWN;
-  commit->return_us = now_us;
-  telling->asked = 0;
-  return TRUE;
-}
-
-static gboolean tell_line(Telling *telling, const char *line) {
-  gint32 partition;
-  gint64 offset, now_us;
-  LedgerRead read = {0};
-  char outcome[16];
-  if (sscanf(line, "given %d %" G_GINT64_FORMAT, &partition, &now_us) == 2)
-    return tell_given(telling, partition, now_us);
-  if (sscanf(line, "gone %d %" G_GINT64_FORMAT, &partition, &now_us) == 2) {
-    gboolean was_there = tenure_of(telling, partition) != NULL;
-    if (was_there)
-      telling->tenures[partition] = 0;
-    return was_there;
-  }
-  if (sscanf(line, "read %d %u %" G_GINT64_FORMAT " %" G_GUINT64_FORMAT " %" G_GINT64_FORMAT, &partition, &read.poll,
-             &read.offset, &read.value, &now_us) == 5)
-    return tell_read(telling, partition, read, now_us);
-  if (sscanf(line, "asked %d %" G_GINT64_FORMAT " %" G_GINT64_FORMAT, &partition, &offset, &now_us) == 3)
-    return tell_asked(telling, partition, offset, now_us);
-  return sscanf(line, "answered %15s %" G_GINT64_FORMAT, outcome, &now_us) == 2 &&
-         tell_answered(telling, outcome, now_us);
-}
-
-/* The last line of who was killed may be half a line: it is none. */
-static char *tell_notes(const Notes *notes, Ledger *ledger) {
-  Telling telling = {.ledger = ledger, .group = notes->group};
-  g_autofree char *text = NULL;
-  if (!g_file_get_contents(notes->path, &text, NULL, NULL))
-    return NULL; /* killed before it noted anything */
-  for (char *line = text, *end; (end = strchr(line, '\n')); line = end + 1) {
-    *end = '\0';
-    if (!tell_line(&telling, line))
-      return g_strdup_printf("%s: '%s' can't be: of a partition that was not given, or no note", notes->path, line);
-  }
-  return NULL;
-}
-
-char *members_tell(const Members *members, Ledger *ledger) {
+char *members_tell(const Members *members, Ledger *ledger, guint *ret_slow) {
   char *wrong = NULL;
-  for (guint i = 0; i < members->notes->len && !wrong; i++)
-    wrong = tell_notes(&g_array_index(members->notes, Notes, i), ledger);
+  *ret_slow = 0;
+  for (guint i = 0; i < members->notes->len && !wrong; i++) {
+    const Notes *notes = &g_array_index(members->notes, Notes, i);
+    wrong = telling_notes(notes->path, notes->group, ledger, ret_slow);
+  }
   return wrong;
 }

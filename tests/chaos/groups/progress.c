@@ -44,6 +44,71 @@ char *progress_prepare(MilenaClient *client, const char *topic, guint partitions
   }
 }
 
+/* ---- Who has what ---- */
+
+static const char *lasting_name(const MilenaGroupMember *member) {
+  return *member->instance_id ? member->instance_id : member->member_id;
+}
+
+static int compare_lines(gconstpointer a, gconstpointer b) {
+  return g_strcmp0(*(char *const *)a, *(char *const *)b);
+}
+
+/* A line for each member and partition. */
+static char *tell_group(const MilenaGroup *group) {
+  g_autoptr(GPtrArray) lines = g_ptr_array_new_with_free_func(g_free);
+  for (size_t i = 0; i < group->member_count; i++) {
+    const MilenaGroupMember *member = &group->members[i];
+    GString *line = g_string_new(NULL);
+    g_string_printf(line, "%s: %s, epoch %u, reads", group->group, lasting_name(member), member->epoch);
+    for (size_t k = 0; k < group->partition_count; k++)
+      if (g_str_equal(group->partitions[k].member_id, member->member_id))
+        g_string_append_printf(line, " %d", group->partitions[k].partition);
+    g_ptr_array_add(lines, g_string_free(line, FALSE));
+  }
+  g_ptr_array_sort(lines, compare_lines);
+  g_ptr_array_add(lines, NULL);
+  return g_strjoinv("\n", (char **)lines->pdata);
+}
+
+/* NULL: it is not known, or not calm. @ret_why: replaced */
+static char *look_at_calm(MilenaClient *client, guint number, guint members, char **ret_why) {
+  const char *name = members_group_name(number);
+  MilenaGroup *group = NULL;
+  MilenaError *error = milena_admin_get_group(client, name, TRUE, CALL_MS, &group);
+  gboolean is_calm = !error && group->state == MILENA_GROUP_STABLE && group->member_count == members;
+  char *text = is_calm ? tell_group(group) : NULL;
+  g_free(*ret_why);
+  *ret_why = error     ? g_strdup(milena_error_message(error))
+             : is_calm ? NULL
+                       : g_strdup_printf("group %s has %u members, or is not stable", name, (guint)group->member_count);
+  milena_error_free(error);
+  milena_group_free(group);
+  return text;
+}
+
+char *progress_calm(MilenaClient *client, guint members, guint timeout_s, char *(*look)(gpointer data), gpointer data,
+                    char **ret_wrong) {
+  gint64 until_us = g_get_monotonic_time() + (gint64)timeout_s * G_USEC_PER_SEC;
+  g_autoptr(GString) text = g_string_new(NULL);
+  g_autofree char *why = NULL;
+  char *wrong = NULL;
+  for (guint i = 0; i < MEMBERS_GROUPS && !wrong;) {
+    g_autofree char *group = look_at_calm(client, i, members, &why);
+    if (group) {
+      g_string_append_printf(text, "%s\n", group);
+      i++;
+      continue;
+    }
+    wrong = look(data);
+    if (!wrong && g_get_monotonic_time() > until_us)
+      wrong = g_strdup_printf("the groups were not calm after %u s: %s", timeout_s, why);
+    g_usleep(STEP_US);
+  }
+  *ret_wrong = wrong;
+  return wrong ? NULL : g_string_free(g_steal_pointer(&text), FALSE);
+}
+
 /* ---- Catching up ---- */
 
 /* What is to be committed, per partition. */

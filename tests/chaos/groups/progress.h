@@ -17,4 +17,9 @@ char *progress_prepare(MilenaClient *client, const char *topic, guint partitions
 char *progress_catch_up(MilenaClient *client, guint partitions, guint timeout_s, char *(*look)(gpointer data),
                         gpointer data);
 
+/* Wait until each group is stable with so many members. Returns who reads what in which epoch, by instance where there
+ * is one; or NULL with @ret_wrong, what is wrong after so long. Both owned by the caller. */
+char *progress_calm(MilenaClient *client, guint members, guint timeout_s, char *(*look)(gpointer data), gpointer data,
+                    char **ret_wrong);
+
 G_END_DECLS

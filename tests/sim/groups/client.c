@@ -202,8 +202,10 @@ static void hear_heartbeat(Client *client, const Call *call) {
   client->awaited = 0;
   if (!call->response) {
     gsim_tell(world, "%s hears %s", client->id, failure_reason_name(call->refused));
-    if (call->refused == FAILURE(FENCED) || call->refused == FAILURE(UNKNOWN_MEMBER))
+    if (call->refused == FAILURE(FENCED) || call->refused == FAILURE(UNKNOWN_MEMBER)) {
       drop_all(client);
+      client->stubborn &= !world->calm; /* two of them would move partitions for ever */
+    }
     return;
   }
   gsize size;
@@ -256,8 +258,7 @@ static void step(gpointer data) {
     step_later(client, client->frozen_until_us - now_us);
     return;
   }
-  if (g_hash_table_size(client->giving) > 0 && client->ack_at_us <= now_us &&
-      (!client->stubborn || client->world->calm)) {
+  if (g_hash_table_size(client->giving) > 0 && client->ack_at_us <= now_us && !client->stubborn) {
     g_hash_table_remove_all(client->giving);
     client->owned_changed = TRUE;
     client->awaited = 0; /* it says so at once, beside a heartbeat that is held */
@@ -282,7 +283,9 @@ void gsim_client_init(World *world, guint index) {
   client->reading = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, reading_free);
   client->giving = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, reading_free);
   client->group = g_strdup_printf("g%u", sim_below(world->sim, WORLD_GROUPS));
-  client->instance = sim_chance(world->sim, 300) ? g_strdup_printf("i%u", index) : g_strdup("");
+  /* Now and then two processes want the same place. */
+  guint place = sim_chance(world->sim, 300) ? index / 2 : index;
+  client->instance = sim_chance(world->sim, 300) ? g_strdup_printf("i%u", place) : g_strdup("");
   client->topics = g_strdup(sim_chance(world->sim, 600) ? "t0,t1" : sim_chance(world->sim, 500) ? "t0" : "t1,t2");
 }
 

@@ -8,7 +8,11 @@
  *  5  When a partition is told to a member, no other member of the group that runs, and tells versions, reads it still.
  *  6  Once the faults end, every partition that a running member wants is read by exactly one, who wants it; members
  *     who want the same differ by one at most; nobody gives up or waits.
- *  7  A take-over of the coordinator moves nothing then; and when one leaves, the others keep what they read. */
+ *  7  A take-over of the coordinator moves nothing then; and when one leaves, the others keep what they read.
+ *  8  A member that reads only what it was told last, and calls with the epoch that it was told last, is not fenced,
+ *     whatever answers were lost. (Where calls come twice or late, it may have heard the answer to one that came before
+ *     another: there this is not looked at.)
+ *  9  A commit that names a topic's id is of that topic. */
 #include <string.h>
 
 #include "services/group_coordinator/groups/record.h"
@@ -148,6 +152,9 @@ static void check_commit(World *world, const Call *call, const Milena__V1__Commi
     g_autofree char *key = gsim_client_key(request->group, result->topic_id, result->partition);
     Shadow *shadow = shadow_of(world, key);
     gint64 offset = request->offsets[i]->offset;
+    if (!g_str_equal(request->offsets[i]->topic_id, result->topic_id))
+      sim_violated(world->sim, "%s commits for %s, and %s takes it", request->member_id, request->offsets[i]->topic_id,
+                   key);
     world->result->commits++;
     if (g_strcmp0(shadow->owner, request->member_id) != 0)
       sim_violated(world->sim, "%s commits %s, which %s was told to read", request->member_id, key,
@@ -160,9 +167,33 @@ static void check_commit(World *world, const Call *call, const Milena__V1__Commi
   milena__v1__commit_offsets_request__free_unpacked(request, NULL);
 }
 
+static gboolean reads_only_its_own(World *world, const Client *client) {
+  GHashTable *tables[] = {client->reading, client->giving};
+  for (guint i = 0; i < G_N_ELEMENTS(tables); i++) {
+    GHashTableIter iter;
+    gpointer key;
+    g_hash_table_iter_init(&iter, tables[i]);
+    while (g_hash_table_iter_next(&iter, &key, NULL))
+      if (g_strcmp0(shadow_of(world, key)->owner, client->id) != 0)
+        return FALSE;
+  }
+  return TRUE;
+}
+
+/* A refusal of the call whose answer the client waits for, while it is a member. */
+static void check_refusal(World *world, const Call *call, const Failure *failure) {
+  const Client *client = &world->clients[call->client];
+  if (world->in_order && call->kind == CALL_HEARTBEAT && failure_reason(failure) == FAILURE(FENCED) &&
+      client->running && client->aware && client->life == call->life && client->awaited == call->number &&
+      is_member(world, client->group, client->id) && reads_only_its_own(world, client))
+    sim_violated(world->sim, "%s is fenced without need: %s", client->id, failure_message(failure));
+}
+
 void gsim_rules_check_answer(World *world, const Call *call, const GroupsAnswer *answer) {
-  if (!answer->response)
+  if (!answer->response) {
+    check_refusal(world, call, answer->failure);
     return;
+  }
   if (call->kind == CALL_HEARTBEAT)
     check_heartbeat(world, call, (const Milena__V1__HeartbeatResponse *)answer->response);
   else
@@ -204,7 +235,9 @@ gboolean gsim_rules_are_settled(World *world) {
     if (!client->running)
       continue;
     running++;
-    if (client->epoch == 0 || g_hash_table_size(client->giving) > 0 || !is_member(world, client->group, client->id))
+    /* What a stubborn one does not give up it is fenced for, or nobody asks for any more: the topic is gone. */
+    gboolean gives = g_hash_table_size(client->giving) > 0 && !client->stubborn;
+    if (client->epoch == 0 || gives || !is_member(world, client->group, client->id))
       return FALSE;
   }
   return world->groups != NULL && !world->reconciling && g_hash_table_size(world->members) == running;

@@ -122,6 +122,7 @@ static void choose_faults(World *world) {
                                  .delay_max_us = sim_between(sim, 50, 20000),
                                  .late_per_mille = sim_chance(sim, 300) ? 0 : sim_below(sim, 100),
                                  .late_max_us = sim_between(sim, 1000, 1500000)};
+  world->in_order = world->faults.double_per_mille == 0 && world->faults.late_per_mille == 0;
 }
 
 /* ---- calm ---- */
@@ -161,12 +162,25 @@ static gboolean wish_is_shared_by_all(World *world, const char *group) {
   return TRUE;
 }
 
+/* Of those who want the same place one may stay: it gets in. */
+static void end_rivals(World *world) {
+  for (guint i = 0; i < WORLD_CLIENTS; i++)
+    for (guint k = i + 1; k < WORLD_CLIENTS; k++) {
+      const Client *one = &world->clients[i];
+      Client *other = &world->clients[k];
+      if (one->running && other->running && *one->instance && g_str_equal(one->instance, other->instance) &&
+          g_str_equal(one->group, other->group))
+        gsim_client_die(other);
+    }
+}
+
 static void calm(World *world) {
   world->calm = TRUE;
   world->faults = (SimNetFaults){.delay_min_us = 50, .delay_max_us = 500};
   gsim_tell(world, "calm");
   for (guint i = 0; i < WORLD_CLIENTS; i++)
     world->clients[i].frozen_until_us = 0;
+  end_rivals(world);
   if (!world->groups)
     gsim_coordinator_start(world);
   /* What was deleted while no coordinator looked would go a minute after loading: its metadata could be behind. */

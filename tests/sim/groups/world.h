@@ -77,7 +77,8 @@ struct World {
   GroupsSimResult *result;
   FakeHost *host; /* its log is what is durable */
   SimNetFaults faults;
-  gboolean calm; /* faults are over */
+  gboolean in_order; /* no call comes twice, or much later than it was sent */
+  gboolean calm;     /* faults are over */
 
   /* The coordinator. */
   Groups *groups; /* NULL: down */
