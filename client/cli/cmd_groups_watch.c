@@ -1,6 +1,7 @@
 /* `milena groups watch GROUP`: a live view. On a terminal it redraws in place and shows what fits; elsewhere it writes
  * one view after the other. One thread. */
 #include <stdio.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -15,6 +16,7 @@
 #define TERMINAL_CLEAR_REST "\033[J"
 #define TERMINAL_CLEAR "\033[2J"
 #define ROWS_DEFAULT 24
+#define COLUMNS_DEFAULT 80
 /* A pause is cut into such pieces, so that Ctrl-C is heard. */
 #define PAUSE_PIECE_US (50 * G_TIME_SPAN_MILLISECOND)
 
@@ -27,31 +29,57 @@ typedef struct {
   gboolean drawn;
 } Watch;
 
-static guint terminal_rows(void) {
+typedef struct {
+  guint rows, columns; /* 0: no bound */
+} Size;
+
+static Size terminal_size(void) {
   struct winsize size;
-  return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_row > 0 ? size.ws_row : ROWS_DEFAULT;
+  if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_row == 0 || size.ws_col == 0)
+    return (Size){ROWS_DEFAULT, COLUMNS_DEFAULT};
+  return (Size){size.ws_row, size.ws_col};
 }
 
-static guint count_lines(const char *text) {
-  guint lines = 0;
-  for (; *text; text++)
-    lines += *text == '\n';
-  return lines;
+/* Of a terminal, for a line of so many bytes: a long one goes on in the next row. */
+static guint rows_of_line(const char *line, gsize bytes, guint columns) {
+  glong width = g_utf8_strlen(line, (gssize)bytes);
+  return columns == 0 || width <= (glong)columns ? 1 : (guint)((width - 1) / columns + 1);
 }
 
-/* The whole view as text. @rows: what the terminal shows; 0: no bound */
-static char *draw(const MilenaGroup *group, const GroupRate *rates, guint rows) {
+static guint count_rows(const char *text, guint columns) {
+  guint rows = 0;
+  for (const char *end; (end = strchr(text, '\n')); text = end + 1)
+    rows += rows_of_line(text, (gsize)(end - text), columns);
+  return rows;
+}
+
+/* What does not fit is cut off: else the terminal scrolls, and nothing is redrawn in its place. */
+static void cut(GString *text, Size size) {
+  guint rows = 0;
+  const char *line = text->str;
+  for (const char *end; size.rows > 0 && (end = strchr(line, '\n')); line = end + 1) {
+    rows += rows_of_line(line, (gsize)(end - line), size.columns);
+    if (rows >= size.rows) { /* the cursor has a row as well */
+      g_string_truncate(text, (gsize)(line - text->str));
+      return;
+    }
+  }
+}
+
+/* The whole view as text. */
+static char *draw(const MilenaGroup *group, const GroupRate *rates, Size size) {
   g_autofree char *head = group_view_head(group);
   g_autoptr(Table) members = group_view_members(group, g_get_real_time() / 1000);
   g_autofree char *member_text = group->member_count > 0 ? table_format(members) : g_strdup("no members\n");
-  guint used = count_lines(head) + count_lines(member_text) + 5, hidden = 0;
-  guint rows_max = rows == 0 ? 0 : MAX(rows, used + 1) - used;
+  guint used = count_rows(head, size.columns) + count_rows(member_text, size.columns) + 5, hidden = 0;
+  guint rows_max = size.rows == 0 ? 0 : MAX(size.rows, used + 1) - used;
   g_autoptr(Table) partitions = group_view_partitions(group, rates, rows_max, &hidden);
   g_autofree char *partition_text = table_format(partitions);
   GString *out = g_string_new(head);
   g_string_append_printf(out, "\n%s\n%s", member_text, partition_text);
   if (hidden > 0)
     g_string_append_printf(out, "and %u more with less lag\n", hidden);
+  cut(out, size);
   return g_string_free(out, FALSE);
 }
 
@@ -73,7 +101,7 @@ static int print_view(Watch *watch, const MilenaGroup *group, const GroupRate *r
     g_string_append_c(out, '\n');
     return cli_print(watch->cli, out->str);
   }
-  g_autofree char *text = draw(group, rates, watch->terminal ? terminal_rows() : 0);
+  g_autofree char *text = draw(group, rates, watch->terminal ? terminal_size() : (Size){0, 0});
   if (watch->terminal)
     return redraw(watch, text);
   g_autofree char *apart = g_strconcat(text, "\n", NULL);

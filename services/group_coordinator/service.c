@@ -108,7 +108,8 @@ static void get_coordinator(RpcCall *rpc, RpcMessage *message, gpointer user_dat
   Coordinator *coordinator = user_data;
   const Milena__V1__GetCoordinatorRequest *request = rpc_message_body(message);
   CoordinatorPlace place = {0};
-  Failure *failure = coordinator_check(coordinator);
+  Failure *failure = coordinators_check_group(request->group);
+  failure = failure ? failure : coordinator_check(coordinator);
   if (!failure) {
     failure = coordinators_find(coordinator->image, request->group, &place);
     if (!place.topic)

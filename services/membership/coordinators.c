@@ -9,6 +9,17 @@ gint32 coordinators_partition(const char *group, guint partition_count) {
   return (gint32)log_partitioner_for_key(group, strlen(group), partition_count);
 }
 
+Failure *coordinators_check_group(const char *group) {
+  gsize bytes = strlen(group);
+  if (bytes > 0 && bytes <= COORDINATORS_GROUP_BYTES_MAX)
+    return NULL;
+  g_autofree char *why = bytes == 0
+                             ? g_strdup("The field group is missing: name the group.")
+                             : g_strdup_printf("The field group has %" G_GSIZE_FORMAT " bytes; at most %d are allowed.",
+                                               bytes, COORDINATORS_GROUP_BYTES_MAX);
+  return failure_add_violation(failure_new(FAILURE(INVALID_FIELD), "%s", why), "group", why);
+}
+
 static Failure *not_available(const char *why) {
   return failure_set_retry_delay(failure_new(FAILURE(COORDINATOR_NOT_AVAILABLE),
                                              "No coordinator has the group now: %s. Nothing was changed, try again "

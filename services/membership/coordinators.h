@@ -20,6 +20,9 @@ typedef struct {
 
 /* Of @partition_count, 1 or more: murmur2 of the group's name, as a record's key finds its partition. */
 gint32 coordinators_partition(const char *group, guint partition_count);
+#define COORDINATORS_GROUP_BYTES_MAX 255
+/* Can a group have this name? Returns NULL, or INVALID_FIELD that names the field "group". */
+Failure *coordinators_check_group(const char *group);
 /* Find the group's place.
  *
  * @ret_place: as far as it is known: `topic` is NULL when the topic is not there (ask the controller:

@@ -1,6 +1,6 @@
 """Members of a group that are streams of generated stubs, which know some addresses and nothing else, while the group's
-coordinator is killed, then the broker of one of them, then one of themselves. What was acknowledged by commits is not read
-again without need, and nothing is missed."""
+coordinator is killed, then the broker of one of them, then one of themselves, then the last coordinator. What was acknowledged by
+commits is not read again without need, and nothing is missed."""
 
 import queue
 import subprocess
@@ -9,6 +9,7 @@ import threading
 import time
 
 import grpc
+from google.rpc import error_details_pb2, status_pb2
 from milena.v1 import admin_service_pb2 as admin, admin_service_pb2_grpc as admin_grpc
 from milena.v1 import consumer_service_pb2 as consumer, consumer_service_pb2_grpc as consumer_grpc
 from milena.v1 import group_service_pb2 as group, group_service_pb2_grpc as group_grpc
@@ -107,6 +108,23 @@ def all_is_read(what):
         group.FetchOffsetsRequest(group=GROUP), timeout=DEADLINE_S).offsets} == {written // PARTITIONS}, what + ", committed")
 
 
+def details(error, kind):
+    status = status_pb2.Status.FromString(dict(error.trailing_metadata())["grpc-status-details-bin"])
+    for detail in status.details:
+        told = kind()
+        if detail.Unpack(told):
+            yield told
+
+
+def reasons(error):
+    return [told.reason for told in details(error, error_details_pb2.ErrorInfo)]
+
+
+def delays(error):
+    """When to try again, in seconds."""
+    return [told.retry_delay.ToNanoseconds() / 1e9 for told in details(error, error_details_pb2.RetryInfo)]
+
+
 def kill(process):
     subprocess.run([MILENA, "local", "stop", process, "--kill", "--data", FOLDER], check=True, capture_output=True)
 
@@ -163,6 +181,22 @@ until(lambda: is_shared([members[0], members[2]]), "two share what three had")
 print(f"two share what three had {time.monotonic() - began:.2f} s after one vanished")
 write(600)
 all_is_read("after a member vanished")
+
+# No coordinator is left: reading goes on, and calls are told to come back.
+left = groups.GetCoordinator(group.GetCoordinatorRequest(group=GROUP)).coordinator.id
+kill(f"coordinator-{left}")
+write(600)
+until(lambda: {value for member in members for value in member.values} == set(range(written)), "reading goes on")
+try:
+    groups.FetchOffsets(group.FetchOffsetsRequest(group=GROUP), timeout=3)
+    raise AssertionError("offsets without a coordinator")
+except grpc.RpcError as error:
+    assert error.code() == grpc.StatusCode.UNAVAILABLE and "COORDINATOR_NOT_AVAILABLE" in str(reasons(error)), error
+    assert any(delay > 0 for delay in delays(error)), f"no hint when to come back: {error}"
+for number in (coordinator, left):
+    subprocess.run([MILENA, "local", "start", f"coordinator-{number}", "--data", FOLDER], check=True, capture_output=True)
+write(600)
+all_is_read("after the coordinators came back")
 again = sum(len(member.values) for member in members) - written
 print(f"{written} values, {again} of them twice")
 channel.close()

@@ -11,7 +11,7 @@ def partitions_that_are_added_are_read():
     member = Stream(1, "life-grows", topic)
     member.wait_owned(PARTITIONS)
     member.wait_values(range(6))
-    topics.AddPartitions(admin.AddPartitionsRequest(topic=topic, total=PARTITIONS + 2))
+    topics.AddPartitions(admin.AddPartitionsRequest(name=topic, total_partitions=PARTITIONS + 2))
     member.wait_owned(PARTITIONS + 2)
     writer.Produce(producer.ProduceRequest(topic=topic, records=[record.Record(value=b"6", partition=PARTITIONS + 1)]))
     member.wait_values(range(7))
@@ -114,6 +114,12 @@ def offsets_expire_once_the_group_is_empty_for_its_retention():
     # What somebody set stays.
     config = groups[0].GetGroup(group.GetGroupRequest(group="life-expires")).group.config
     assert config.offsets_retention.seconds == 2, config
+
+
+@check
+def the_topic_of_offsets_has_50_partitions_on_three_brokers():
+    told = topics.GetTopic(admin.GetTopicRequest(name="__consumer_offsets")).topic
+    assert len(told.partitions) == 50 and all(len(one.replicas) == 3 for one in told.partitions), told
 
 
 run("life of groups")

@@ -143,6 +143,45 @@ unary() {
 }
 [ -z "$HAS_GRPCURL" ] || unary
 
+# committed GROUP OFFSET: what `milena groups lag` tells of its one partition.
+committed() {
+  local got
+  got=$(bin/milena groups lag "$1" --offsets | awk '$1 == "moved" { print $3 }')
+  [ "$got" = "$2" ] || { echo "$got is committed, not $2"; return 1; }
+}
+# moves TO OPTION...: the offset after `milena groups reset-offsets`.
+moves() {
+  local to=$1
+  shift
+  bin/milena groups reset-offsets mover "$@" >"$WORK/said" 2>&1 || { cat "$WORK/said"; return 1; }
+  committed mover "$to"
+}
+
+resets() {
+  bin/milena topics create moved >/dev/null
+  seq 10 | bin/milena produce moved >/dev/null
+  sleep 1.1 # a time between the records
+  local between
+  between=$(date -u +%Y-%m-%dT%H:%M:%S.%3NZ)
+  seq 10 | bin/milena produce moved >/dev/null
+  timeout 60 bin/milena consume moved --group mover --from beginning --count 4 >/dev/null
+  check "reset-offsets: four records were read" committed mover 4
+  check "reset-offsets: a dry run tells" tells would -- bin/milena groups reset-offsets mover --to end --dry-run
+  check "reset-offsets: and moves nothing" committed mover 4
+  check "reset-offsets: to the end" moves 20 --to end
+  check "reset-offsets: to the beginning" moves 0 --to beginning
+  check "reset-offsets: to an offset" moves 7 --to 7
+  check "reset-offsets: back, by a shift" moves 5 --shift -2
+  check "reset-offsets: on, by a shift, and no further than the end" moves 20 --shift 100
+  check "reset-offsets: to a time" moves 10 --to "$between"
+  bin/milena groups lag mover --offsets >"$WORK/offsets"
+  check "reset-offsets: elsewhere, to come back" moves 3 --to 3
+  check "reset-offsets: to the offsets of a file" moves 10 --from-file "$WORK/offsets"
+  check "delete-offsets: forgets them" tells forgotten -- bin/milena groups delete-offsets mover --topic moved
+  check "groups delete: and the group" bin/milena groups delete mover --yes
+}
+resets
+
 if [ -n "$HAS_PYTHON" ]; then
   mkdir "$WORK/stubs"
   generate() {

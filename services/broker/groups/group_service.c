@@ -170,9 +170,9 @@ static void found(RpcMessage *none, const Failure *failure, gpointer user_data) 
 
 static void get_coordinator(RpcCall *call, RpcMessage *request, gpointer door) {
   const Milena__V1__GetCoordinatorRequest *body = rpc_message_body(request);
-  if (*body->group == '\0') {
-    Failure *failure = failure_new(FAILURE(INVALID_FIELD), "group: name the group whose coordinator is wanted");
-    rpc_call_finish(call, failure_add_violation(failure, "group", "is empty"));
+  Failure *failure = coordinators_check_group(body->group);
+  if (failure != NULL) {
+    rpc_call_finish(call, failure);
     return;
   }
   Passing *passing = passing_new(door, call, request);
