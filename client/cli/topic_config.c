@@ -83,6 +83,83 @@ static char *get_unclean(const MilenaTopicConfig *config) {
   return config->unclean_leader_election ? g_strdup("true") : NULL;
 }
 
+static const char *const POLICIES[] = {[MILENA_CLEANUP_DELETE] = "delete", [MILENA_CLEANUP_COMPACT] = "compact"};
+
+static Failure *set_cleanup_policy(MilenaTopicConfig *config, const char *value) {
+  for (guint i = MILENA_CLEANUP_DELETE; i < G_N_ELEMENTS(POLICIES); i++) {
+    if (strcmp(value, POLICIES[i]) != 0)
+      continue;
+    config->cleanup_policy = (MilenaCleanupPolicy)i;
+    return NULL;
+  }
+  return failure_new(FAILURE(INVALID_FIELD), "cleanup.policy is '%s', but must be delete or compact.", value);
+}
+
+static char *get_cleanup_policy(const MilenaTopicConfig *config) {
+  guint policy = (guint)config->cleanup_policy;
+  return policy != 0 && policy < G_N_ELEMENTS(POLICIES) ? g_strdup(POLICIES[policy]) : NULL;
+}
+
+/* 100,000 days. */
+#define TIME_MOST_MS (G_GINT64_CONSTANT(100000) * 24 * 60 * 60 * 1000)
+
+static Failure *set_retention(MilenaTopicConfig *config, const char *value) {
+  config->retention_ms = MILENA_FOR_EVER;
+  return strcmp(value, "-1") == 0 ? NULL
+                                  : text_number("retention.ms", value, 1000, TIME_MOST_MS, &config->retention_ms);
+}
+
+static char *get_retention(const MilenaTopicConfig *config) {
+  return number_or_null(config->retention_ms);
+}
+
+static Failure *set_retention_bytes(MilenaTopicConfig *config, const char *value) {
+  config->retention_bytes = MILENA_FOR_EVER;
+  return strcmp(value, "-1") == 0 ? NULL
+                                  : text_number("retention.bytes", value, 1, G_MAXINT64, &config->retention_bytes);
+}
+
+static char *get_retention_bytes(const MilenaTopicConfig *config) {
+  return number_or_null(config->retention_bytes);
+}
+
+static Failure *set_delete_retention(MilenaTopicConfig *config, const char *value) {
+  gint64 ms = 0;
+  Failure *failure = text_number("delete.retention.ms", value, 0, TIME_MOST_MS, &ms);
+  config->delete_retention_ms = ms ? ms : MILENA_ZERO;
+  return failure;
+}
+
+static char *get_delete_retention(const MilenaTopicConfig *config) {
+  return config->delete_retention_ms == MILENA_ZERO ? g_strdup("0") : number_or_null(config->delete_retention_ms);
+}
+
+static Failure *set_compaction_lag(MilenaTopicConfig *config, const char *value) {
+  return text_number("min.compaction.lag.ms", value, 0, TIME_MOST_MS, &config->min_compaction_lag_ms);
+}
+
+static char *get_compaction_lag(const MilenaTopicConfig *config) {
+  return number_or_null(config->min_compaction_lag_ms);
+}
+
+static Failure *set_dirty_ratio(MilenaTopicConfig *config, const char *value) {
+  char *end;
+  double ratio = g_ascii_strtod(value, &end);
+  if (*end || !(ratio >= 0 && ratio <= 1))
+    return failure_new(FAILURE(INVALID_FIELD), "min.cleanable.dirty.ratio is '%s', but must be a number from 0 to 1.",
+                       value);
+  config->min_cleanable_dirty_ratio = ratio == 0 ? MILENA_ZERO : ratio;
+  return NULL;
+}
+
+static char *get_dirty_ratio(const MilenaTopicConfig *config) {
+  double ratio = config->min_cleanable_dirty_ratio;
+  if (ratio == 0)
+    return NULL;
+  char text[G_ASCII_DTOSTR_BUF_SIZE];
+  return g_strdup(g_ascii_formatd(text, sizeof text, "%g", ratio == MILENA_ZERO ? 0 : ratio));
+}
+
 static const ConfigKey KEYS[] = {
     {"flush", "flush", "always, interval or os: when a write goes to the disk (default always, before the answer)",
      NULL, set_flush, get_flush},
@@ -97,6 +174,20 @@ static const ConfigKey KEYS[] = {
      "true or false: whether a replica may lead that lacks acknowledged records, when no other can; they are lost then "
      "(default false)",
      "false", set_unclean, get_unclean},
+    {"cleanup.policy", "cleanup_policy",
+     "delete or compact: old records go by age and size, or the last of each key stays (default delete)", NULL,
+     set_cleanup_policy, get_cleanup_policy},
+    {"retention.ms", "retention", "records go when they are older, 1000 or more; -1: never (default 604800000, 7 days)",
+     NULL, set_retention, get_retention},
+    {"retention.bytes", "retention_bytes",
+     "a partition's oldest records go while more is left without them; -1: no bound (default -1)", NULL,
+     set_retention_bytes, get_retention_bytes},
+    {"delete.retention.ms", "delete_retention", "compact: so long tombstones stay (default 86400000, 1 day)", NULL,
+     set_delete_retention, get_delete_retention},
+    {"min.compaction.lag.ms", "min_compaction_lag", "compact: younger records are left alone (default 0)", "0",
+     set_compaction_lag, get_compaction_lag},
+    {"min.cleanable.dirty.ratio", "min_cleanable_dirty_ratio",
+     "compact: when so much of the log is new, 0 to 1 (default 0.5)", NULL, set_dirty_ratio, get_dirty_ratio},
 };
 
 static Failure *unknown_key(const char *key) {
@@ -157,6 +248,6 @@ char *topic_config_effective_value(const MilenaTopicConfig *effective, guint ind
 char *topic_config_help(void) {
   GString *out = g_string_new("Configuration keys:\n");
   for (guint i = 0; i < G_N_ELEMENTS(KEYS); i++)
-    g_string_append_printf(out, "  %-23s %s\n", KEYS[i].key, KEYS[i].help);
+    g_string_append_printf(out, "  %-25s %s\n", KEYS[i].key, KEYS[i].help);
   return g_string_free(out, FALSE);
 }

@@ -31,6 +31,32 @@ gboolean convert_to_position(MilenaPosition position, PositionProto *ret_proto) 
 
 /* ---- configuration ---- */
 
+/* @zero: what stands for zero, or below it, where 0 stands for the default */
+static void set_time(gint64 ms, gint64 zero, Google__Protobuf__Duration *room, Google__Protobuf__Duration **place) {
+  if (ms == 0)
+    return;
+  times_duration_set(room, ms == zero ? 0 : ms);
+  *place = room;
+}
+
+static void set_cleanup(const MilenaTopicConfig *config, TopicConfigProto *ret_proto) {
+  Milena__V1__TopicConfig *proto = &ret_proto->config;
+  proto->cleanup_policy = (Milena__V1__CleanupPolicy)config->cleanup_policy;
+  set_time(config->retention_ms, G_MININT64, &ret_proto->retention, &proto->retention);
+  if (config->retention_bytes != 0) {
+    proto->retention_bytes_presence_case = MILENA__V1__TOPIC_CONFIG__RETENTION_BYTES_PRESENCE_RETENTION_BYTES;
+    proto->retention_bytes = config->retention_bytes;
+  }
+  set_time(config->delete_retention_ms, MILENA_ZERO, &ret_proto->delete_retention, &proto->delete_retention);
+  set_time(config->min_compaction_lag_ms, G_MININT64, &ret_proto->min_compaction_lag, &proto->min_compaction_lag);
+  if (config->min_cleanable_dirty_ratio != 0) {
+    proto->min_cleanable_dirty_ratio_presence_case =
+        MILENA__V1__TOPIC_CONFIG__MIN_CLEANABLE_DIRTY_RATIO_PRESENCE_MIN_CLEANABLE_DIRTY_RATIO;
+    proto->min_cleanable_dirty_ratio =
+        config->min_cleanable_dirty_ratio == MILENA_ZERO ? 0 : config->min_cleanable_dirty_ratio;
+  }
+}
+
 void convert_to_config(const MilenaTopicConfig *config, TopicConfigProto *ret_proto) {
   Milena__V1__TopicConfig *proto = &ret_proto->config;
   milena__v1__topic_config__init(proto);
@@ -49,6 +75,26 @@ void convert_to_config(const MilenaTopicConfig *config, TopicConfigProto *ret_pr
     proto->min_insync_replicas = config->min_insync_replicas;
   }
   proto->unclean_leader_election = config->unclean_leader_election;
+  set_cleanup(config, ret_proto);
+}
+
+/* What is there and zero is told apart from what is missing. */
+static gint64 get_time(const Google__Protobuf__Duration *duration) {
+  gint64 ms = times_duration_ms(duration, 0);
+  return duration && ms == 0 ? MILENA_ZERO : ms;
+}
+
+static void get_cleanup(const Milena__V1__TopicConfig *proto, MilenaTopicConfig *config) {
+  config->cleanup_policy = (MilenaCleanupPolicy)proto->cleanup_policy;
+  config->retention_ms = MAX(get_time(proto->retention), MILENA_FOR_EVER);
+  if (proto->retention_bytes_presence_case == MILENA__V1__TOPIC_CONFIG__RETENTION_BYTES_PRESENCE_RETENTION_BYTES)
+    config->retention_bytes = proto->retention_bytes;
+  config->delete_retention_ms = get_time(proto->delete_retention);
+  config->min_compaction_lag_ms = times_duration_ms(proto->min_compaction_lag, 0);
+  if (proto->min_cleanable_dirty_ratio_presence_case ==
+      MILENA__V1__TOPIC_CONFIG__MIN_CLEANABLE_DIRTY_RATIO_PRESENCE_MIN_CLEANABLE_DIRTY_RATIO)
+    config->min_cleanable_dirty_ratio =
+        proto->min_cleanable_dirty_ratio == 0 ? MILENA_ZERO : proto->min_cleanable_dirty_ratio;
 }
 
 static MilenaTopicConfig convert_config(const Milena__V1__TopicConfig *proto) {
@@ -63,6 +109,7 @@ static MilenaTopicConfig convert_config(const Milena__V1__TopicConfig *proto) {
       MILENA__V1__TOPIC_CONFIG__MIN_INSYNC_REPLICAS_PRESENCE_MIN_INSYNC_REPLICAS)
     config.min_insync_replicas = proto->min_insync_replicas;
   config.unclean_leader_election = proto->unclean_leader_election;
+  get_cleanup(proto, &config);
   return config;
 }
 

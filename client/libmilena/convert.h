@@ -22,7 +22,7 @@ gboolean convert_to_position(MilenaPosition position, PositionProto *ret_proto);
 /* A configuration as a message; points into itself: must stay put. */
 typedef struct {
   Milena__V1__TopicConfig config;
-  Google__Protobuf__Duration flush_interval;
+  Google__Protobuf__Duration flush_interval, retention, delete_retention, min_compaction_lag;
 } TopicConfigProto;
 void convert_to_config(const MilenaTopicConfig *config, TopicConfigProto *ret_proto);
 

@@ -1,5 +1,7 @@
 #include "client/cli/topic_config.h"
 
+#include <string.h>
+
 #include "tests/shim/shim.h"
 
 TEST(topic_config, takes_what_it_names) {
@@ -17,7 +19,13 @@ TEST(topic_config, takes_what_it_names) {
 }
 
 TEST(topic_config, shows_what_it_took) {
-  char *settings[] = {(char *)"flush=os", (char *)"max.message.bytes=2048", NULL};
+  char *settings[] = {(char *)"flush=os",
+                      (char *)"max.message.bytes=2048",
+                      (char *)"retention.ms=120000",
+                      (char *)"retention.bytes=-1",
+                      (char *)"delete.retention.ms=0",
+                      (char *)"min.cleanable.dirty.ratio=0.25",
+                      NULL};
   g_auto(TopicConfigChange) change = {0};
   ASSERT_NULL(topic_config_parse(settings, &change));
   g_autoptr(GString) got = g_string_new(NULL);
@@ -25,7 +33,9 @@ TEST(topic_config, shows_what_it_took) {
     g_autofree char *value = topic_config_value(&change.config, i);
     g_string_append_printf(got, "%s=%s;", topic_config_key(i), value ? value : "");
   }
-  EXPECT_EQ_STR("flush=os;flush.interval.ms=;max.message.bytes=2048;min.insync.replicas=;unclean.leader.election=;",
+  EXPECT_EQ_STR("flush=os;flush.interval.ms=;max.message.bytes=2048;min.insync.replicas=;unclean.leader.election=;"
+                "cleanup.policy=;retention.ms=120000;retention.bytes=-1;delete.retention.ms=0;"
+                "min.compaction.lag.ms=;min.cleanable.dirty.ratio=0.25;",
                 got->str);
 }
 
@@ -42,7 +52,9 @@ TEST(topic_config, unclean_elections_are_off_until_told) {
   g_auto(TopicConfigChange) change = {0};
   ASSERT_NULL(topic_config_parse(settings, &change));
   EXPECT_TRUE(change.config.unclean_leader_election);
-  guint index = topic_config_count() - 1;
+  guint index = 0;
+  while (strcmp(topic_config_key(index), "unclean.leader.election") != 0)
+    index++;
   g_autofree char *on = topic_config_effective_value(&change.config, index);
   g_autofree char *off = topic_config_effective_value(&(MilenaTopicConfig){0}, index);
   EXPECT_EQ_STR("true", on);
@@ -66,6 +78,11 @@ static const struct {
     {"bad_number", "max.message.bytes=big", "'big'"},
     {"bad_truth", "unclean.leader.election=yes", "true or false"},
     {"too_small", "max.message.bytes=10", "1024"},
+    {"unknown_policy", "cleanup.policy=forget", "delete or compact"},
+    {"retention_too_short", "retention.ms=999", "1000"},
+    {"retention_of_no_bytes", "retention.bytes=0", "'0'"},
+    {"ratio_above_one", "min.cleanable.dirty.ratio=1.01", "0 to 1"},
+    {"ratio_of_nothing", "min.cleanable.dirty.ratio=nan", "0 to 1"},
     {"too_large", "max.message.bytes=99999999999", "67108864"},
 };
 

@@ -385,6 +385,18 @@ typedef enum {
   MILENA_FLUSH_OS = 3,       /* whenever the operating system likes */
 } MilenaFlush;
 
+/* How old records go. */
+typedef enum {
+  MILENA_CLEANUP_DEFAULT = 0,
+  MILENA_CLEANUP_DELETE = 1,  /* by age and size */
+  MILENA_CLEANUP_COMPACT = 2, /* the last record of each key stays */
+} MilenaCleanupPolicy;
+
+/* No bound, for retention_ms and retention_bytes. */
+#define MILENA_FOR_EVER (-1)
+/* Zero, where 0 stands for a default that is another. */
+#define MILENA_ZERO (-1)
+
 /* Configuration of a topic; 0 stands for the default. */
 typedef struct {
   MilenaFlush flush;
@@ -392,6 +404,12 @@ typedef struct {
   uint32_t max_message_bytes; /* of an encoded batch */
   uint32_t min_insync_replicas;
   bool unclean_leader_election; /* a replica that lacks acknowledged records may lead when no other can */
+  MilenaCleanupPolicy cleanup_policy;
+  int64_t retention_ms;             /* records go when they are older: 7 days by default; or MILENA_FOR_EVER */
+  int64_t retention_bytes;          /* of a partition: its oldest go beyond so many; MILENA_FOR_EVER by default */
+  int64_t delete_retention_ms;      /* compacted: so long tombstones stay, 1 day by default; or MILENA_ZERO */
+  int64_t min_compaction_lag_ms;    /* compacted: records that are younger are left alone */
+  double min_cleanable_dirty_ratio; /* compacted: when so much is new; 0.5 by default; or MILENA_ZERO */
 } MilenaTopicConfig;
 
 typedef struct {
@@ -491,7 +509,9 @@ MilenaError *milena_admin_describe_topic(MilenaClient *client, const char *name,
 /* Change a topic's configuration.
  *
  * @fields: names of the fields to take from @config: "flush", "flush_interval", "max_message_bytes",
- *          "min_insync_replicas", "unclean_leader_election"; a field that is named and 0 goes back to its default
+ *          "min_insync_replicas", "unclean_leader_election", "cleanup_policy", "retention", "retention_bytes",
+ * "delete_retention", "min_compaction_lag", "min_cleanable_dirty_ratio"; a field that is named and 0 goes back to its
+ * default
  *
  * Where the outcome of a try is unknown it is tried again: the fields are set to these values once more, also where
  * somebody else set them meanwhile.
