@@ -51,7 +51,8 @@ static int run_list(Cli *cli, int argc, char **argv) {
   if (!cli_begin_list(
           cli, "ids",
           "States: up; fenced (it missed its heartbeats, or has not come up yet: it leads nothing); drained (in\n"
-          "maintenance: it follows, and leads only what nobody else can); stopping.\n",
+          "maintenance: it follows, and leads only what nobody else can); stopping; disk low (its disk is nearly\n"
+          "full: it refuses records, and leads only what nobody else can).\n",
           argc, argv, &ids, &client, &code))
     return code;
   MilenaError *error = milena_admin_list_brokers(client, cli_timeout_ms(cli), &list);

@@ -110,7 +110,7 @@ static guint place_to_leave(GArray *loads, const GArray *ids) {
 }
 
 static gboolean takes_replicas(const MilenaBroker *broker, const MoveWish *wish) {
-  return !broker->fenced && !broker->drained && !broker->stopping && broker->id != wish->away_from;
+  return !broker->fenced && !broker->drained && !broker->stopping && !broker->disk_low && broker->id != wish->away_from;
 }
 
 /* Returns NULL when there is none. */

@@ -197,6 +197,7 @@ void convert_broker_into(const Milena__V1__Broker *proto, MilenaBroker *ret_brok
       .replica_count = proto->replica_count,
       .drained = proto->drained,
       .stopping = proto->stopping,
+      .disk_low = proto->disk_low,
   };
 }
 

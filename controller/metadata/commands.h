@@ -62,6 +62,11 @@ Failure *metadata_command_stop_broker(const MetadataImage *image, gint32 id, gui
 /* Drain a broker for maintenance, or take it back. UNKNOWN_BROKER. */
 Failure *metadata_command_drain_broker(const MetadataImage *image, gint32 id, gboolean drained, GPtrArray *records);
 
+/* A broker's disk is nearly full: its leaderships go to others that are in sync and have room; or it has room again.
+ * Nothing when it is so already. FENCED when @epoch is not that of its registration. */
+Failure *metadata_command_set_disk_low(const MetadataImage *image, gint32 id, guint64 epoch, gboolean low,
+                                       GPtrArray *records);
+
 /* ---- Leases of coordinators ---- */
 
 /* The topic that groups are kept in, with leases for the coordinators that are there; nothing when it is there.

@@ -25,6 +25,8 @@ typedef struct {
 /* @view: outlives the rules */
 PartitionRules metadata_rules(const StandingView *view, const MetadataTopic *topic);
 BrokerStanding metadata_broker_standing(const MetadataBroker *broker); /* NULL is fine */
+/* New topics may have replicas there. NULL is fine. */
+gboolean metadata_broker_takes_replicas(const MetadataBroker *broker);
 
 /* Append the partition's record when its state differs. */
 void metadata_put_partition(const PartitionState *state, const MetadataPartition *partition, GPtrArray *records);

@@ -19,10 +19,13 @@ static Failure *check_taker(const MetadataImage *image, const MetadataTopic *top
   return failure_new(FAILURE(NOT_ENOUGH_BROKERS),
                      "Partition %d of \"%s\" was to go to broker %d, which is %s: %s, or name another broker.",
                      partition->partition, topic->name, id,
-                     broker->fenced    ? "fenced, as it does not answer"
-                     : broker->drained ? "drained for maintenance"
-                                       : "about to stop",
-                     broker->drained && !broker->fenced ? "undrain it" : "start it");
+                     broker->fenced     ? "fenced, as it does not answer"
+                     : broker->drained  ? "drained for maintenance"
+                     : broker->stopping ? "about to stop"
+                                        : "low on disk space",
+                     broker->fenced || broker->stopping ? "start it"
+                     : broker->drained                  ? "undrain it"
+                                                        : "free space there");
 }
 
 /* The brokers that shall hold a partition: different ones that can, and enough of them. */

@@ -239,6 +239,21 @@ Failure *metadata_command_drain_broker(const MetadataImage *image, gint32 id, gb
   return NULL;
 }
 
+Failure *metadata_command_set_disk_low(const MetadataImage *image, gint32 id, guint64 epoch, gboolean low,
+                                       GPtrArray *records) {
+  const MetadataBroker *broker = metadata_image_broker(image, id);
+  if (!broker || broker->epoch != epoch)
+    return metadata_stale_epoch("broker", id, epoch, broker ? broker->epoch : 0);
+  if (broker->disk_low == low)
+    return NULL;
+  g_ptr_array_add(records, metadata_record_broker_disk(id, epoch, low));
+  MetadataBroker changed = *broker;
+  changed.disk_low = low;
+  StandingView view = {image, id, metadata_broker_standing(&changed)};
+  metadata_change_partitions_of(&view, id, elect, NULL, records);
+  return NULL;
+}
+
 /* ---- Producer ids ---- */
 
 Failure *metadata_command_allocate_producer_ids(const MetadataImage *image, gint32 broker_id, guint64 broker_epoch,

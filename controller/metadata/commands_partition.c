@@ -12,7 +12,11 @@
 BrokerStanding metadata_broker_standing(const MetadataBroker *broker) {
   if (!broker || broker->fenced)
     return BROKER_GONE;
-  return broker->drained || broker->stopping ? BROKER_YIELDS : BROKER_READY;
+  return broker->drained || broker->stopping || broker->disk_low ? BROKER_YIELDS : BROKER_READY;
+}
+
+gboolean metadata_broker_takes_replicas(const MetadataBroker *broker) {
+  return broker && !broker->fenced && !broker->drained && !broker->stopping;
 }
 
 static BrokerStanding standing(gint32 broker_id, gpointer data) {

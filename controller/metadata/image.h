@@ -71,6 +71,7 @@ typedef struct {
   gboolean fenced;
   gboolean drained;                  /* for maintenance: over registrations */
   gboolean stopping;                 /* this registration said so */
+  gboolean disk_low;                 /* .. and that its disk is nearly full */
   guint leader_count, replica_count; /* of partitions */
 } MetadataBroker;
 

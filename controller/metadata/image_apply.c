@@ -184,6 +184,7 @@ static Failure *apply_register_broker(Apply *apply, const Milena__Internal__V1__
       .fenced = record->fenced,
       .drained = record->drained,
       .stopping = record->stopping,
+      .disk_low = record->disk_low,
       .leader_count = before ? before->leader_count : 0,
       .replica_count = before ? before->replica_count : 0,
   };
@@ -219,6 +220,16 @@ static Failure *apply_stop_broker(Apply *apply, const Milena__Internal__V1__Stop
     return NULL; /* about a registration that is gone */
   MetadataBroker *changed = metadata_broker_copy(broker);
   changed->stopping = TRUE;
+  apply->image->brokers = metadata_tree_set(&METADATA_BROKERS, apply->image->brokers, changed);
+  return NULL;
+}
+
+static Failure *apply_broker_disk(Apply *apply, const Milena__Internal__V1__BrokerDiskRecord *record) {
+  const MetadataBroker *broker = metadata_image_broker(apply->image, record->id);
+  if (!broker || broker->epoch != record->epoch)
+    return NULL; /* about a registration that is gone */
+  MetadataBroker *changed = metadata_broker_copy(broker);
+  changed->disk_low = record->low;
   apply->image->brokers = metadata_tree_set(&METADATA_BROKERS, apply->image->brokers, changed);
   return NULL;
 }
@@ -305,6 +316,8 @@ static Failure *apply_record(Apply *apply, const MetadataRecord *record) {
     return apply_drain_broker(apply, record->drain_broker);
   case RECORD(STOP_BROKER):
     return apply_stop_broker(apply, record->stop_broker);
+  case RECORD(BROKER_DISK):
+    return apply_broker_disk(apply, record->broker_disk);
   case RECORD(TOPIC):
     return apply_topic(apply, record->topic);
   case RECORD(PARTITION):

@@ -51,7 +51,7 @@ typedef struct {
 /* How a broker stands. */
 typedef enum {
   BROKER_GONE,   /* unknown or fenced: leads nothing */
-  BROKER_YIELDS, /* drained, or about to stop: leads only what nobody else can */
+  BROKER_YIELDS, /* drained, about to stop, or low on disk space: leads only what nobody else can */
   BROKER_READY,
 } BrokerStanding;
 

@@ -55,7 +55,7 @@ void metadata_placement_init(MetadataPlacement *placement, const MetadataImage *
   MetadataIter iter;
   metadata_iter_brokers(&iter, image, G_MININT32);
   for (const MetadataBroker *broker; (broker = metadata_iter_next_broker(&iter));) {
-    if (metadata_broker_standing(broker) != BROKER_READY)
+    if (!metadata_broker_takes_replicas(broker)) /* a full disk is no hindrance: a new replica is empty */
       continue;
     Candidate candidate = {.broker = broker};
     enter_rack(racks, rack_counts, &candidate);

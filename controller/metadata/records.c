@@ -68,6 +68,7 @@ MetadataRecord *metadata_record_register_broker(const MetadataBroker *broker) {
   body->fenced = broker->fenced;
   body->drained = broker->drained;
   body->stopping = broker->stopping;
+  body->disk_low = broker->disk_low;
   record->register_broker = body;
   return record;
 }
@@ -77,6 +78,15 @@ MetadataRecord *metadata_record_drain_broker(gint32 id, gboolean drained) {
   record->drain_broker = MESSAGE_NEW(DrainBrokerRecord, drain_broker_record);
   record->drain_broker->id = id;
   record->drain_broker->drained = drained;
+  return record;
+}
+
+MetadataRecord *metadata_record_broker_disk(gint32 id, guint64 epoch, gboolean low) {
+  MetadataRecord *record = record_new(RECORD(BROKER_DISK));
+  record->broker_disk = MESSAGE_NEW(BrokerDiskRecord, broker_disk_record);
+  record->broker_disk->id = id;
+  record->broker_disk->epoch = epoch;
+  record->broker_disk->low = low;
   return record;
 }
 

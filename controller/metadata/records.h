@@ -12,6 +12,7 @@ MetadataRecord *metadata_record_remove_controller(gint32 id);
 MetadataRecord *metadata_record_register_broker(const MetadataBroker *broker);
 MetadataRecord *metadata_record_fence_broker(gint32 id, guint64 epoch, gboolean fenced);
 MetadataRecord *metadata_record_drain_broker(gint32 id, gboolean drained);
+MetadataRecord *metadata_record_broker_disk(gint32 id, guint64 epoch, gboolean low);
 MetadataRecord *metadata_record_stop_broker(gint32 id, guint64 epoch);
 MetadataRecord *metadata_record_register_coordinator(const MetadataCoordinator *coordinator);
 MetadataRecord *metadata_record_fence_coordinator(gint32 id, guint64 epoch, gboolean fenced);

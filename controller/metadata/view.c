@@ -221,6 +221,7 @@ Milena__V1__Broker *metadata_view_broker(const MetadataBroker *broker) {
   message->replica_count = broker->replica_count;
   message->drained = broker->drained;
   message->stopping = broker->stopping;
+  message->disk_low = broker->disk_low;
   return message;
 }
 

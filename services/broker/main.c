@@ -96,6 +96,12 @@ static void on_stop(gpointer data) {
   g_source_unref(loop_add_timeout(process->loop, QUIET_CHECK_MS, on_quiet_check, process));
 }
 
+static void on_disk_changed(DiskLevel level, gpointer data) {
+  Process *process = data;
+  if (process->node)
+    node_set_disk_low(process->node, level != DISK_FINE);
+}
+
 /* ---- opening ---- */
 
 static Failure *check_identity(const Process *process) {
@@ -167,7 +173,11 @@ static Failure *open_store(Process *process) {
 /* The folder is there: the store is open. */
 static void watch_disk(Process *process, const DiskWatermark *watermark) {
   Broker *broker = &process->broker;
-  const DiskOptions options = {.broker_id = broker->id, .folder = process->settings.data_dir, .watermark = *watermark};
+  const DiskOptions options = {.broker_id = broker->id,
+                               .folder = process->settings.data_dir,
+                               .watermark = *watermark,
+                               .changed = on_disk_changed,
+                               .data = process};
   broker->disk = disk_new(process->loop, &options);
 }
 
@@ -232,7 +242,7 @@ static void process_close(Process *process) {
   Broker *broker = &process->broker;
   if (process->loops_run)
     broker_server_drain(process->server, DRAIN_GRACE_MS);
-  node_free(process->node);
+  g_clear_pointer(&process->node, node_free);
   loop_finish(process->loop); /* ends of calls */
   rpc_client_free(broker->client);
   loop_finish(process->loop);

@@ -218,6 +218,7 @@ Node *node_new(Broker *broker, Loop *loop, const NodeOptions *options, const Nod
                                         .damaged_log_ids = (guint64 *)(gpointer)(damaged ? damaged->data : NULL),
                                         .damaged_log_count = damaged ? damaged->len : 0,
                                         .controllers = options->controllers,
+                                        .disk_low = disk_figures(broker->disk).level != DISK_FINE,
                                         .session_until_us = &broker->session_until_us};
   node->membership = membership_new(broker->client, loop, &membership, &EVENTS, node);
   return node;
@@ -225,6 +226,10 @@ Node *node_new(Broker *broker, Loop *loop, const NodeOptions *options, const Nod
 
 void node_start(Node *node) {
   membership_start(node->membership);
+}
+
+void node_set_disk_low(Node *node, gboolean low) {
+  membership_set_disk_low(node->membership, low);
 }
 
 void node_leave(Node *node, guint timeout_ms, void (*left)(gpointer data), gpointer data) {

@@ -28,6 +28,8 @@ typedef struct {
 /* @loop: the main loop; everything is called on it. @broker: its shards' loops run */
 Node *node_new(Broker *broker, Loop *loop, const NodeOptions *options, const NodeEvents *events, gpointer data);
 void node_start(Node *node);
+/* Tell the cluster whether its disk is nearly full. */
+void node_set_disk_low(Node *node, gboolean low);
 /* Tell the cluster that the broker stops; @left is called once its partitions are led by others, or in the end. */
 void node_leave(Node *node, guint timeout_ms, void (*left)(gpointer data), gpointer data);
 /* Publish no more images; @stopped is called, maybe at once, when none is on its way. Before the main loop ends. */

@@ -144,7 +144,11 @@ void nodes_heartbeat(Nodes *nodes, RpcCall *call, const Milena__Internal__V1__He
     return;
   }
   presence_heard(nodes->presence, request->kind, request->id, heartbeat.epoch);
-  if (records->len > 0)
+  if (heartbeat.disk_changed)
+    slog_warning(request->disk_low ? "a broker's disk is nearly full: others lead where they can"
+                                   : "a broker's disk has room again",
+                 "id", SLOG_INT(request->id), NULL);
+  else if (records->len > 0)
     slog_info(heartbeat.hands_over ? "hands its leaderships over: it stops"
               : heartbeat.fenced   ? "fenced: it stops"
                                    : "unfenced",

@@ -65,6 +65,11 @@ Failure *sessions_heartbeat(Liveness *liveness, const MetadataImage *tip,
   Failure *failure = NULL;
   if (!heartbeat.hands_over)
     failure = metadata_command_fence_node(tip, request->kind, request->id, request->epoch, heartbeat.fenced, records);
+  /* Alone: it looks at the same partitions as what was decided before it. */
+  if (!failure && records->len == 0 && request->kind == NODE_KIND(BROKER)) {
+    failure = metadata_command_set_disk_low(tip, request->id, request->epoch, request->disk_low, records);
+    heartbeat.disk_changed = records->len > 0;
+  }
   if (failure)
     return failure;
   liveness_heard(liveness, request->kind, request->id, heartbeat.epoch, now_us);

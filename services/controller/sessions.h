@@ -21,8 +21,9 @@ gboolean sessions_may_live(const Liveness *liveness, const MetadataImage *tip, N
 /* What a heartbeat came to. */
 typedef struct {
   guint64 epoch;
-  gboolean fenced;     /* as it will be with the records */
-  gboolean hands_over; /* it stops, and its leaderships go first */
+  gboolean fenced;       /* as it will be with the records */
+  gboolean hands_over;   /* it stops, and its leaderships go first */
+  gboolean disk_changed; /* its disk is nearly full now, or has room again */
 } SessionsHeartbeat;
 /* A sign of life. @records: gets what changes.
  *

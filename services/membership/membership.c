@@ -62,6 +62,7 @@ struct Membership {
   gint64 first_duplicate_us; /* when DUPLICATE_ID was first heard; 0: never */
 
   gboolean leaving, refused;
+  gboolean disk_low;
   GSource *leave_timer;
   void (*left)(gpointer data);
   gpointer left_data;
@@ -378,6 +379,7 @@ static void heartbeat(Membership *membership) {
   request.epoch = membership->epoch;
   request.metadata_version = membership->told_version;
   request.shutting_down = membership->leaving;
+  request.disk_low = membership->disk_low;
   start_call(membership, "Heartbeat", &request.base, on_heartbeat);
 }
 
@@ -438,6 +440,7 @@ Membership *membership_new(RpcClient *client, Loop *loop, const MembershipOption
   membership->peer_address = g_strdup(options->peer_address);
   membership->incarnation = g_strdup(options->incarnation);
   membership->stopped_in_order = options->stopped_in_order;
+  membership->disk_low = options->disk_low;
   membership->damaged_log_ids = g_array_new(FALSE, FALSE, sizeof(guint64));
   if (options->damaged_log_count > 0)
     g_array_append_vals(membership->damaged_log_ids, options->damaged_log_ids, (guint)options->damaged_log_count);
@@ -462,6 +465,14 @@ static void start_on_loop(gpointer data) {
 
 void membership_start(Membership *membership) {
   loop_call(membership->loop, start_on_loop, membership);
+}
+
+void membership_set_disk_low(Membership *membership, gboolean low) {
+  LOOP_ASSERT_CURRENT(membership->loop);
+  if (membership->disk_low == low)
+    return;
+  membership->disk_low = low;
+  act_soon(membership);
 }
 
 static gboolean on_leave_timeout(gpointer data) {

@@ -36,6 +36,7 @@ typedef struct {
   const guint64 *damaged_log_ids; /* logs that were found damaged; copied; NULL: none */
   gsize damaged_log_count;
   const char *const *controllers; /* peer addresses to try, NULL-terminated */
+  gboolean disk_low;              /* as membership_set_disk_low */
   /* Where any thread reads until when the controllers do not end the session, monotonic; 0 while it is fenced. Lives as
    * long as the membership; NULL: nowhere. */
   _Atomic gint64 *session_until_us;
@@ -60,6 +61,8 @@ Membership *membership_new(RpcClient *client, Loop *loop, const MembershipOption
                            const MembershipEvents *events, gpointer data);
 /* Begin. */
 void membership_start(Membership *membership);
+/* Tell the controllers, soon and with each heartbeat, whether a broker's disk is nearly full. On the loop. */
+void membership_set_disk_low(Membership *membership, gboolean low);
 /* Tell the controllers that the process stops; @left is called once they let it go, or after @timeout_ms. */
 void membership_leave(Membership *membership, guint timeout_ms, void (*left)(gpointer data), gpointer data);
 /* On the loop. NULL is fine. */

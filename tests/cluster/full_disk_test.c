@@ -1,5 +1,7 @@
 /* Disks that fill up under load: small file systems, each a broker's own. What was acknowledged is there, reads and
  * commits go on, and writes come back by themselves. Needs root, for the file systems. */
+#include <string.h>
+
 #include "tests/cluster/small_disk.h"
 #include "tests/cluster/world.h"
 
@@ -137,6 +139,85 @@ TEST(full_disk, is_filled_under_load_and_grows) {
   expect_reads_and_commits(world, "bulk", "late");
   ASSERT_TRUE(small_disk_resize(small.folders[0], 512 * MIB));
   until_taken(&try);
+  load_expect_more(load, 100);
+  load_stop(load);
+  load_expect_no_failure(load);
+  load_expect_all_once(load, world->client);
+  g_free(try.said);
+}
+
+/* ---- one of three ---- */
+
+static gboolean broker_says(World *world, gint32 id, const char *state) {
+  g_autofree char *text = g_strdup_printf("%d", id);
+  const Ran *ran = cluster_milena(world->cluster, "brokers", "describe", text, NULL);
+  return ran->exit_code == 0 && strstr(ran->out, state) != NULL;
+}
+
+static gboolean is_shown_low(gpointer data) {
+  return broker_says(data, 3, "disk low");
+}
+
+static gboolean is_shown_up(gpointer data) {
+  return broker_says(data, 3, " up ");
+}
+
+/* A follower takes copies down to half of the watermark, then leaves those in sync; its leaderships went before. The
+ * others go on, and it comes back. */
+TEST(full_disk, of_one_replica_stops_nobody) {
+  g_auto(Small) small = SMALL_INIT;
+  if (!small_up(&small, WATERMARK, 3, (guint64[]){0, 0, 512 * MIB}))
+    return;
+  World *world = &small.world;
+  ASSERT_NO_ERROR(world_create(world, "orders", 3, 3, 2, MILENA_FLUSH_DEFAULT));
+  g_autoptr(Load) load = load_start(world->cluster, "orders", 3, 2);
+  load_expect_more(load, 100);
+  UNTIL_IN_SYNC(world, "orders", 3);
+
+  ASSERT_TRUE(small_disk_fill(small.folders[0], 56 * MIB));
+  world_until((Wanted){world, "orders", 3, 3, 3}, __LINE__); /* others lead, and it follows on */
+  EXPECT_TRUE(cluster_until(is_shown_low, world, WORLD_WAIT_MS));
+  load_expect_more(load, 100);
+  ASSERT_TRUE(small_disk_sweep(small.folders[0]));
+  EXPECT_TRUE(cluster_until(is_shown_up, world, WORLD_WAIT_MS));
+
+  ASSERT_TRUE(small_disk_fill(small.folders[0], 20 * MIB));
+  UNTIL_IN_SYNC(world, "orders", 2);
+  load_expect_more(load, 100);
+  ASSERT_TRUE(small_disk_sweep(small.folders[0]));
+  UNTIL_IN_SYNC(world, "orders", 3);
+  load_stop(load);
+  load_expect_no_failure(load);
+  load_expect_all_once(load, world->client);
+}
+
+/* ---- no room at all ---- */
+
+static gboolean has_ended(gpointer data) {
+  return cluster_pid(((World *)data)->cluster, "broker-1") == 0;
+}
+
+/* Without a watermark the disk gets full, and the broker ends. It starts again on the full disk, with a watermark:
+ * serves what was acknowledged, and takes records once there is room. */
+TEST(full_disk, does_not_keep_a_broker_from_starting) {
+  g_auto(Small) small = SMALL_INIT;
+  if (!small_up(&small, "0", 1, (guint64[]){192 * MIB}))
+    return;
+  World *world = &small.world;
+  ASSERT_NO_ERROR(world_create(world, "orders", 4, 1, 1, MILENA_FLUSH_ALWAYS));
+  g_autoptr(Load) load = load_start_of(world->cluster, "orders", 1, 2, VALUE_BYTES);
+  ASSERT_TRUE(cluster_until(has_ended, world, WORLD_WAIT_MS));
+  g_autofree char *log = cluster_log(world->cluster, "broker-1");
+  EXPECT_CONTAINS(log, "a write to the log store failed");
+
+  g_setenv("MILENA_BROKER_DISK_LOW_WATERMARK", WATERMARK, TRUE);
+  START(world, 1);
+  Try try = {.world = world, .topic = "orders"};
+  until_refused(&try);
+  EXPECT_TRUE(cluster_milena(world->cluster, "consume", "orders", "--from", "beginning", "--count", "100", "--format",
+                             "%o", NULL)
+                  ->exit_code == 0);
+  ASSERT_TRUE(small_disk_resize(small.folders[0], 512 * MIB));
   load_expect_more(load, 100);
   load_stop(load);
   load_expect_no_failure(load);

@@ -452,6 +452,7 @@ typedef struct {
   uint32_t replica_count;
   bool drained;  /* for maintenance: it leads only what nobody else can */
   bool stopping; /* about to stop */
+  bool disk_low; /* its disk is nearly full: it refuses records, and leads only what nobody else can */
 } MilenaBroker;
 
 typedef struct {
