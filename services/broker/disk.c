@@ -80,6 +80,14 @@ static void look(Disk *disk) {
     disk->changed(level, disk->data);
 }
 
+gint64 disk_total_bytes(const char *folder) {
+  g_autofree char *parent = g_path_get_dirname(folder);
+  struct statvfs found;
+  if (statvfs(folder, &found) != 0 && statvfs(parent, &found) != 0)
+    return 0;
+  return (gint64)found.f_blocks * (gint64)found.f_frsize;
+}
+
 static gboolean on_look(gpointer data) {
   look(data);
   return G_SOURCE_CONTINUE;
@@ -97,11 +105,17 @@ Disk *disk_new(Loop *loop, const DiskOptions *options) {
   return disk;
 }
 
+void disk_stop(Disk *disk) {
+  if (!disk || !disk->timer)
+    return;
+  g_source_destroy(disk->timer);
+  g_clear_pointer(&disk->timer, g_source_unref);
+}
+
 void disk_free(Disk *disk) {
   if (!disk)
     return;
-  g_source_destroy(disk->timer);
-  g_source_unref(disk->timer);
+  disk_stop(disk);
   g_free(disk->folder);
   g_free(disk);
 }

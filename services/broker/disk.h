@@ -23,9 +23,14 @@ typedef struct {
   gpointer data;
 } DiskOptions;
 
+/* How large the file system is that @folder is on, or will be; 0 when it can't be told. Any thread. */
+gint64 disk_total_bytes(const char *folder);
+
 /* Looks at once, and from then on; the folder is there. @loop: does the looking */
 Disk *disk_new(Loop *loop, const DiskOptions *options);
-/* On the loop, or after it ended; nobody asks any more. NULL is fine. */
+/* Look no more: the last level stays. On the loop, or after it ended. NULL is fine. */
+void disk_stop(Disk *disk);
+/* Nobody asks any more. NULL is fine. */
 void disk_free(Disk *disk);
 
 /* What is written. */

@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "services/broker/broker.h"
+#include "services/broker/disk_care.h"
 #include "services/broker/front_internal.h"
 #include "services/broker/node.h"
 #include "services/broker/server.h"
@@ -27,7 +28,7 @@ typedef struct {
   gint64 id, shards;
   char *rack, *listen, *advertise, *peer_listen, *peer_advertise, *controllers, *data_dir, *disk_low_watermark;
   gboolean create_data_dir;
-  gint64 tail_cache_bytes, segment_bytes, segment_age_ms, orphan_grace_ms, producer_expiry_ms, catch_up_rate;
+  gint64 tail_cache_bytes, wal_bytes, segment_bytes, segment_age_ms, orphan_grace_ms, producer_expiry_ms, catch_up_rate;
 } Settings;
 
 typedef struct {
@@ -36,6 +37,7 @@ typedef struct {
   Broker broker;
   BrokerServer *server;
   Node *node;
+  DiskCare *disk_care;
   char *address, *peer_address;
   gboolean ready, loops_run;
   gint64 quiet_until_us; /* when the wait for appends under way ends */
@@ -96,10 +98,10 @@ static void on_stop(gpointer data) {
   g_source_unref(loop_add_timeout(process->loop, QUIET_CHECK_MS, on_quiet_check, process));
 }
 
-static void on_disk_changed(DiskLevel level, gpointer data) {
+static void on_disk_low(gboolean is_low, gpointer data) {
   Process *process = data;
   if (process->node)
-    node_set_disk_low(process->node, level != DISK_FINE);
+    node_set_disk_low(process->node, is_low);
 }
 
 /* ---- opening ---- */
@@ -156,7 +158,9 @@ static Failure *open_store(Process *process) {
   options.create = settings->create_data_dir || g_file_test(settings->data_dir, G_FILE_TEST_IS_DIR);
   options.segment_bytes_max = settings->segment_bytes;
   options.segment_age_max_ms = settings->segment_age_ms;
+  options.wal_bytes_max = disk_care_wal_bytes(settings->data_dir, settings->wal_bytes);
   Failure *failure = check_data_dir(settings);
+  disk_care_prepare(settings->data_dir);
   if (!failure)
     failure = log_store_open(&options, &broker->store);
   if (!failure)
@@ -168,17 +172,6 @@ static Failure *open_store(Process *process) {
   if (!failure && !log_store_was_clean(broker->store))
     slog_warning("the last stop was not clean: the logs were verified", "folder", settings->data_dir, NULL);
   return failure;
-}
-
-/* The folder is there: the store is open. */
-static void watch_disk(Process *process, const DiskWatermark *watermark) {
-  Broker *broker = &process->broker;
-  const DiskOptions options = {.broker_id = broker->id,
-                               .folder = process->settings.data_dir,
-                               .watermark = *watermark,
-                               .changed = on_disk_changed,
-                               .data = process};
-  broker->disk = disk_new(process->loop, &options);
 }
 
 static void make_shards(Process *process) {
@@ -205,7 +198,7 @@ static Failure *process_open(Process *process) {
     failure = open_store(process);
   if (failure)
     return failure;
-  watch_disk(process, &watermark);
+  process->disk_care = disk_care_new(process->loop, broker, settings->data_dir, &watermark, on_disk_low, process);
   broker->pollers = rpc_pollers_new("rpc", 0);
   broker->client = rpc_client_new(&(RpcClientOptions){.pollers = broker->pollers});
   guint16 port = 0, peer_port = 0;
@@ -246,6 +239,7 @@ static void process_close(Process *process) {
   loop_finish(process->loop); /* ends of calls */
   rpc_client_free(broker->client);
   loop_finish(process->loop);
+  disk_care_stop(process->disk_care);
   log_store_close(broker->store);
   for (guint i = 0; i < broker->shard_count && process->loops_run; i++)
     shard_stop(broker->shards[i]);
@@ -254,7 +248,7 @@ static void process_close(Process *process) {
   for (guint i = 0; i < broker->shard_count; i++)
     shard_free(broker->shards[i]);
   g_free(broker->shards);
-  disk_free(broker->disk);
+  disk_care_free(process->disk_care);
   g_clear_pointer(&broker->damaged_logs, g_array_unref);
   loop_free(process->loop);
   g_free(process->address);
@@ -308,6 +302,8 @@ int main(int argc, char **argv) {
        "loops that share the partitions; 0: half the processors"},
       {"tail-cache-bytes", SETTING_BYTES, &settings->tail_cache_bytes, "32MiB", 0, G_MAXINT64,
        "memory for the latest batches, of all shards together"},
+      {"wal-bytes", SETTING_BYTES, &settings->wal_bytes, "256MiB", 4 << 20, G_MAXINT64,
+       "write-ahead logs of the store beyond this are put into tables; at most a sixteenth of a small disk"},
       {"segment-bytes", SETTING_BYTES, &settings->segment_bytes, "1GiB", 1 << 20, G_MAXINT64,
        "a time segment of the store is closed at this size ..."},
       {"segment-age", SETTING_DURATION_MS, &settings->segment_age_ms, "6h", 1000, G_MAXINT64, "... or at this age"},

@@ -14,6 +14,7 @@
 #include "services/base/slog.h"
 #include "services/controller/controller.h"
 #include "services/process/process.h"
+#include "services/process/reserve.h"
 
 #define MAILBOX_MAX 100
 #define DRAIN_GRACE_MS 5000
@@ -96,6 +97,9 @@ static ControllerOptions controller_options(Settings *settings) {
   };
 }
 
+/* What opening the log on a full disk may write. */
+#define RESERVE_BYTES (G_GINT64_CONSTANT(32) << 20)
+
 static int run(Settings *settings) {
   g_autofree char *name = g_strdup_printf("controller-%" G_GINT64_FORMAT, settings->id);
   if (!process_start_logs(&settings->process, name))
@@ -104,11 +108,13 @@ static int run(Settings *settings) {
   process_on_stop(loop, on_stop, loop);
   ControllerOptions options = controller_options(settings);
   Controller *controller = NULL;
+  reserve_release(settings->data_dir, RESERVE_BYTES);
   g_autoptr(Failure) failure = controller_start(&options, &controller);
   if (failure) {
     slog_error("the controller can't start", "error", failure_message(failure), NULL);
     return EXIT_FAILURE;
   }
+  reserve_keep(settings->data_dir, RESERVE_BYTES);
   loop_run(loop);
   controller_stop(controller);
   slog_info("stopped", NULL);

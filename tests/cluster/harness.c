@@ -168,6 +168,10 @@ void cluster_down(Cluster *cluster) {
   g_free(cluster);
 }
 
+void cluster_set(Cluster *cluster, const char *variable, const char *value) {
+  cluster->environment = g_environ_setenv(cluster->environment, variable, value, TRUE);
+}
+
 /* ---- Commands ---- */
 
 typedef struct {

@@ -26,6 +26,9 @@ Cluster *cluster_prepare(void);
 void cluster_down(Cluster *cluster); /* NULL is fine */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Cluster, cluster_down)
 
+/* Another setting of what is started from now on: "MILENA_BROKER_SEGMENT_AGE", "1s". */
+void cluster_set(Cluster *cluster, const char *variable, const char *value);
+
 /* Run `milena WORDS...` against the cluster; the words end with NULL. The result lives until the next call. */
 const Ran *cluster_milena(Cluster *cluster, const char *word, ...) G_GNUC_NULL_TERMINATED;
 /* The same with input. */
