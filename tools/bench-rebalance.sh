@@ -8,7 +8,7 @@
 export BROKERS=3
 . tests/bench/sides.sh
 
-members=100 partitions=1000 leaves=3 rate=4000 turns=1 alone=0
+members=100 partitions=1000 leaves=3 rate=2000 turns=1 alone=0
 while [ $# -gt 0 ]; do
   case $1 in
     --members) members=${2:?--members needs a number} && shift ;;
@@ -51,7 +51,7 @@ fi
 milena_rebalance() { bazel-bin/tests/bench/rebalance_bench "$MILENA_BOOTSTRAP" "$@"; }
 kafka_rebalance() {
   kafka_topic rebalance "$partitions"
-  java -Xmx1g -cp "${KAFKA_HOME:-${XDG_CACHE_HOME:-$HOME/.cache}/milena/peers/kafka}/lib/*" tests/bench/kafka/Rebalance.java \
+  timeout 300 java -Xmx1g -XX:+UseSerialGC -cp "${KAFKA_HOME:-${XDG_CACHE_HOME:-$HOME/.cache}/milena/peers/kafka}/lib/*" tests/bench/kafka/Rebalance.java \
     "$KAFKA_BOOTSTRAP" "$@" 2>"$WORK/kafka.err" || { tail -n 5 "$WORK/kafka.err" >&2; die "Kafka's side failed"; }
 }
 
@@ -60,7 +60,7 @@ for turn in $(seq "$turns"); do
   for side in "${sides[@]}"; do
     say "turn $turn of $turns: $side"
     "${side}_start"
-    "${side}_rebalance" "$members" "$partitions" "$leaves" "$rate" | sed "s/^{/{\"side\":\"$side\",/" | tee -a "$WORK/figures"
+    "${side}_rebalance" "$members" "$partitions" "$leaves" "$rate" | sed -n "s/^{/{\"side\":\"$side\",/p" | tee -a "$WORK/figures"
     "${side}_stop"
     rm -rf "${WORK:?}/$side"
   done
@@ -70,6 +70,7 @@ field() { sed -n "s/.*\"side\":\"$1\".*\"$2\":\([0-9.]*\).*/\1/p" "$WORK/figures
 printf '\n%d members, %d partitions, %d leavings a turn, ms\n\n' "$members" "$partitions" "$leaves"
 printf '%-52s %10s %10s\n' '' Milena Kafka
 row() { printf '%-52s %10s %10s\n' "$1" "$(field milena "$2")" "$(field kafka "$2")"; }
+row 'leaving until committed and confirmed: median' left_p50
 row 'leaving until assigned to another: median' assigned_p50
 row 'leaving until assigned to another: worst' assigned_max
 row 'leaving until its first record there: median' first_p50

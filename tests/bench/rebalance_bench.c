@@ -3,13 +3,15 @@
  *
  *   rebalance_bench BOOTSTRAP MEMBERS PARTITIONS LEAVES RATE
  *
- * RATE: records a second, over all partitions. Prints one line of JSON. Times in ms, from the moment before the member
- * begins to leave:
+ * RATE: records a second, over all partitions. From when a member begins to leave, one more is written every 20 ms into
+ * each partition that was its, so that there is one to read as soon as somebody can. Prints one line of JSON. Times in
+ * ms, from the moment before the member begins to leave:
+ *   left_p50                     until it had committed and the coordinator knew that it is gone
  *   assigned_p50, assigned_max   until a partition of its was another member's
- *   first_p50, first_max         until that member read a record of it that was written after the leaving began
- *   moved                        partitions that moved, for each leaving: the leaver's and no others
- *   calm_gap, leave_gap          the longest time in which a member that stayed read nothing, before and after a
- * leaving
+ *   first_p50, first_max         until that other member read a record of it
+ *   moved, others_moved          partitions of its that moved, for each leaving, and partitions of others, in all
+ *   calm_gap, leave_gap          the longest time in which a member that stayed read nothing: in 3 s before a leaving,
+ *                                and from it until all is read again, 3 s at least
  *
  * Each member is a client and a thread of its own. The one that left joins again before the next one leaves. */
 #include <glib.h>
@@ -23,6 +25,10 @@
 #define POLL_MS 50
 #define SETTLE_TIMEOUT_US (120 * (gint64)G_USEC_PER_SEC)
 #define WINDOW_US (3 * (gint64)G_USEC_PER_SEC)
+#define PROBE_US (20 * G_TIME_SPAN_MILLISECOND)
+#define WRITER_PAUSE_US (2 * G_TIME_SPAN_MILLISECOND)
+/* From record to record: partitions whose numbers are near, or round, get theirs at different times. */
+#define STRIDE 953
 
 typedef struct Bench Bench;
 
@@ -40,6 +46,7 @@ typedef struct {
 typedef struct {
   Member *owner; /* NULL: nobody's */
   guint moves;
+  gboolean probed;              /* it was the leaver's */
   gint64 assigned_us, first_us; /* 0: not yet */
 } Part;
 
@@ -50,8 +57,10 @@ struct Bench {
   GMutex mutex;
   Member *members;
   Part *parts;
-  gint64 left_us; /* when the latest leaving began; 0: none yet */
-  gint writing;   /* atomic */
+  const Member *leaver; /* the one that leaves now; NULL: none does */
+  gint64 begun_us;      /* when it began */
+  gint64 left_us;       /* when it was gone */
+  gint writing;         /* atomic */
 };
 
 static void die(MilenaError *error) {
@@ -61,6 +70,28 @@ static void die(MilenaError *error) {
 
 /* ---- writing ---- */
 
+static void write_to(MilenaProducer *producer, guint partition) {
+  MilenaRecord record = MILENA_RECORD_INIT;
+  record.topic = TOPIC;
+  record.partition = (int32_t)partition;
+  record.value = milena_bytes_text("a record of some bytes");
+  MilenaError *error = milena_producer_send(producer, &record, NULL, NULL);
+  if (error)
+    die(error);
+}
+
+/* One record into each partition that was the leaver's. */
+static void write_probes(Bench *bench, MilenaProducer *producer) {
+  g_autoptr(GArray) probed = g_array_new(FALSE, FALSE, sizeof(guint));
+  g_mutex_lock(&bench->mutex);
+  for (guint i = 0; i < bench->partition_count; i++)
+    if (bench->parts[i].probed)
+      g_array_append_val(probed, i);
+  g_mutex_unlock(&bench->mutex);
+  for (guint i = 0; i < probed->len; i++)
+    write_to(producer, g_array_index(probed, guint, i));
+}
+
 static gpointer write_records(gpointer data) {
   Bench *bench = data;
   MilenaClient *client;
@@ -68,19 +99,16 @@ static gpointer write_records(gpointer data) {
   if (error)
     die(error);
   MilenaProducer *producer = milena_producer_new(client, NULL);
-  gint64 begun_us = g_get_monotonic_time();
-  for (gint64 sent = 0; g_atomic_int_get(&bench->writing); sent++) {
-    MilenaRecord record = MILENA_RECORD_INIT;
-    record.topic = TOPIC;
-    record.partition = (int32_t)(sent % bench->partition_count);
-    record.value = milena_bytes_text("a record of some bytes");
-    error = milena_producer_send(producer, &record, NULL, NULL);
-    if (error)
-      die(error);
-    gint64 due_us = begun_us + (sent + 1) * G_USEC_PER_SEC / bench->rate;
-    gint64 early_us = due_us - g_get_monotonic_time();
-    if (early_us > 1000)
-      g_usleep((gulong)early_us);
+  gint64 begun_us = g_get_monotonic_time(), sent = 0, probe_us = 0;
+  while (g_atomic_int_get(&bench->writing)) {
+    gint64 now_us = g_get_monotonic_time();
+    for (; sent < (now_us - begun_us) * bench->rate / G_USEC_PER_SEC; sent++)
+      write_to(producer, (guint)(sent * STRIDE % bench->partition_count));
+    if (now_us >= probe_us + PROBE_US) {
+      write_probes(bench, producer);
+      probe_us = now_us;
+    }
+    g_usleep(WRITER_PAUSE_US);
   }
   milena_producer_free(producer, 10000);
   milena_client_free(client);
@@ -113,7 +141,7 @@ static void note_records(Member *member, const MilenaRecordBatch *batch, gint64 
   Bench *bench = member->bench;
   g_mutex_lock(&bench->mutex);
   Part *part = &bench->parts[batch->partition];
-  if (part->first_us == 0 && part->owner == member)
+  if (part->first_us == 0 && part->owner == member && member != bench->leaver)
     part->first_us = now_us;
   member->longest_us = MAX(member->longest_us, now_us - member->read_us);
   member->read_us = now_us;
@@ -190,64 +218,96 @@ static void wait_until(Bench *bench, gboolean (*condition)(Bench *bench), const 
   }
 }
 
-/* The longest pause of a member that stays, in a window that begins now. */
-static gint64 watch_gaps(Bench *bench, const Member *leaver) {
-  gint64 now_us = g_get_monotonic_time(), longest_us = 0;
-  g_mutex_lock(&bench->mutex);
+/* From now on the pauses of all members are watched. The mutex is held. */
+static void watch_pauses(Bench *bench) {
+  gint64 now_us = g_get_monotonic_time();
   for (guint i = 0; i < bench->member_count; i++) {
     bench->members[i].read_us = now_us;
     bench->members[i].longest_us = 0;
   }
-  g_mutex_unlock(&bench->mutex);
-  g_usleep(WINDOW_US);
-  g_mutex_lock(&bench->mutex);
-  for (guint i = 0; i < bench->member_count; i++)
-    if (&bench->members[i] != leaver)
-      longest_us = MAX(longest_us, bench->members[i].longest_us);
-  g_mutex_unlock(&bench->mutex);
+}
+
+/* The longest of a member that stays, so far; the one that it is in counts. The mutex is held. */
+static gint64 longest_pause(const Bench *bench, const Member *leaver) {
+  gint64 longest_us = 0, now_us = g_get_monotonic_time();
+  for (guint i = 0; i < bench->member_count; i++) {
+    const Member *member = &bench->members[i];
+    if (member != leaver)
+      longest_us = MAX(longest_us, MAX(member->longest_us, now_us - member->read_us));
+  }
   return longest_us;
 }
 
 typedef struct {
-  GArray *assigned_us, *first_us; /* of gint64 */
+  GArray *left_us, *assigned_us, *first_us; /* of gint64 */
   gint64 calm_gap_us, leave_gap_us;
   guint moved, others_moved;
 } Figures;
 
+static void watch_calm(Bench *bench, const Member *leaver, Figures *figures) {
+  g_mutex_lock(&bench->mutex);
+  watch_pauses(bench);
+  g_mutex_unlock(&bench->mutex);
+  g_usleep(WINDOW_US);
+  g_mutex_lock(&bench->mutex);
+  figures->calm_gap_us = MAX(figures->calm_gap_us, longest_pause(bench, leaver));
+  g_mutex_unlock(&bench->mutex);
+}
+
 static gpointer leave_in_thread(gpointer data) {
-  member_leave(data);
+  Member *member = data;
+  member_leave(member);
+  g_mutex_lock(&member->bench->mutex);
+  member->bench->left_us = g_get_monotonic_time();
+  g_mutex_unlock(&member->bench->mutex);
   return NULL;
 }
 
-static void one_leaving(Bench *bench, Member *leaver, Figures *figures) {
-  g_autofree gboolean *was_its = g_new0(gboolean, bench->partition_count);
-  figures->calm_gap_us = MAX(figures->calm_gap_us, watch_gaps(bench, leaver));
+static void begin_leaving(Bench *bench, const Member *leaver) {
   g_mutex_lock(&bench->mutex);
   for (guint i = 0; i < bench->partition_count; i++) {
     Part *part = &bench->parts[i];
-    was_its[i] = part->owner == leaver;
+    part->probed = part->owner == leaver;
     part->moves = 0;
-    part->first_us = was_its[i] ? 0 : part->first_us;
+    part->first_us = part->probed ? 0 : part->first_us;
   }
-  bench->left_us = g_get_monotonic_time();
+  watch_pauses(bench);
+  bench->leaver = leaver;
+  bench->begun_us = g_get_monotonic_time();
   g_mutex_unlock(&bench->mutex);
-  GThread *leaving = g_thread_new("leaving", leave_in_thread, leaver);
-  figures->leave_gap_us = MAX(figures->leave_gap_us, watch_gaps(bench, leaver));
-  g_thread_join(leaving);
-  wait_until(bench, is_settled, "the rebalance");
+}
+
+static void end_leaving(Bench *bench, Figures *figures) {
   g_mutex_lock(&bench->mutex);
+  figures->leave_gap_us = MAX(figures->leave_gap_us, longest_pause(bench, bench->leaver));
+  gint64 left_us = bench->left_us - bench->begun_us;
+  g_array_append_val(figures->left_us, left_us);
   for (guint i = 0; i < bench->partition_count; i++) {
-    const Part *part = &bench->parts[i];
-    gint64 assigned_us = part->assigned_us - bench->left_us, first_us = part->first_us - bench->left_us;
-    if (was_its[i]) {
+    Part *part = &bench->parts[i];
+    gint64 assigned_us = part->assigned_us - bench->begun_us, first_us = part->first_us - bench->begun_us;
+    if (part->probed) {
       g_array_append_val(figures->assigned_us, assigned_us);
       g_array_append_val(figures->first_us, first_us);
       figures->moved++;
     } else if (part->moves > 0) {
       figures->others_moved++;
     }
+    part->probed = FALSE;
   }
+  bench->leaver = NULL;
   g_mutex_unlock(&bench->mutex);
+}
+
+static void one_leaving(Bench *bench, Member *leaver, Figures *figures) {
+  watch_calm(bench, leaver, figures);
+  begin_leaving(bench, leaver);
+  GThread *leaving = g_thread_new("leaving", leave_in_thread, leaver);
+  wait_until(bench, is_settled, "the rebalance");
+  gint64 early_us = bench->begun_us + WINDOW_US - g_get_monotonic_time();
+  if (early_us > 0)
+    g_usleep((gulong)early_us);
+  g_thread_join(leaving);
+  end_leaving(bench, figures);
 }
 
 static gint compare(gconstpointer a, gconstpointer b) {
@@ -262,11 +322,12 @@ static double at(GArray *values, double share) {
 
 static void print_figures(const Bench *bench, const Figures *figures, guint leaves) {
   printf("{\"members\":%u,\"partitions\":%u,\"leaves\":%u,\"moved\":%.1f,\"others_moved\":%u,"
-         "\"assigned_p50\":%.1f,\"assigned_max\":%.1f,\"first_p50\":%.1f,\"first_max\":%.1f,"
+         "\"left_p50\":%.1f,\"assigned_p50\":%.1f,\"assigned_max\":%.1f,\"first_p50\":%.1f,\"first_max\":%.1f,"
          "\"calm_gap\":%.1f,\"leave_gap\":%.1f}\n",
          bench->member_count, bench->partition_count, leaves, (double)figures->moved / leaves, figures->others_moved,
-         at(figures->assigned_us, 0.5), at(figures->assigned_us, 1), at(figures->first_us, 0.5),
-         at(figures->first_us, 1), (double)figures->calm_gap_us / 1000, (double)figures->leave_gap_us / 1000);
+         at(figures->left_us, 0.5), at(figures->assigned_us, 0.5), at(figures->assigned_us, 1),
+         at(figures->first_us, 0.5), at(figures->first_us, 1), (double)figures->calm_gap_us / 1000,
+         (double)figures->leave_gap_us / 1000);
 }
 
 static void create_topic(const Bench *bench) {
@@ -282,7 +343,9 @@ static void create_topic(const Bench *bench) {
 }
 
 static void run(Bench *bench, guint leaves) {
-  Figures figures = {g_array_new(FALSE, FALSE, sizeof(gint64)), g_array_new(FALSE, FALSE, sizeof(gint64)), 0, 0, 0, 0};
+  Figures figures = {.left_us = g_array_new(FALSE, FALSE, sizeof(gint64)),
+                     .assigned_us = g_array_new(FALSE, FALSE, sizeof(gint64)),
+                     .first_us = g_array_new(FALSE, FALSE, sizeof(gint64))};
   bench->writing = 1;
   GThread *writer = g_thread_new("writer", write_records, bench);
   for (guint i = 0; i < bench->member_count; i++) {
@@ -309,6 +372,7 @@ static void run(Bench *bench, guint leaves) {
     milena_client_free(bench->members[i].client);
   }
   print_figures(bench, &figures, leaves);
+  g_array_unref(figures.left_us);
   g_array_unref(figures.assigned_us);
   g_array_unref(figures.first_us);
 }

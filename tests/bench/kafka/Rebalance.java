@@ -23,11 +23,15 @@ import org.apache.kafka.common.serialization.ByteArraySerializer;
  */
 public class Rebalance {
   static final String TOPIC = "rebalance";
-  static final long WINDOW_MS = 3000;
+  static final long WINDOW_NS = 3_000_000_000L;
+  static final long PROBE_NS = 20_000_000L;
+  static final long WRITER_PAUSE_MS = 2;
+  static final long STRIDE = 953;
 
   static class Part {
     Member owner;
     int moves;
+    boolean probed;
     long assigned, first;
   }
 
@@ -36,6 +40,8 @@ public class Rebalance {
   static long rate;
   static Part[] parts;
   static Member[] members;
+  static Member leaver;
+  static long begun, left;
   static volatile boolean writing = true;
 
   static double ms(long nanos) {
@@ -54,6 +60,9 @@ public class Rebalance {
       p.put("group.id", "rebalance");
       p.put("group.protocol", "consumer");
       p.put("auto.offset.reset", "latest");
+      p.put("metric.reporters", ""); // a hundred consumers in one process: no JMX, no telemetry
+      p.put("enable.metrics.push", "false");
+      p.put("fetch.max.bytes", "1048576");
       p.put("key.deserializer", ByteArrayDeserializer.class.getName());
       p.put("value.deserializer", ByteArrayDeserializer.class.getName());
       consumer = new KafkaConsumer<>(p);
@@ -68,6 +77,17 @@ public class Rebalance {
       thread.join();
     }
 
+    void leaveNow() {
+      try {
+        leave();
+      } catch (InterruptedException e) {
+        Thread.currentThread().interrupt();
+      }
+      synchronized (parts) {
+        left = System.nanoTime();
+      }
+    }
+
     public void run() {
       while (!stop) {
         ConsumerRecords<byte[], byte[]> records = consumer.poll(Duration.ofMillis(50));
@@ -76,7 +96,7 @@ public class Rebalance {
         synchronized (parts) {
           for (TopicPartition tp : records.partitions()) {
             Part part = parts[tp.partition()];
-            if (part.first == 0 && part.owner == this) part.first = now;
+            if (part.first == 0 && part.owner == this && this != leaver) part.first = now;
           }
           longest = Math.max(longest, now - read);
           read = now;
@@ -104,6 +124,14 @@ public class Rebalance {
     }
   }
 
+  static List<Integer> probed() {
+    List<Integer> list = new ArrayList<>();
+    synchronized (parts) {
+      for (int i = 0; i < partitions; i++) if (parts[i].probed) list.add(i);
+    }
+    return list;
+  }
+
   static void write() {
     Properties p = new Properties();
     p.put("bootstrap.servers", bootstrap);
@@ -112,11 +140,16 @@ public class Rebalance {
     p.put("linger.ms", "5");
     try (KafkaProducer<byte[], byte[]> producer = new KafkaProducer<>(p)) {
       byte[] value = "a record of some bytes".getBytes();
-      long begun = System.nanoTime();
-      for (long sent = 0; writing; sent++) {
-        producer.send(new ProducerRecord<>(TOPIC, (int) (sent % partitions), null, value));
-        long early = begun + (sent + 1) * 1_000_000_000L / rate - System.nanoTime();
-        if (early > 1_000_000) Thread.sleep(early / 1_000_000, (int) (early % 1_000_000));
+      long start = System.nanoTime(), sent = 0, probe = start;
+      while (writing) {
+        long now = System.nanoTime();
+        for (; sent < (now - start) * rate / 1_000_000_000L; sent++)
+          producer.send(new ProducerRecord<>(TOPIC, (int) (sent * STRIDE % partitions), null, value));
+        if (now >= probe + PROBE_NS) {
+          for (int i : probed()) producer.send(new ProducerRecord<>(TOPIC, i, null, value));
+          probe = now;
+        }
+        Thread.sleep(WRITER_PAUSE_MS);
       }
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
@@ -153,19 +186,23 @@ public class Rebalance {
     }
   }
 
-  static long watchGaps(Member leaver) throws InterruptedException {
-    synchronized (parts) {
-      for (Member m : members) {
-        m.read = System.nanoTime();
-        m.longest = 0;
-      }
+  static void watchPauses() {
+    long now = System.nanoTime();
+    for (Member m : members) {
+      m.read = now;
+      m.longest = 0;
     }
-    Thread.sleep(WINDOW_MS);
-    long longest = 0;
-    synchronized (parts) {
-      for (Member m : members) if (m != leaver) longest = Math.max(longest, m.longest);
-    }
+  }
+
+  static long longestPause(Member but) {
+    long longest = 0, now = System.nanoTime();
+    for (Member m : members) if (m != but) longest = Math.max(longest, Math.max(m.longest, now - m.read));
     return longest;
+  }
+
+  static void sleepUntil(long nanos) throws InterruptedException {
+    long early = (nanos - System.nanoTime()) / 1_000_000;
+    if (early > 0) Thread.sleep(early);
   }
 
   static double at(List<Long> values, double share) {
@@ -190,47 +227,47 @@ public class Rebalance {
     }
     await(Rebalance::balanced, "sharing the partitions");
     await(Rebalance::settled, "reading all partitions");
-    List<Long> assigned = new ArrayList<>(), first = new ArrayList<>();
+    List<Long> gone = new ArrayList<>(), assigned = new ArrayList<>(), first = new ArrayList<>();
     long calm = 0, leave = 0;
     int moved = 0, others = 0;
     for (int n = 0; n < leaves; n++) {
-      Member leaver = members[n % members.length];
-      boolean[] its = new boolean[partitions];
-      calm = Math.max(calm, watchGaps(leaver));
-      long left;
+      Member next = members[n % members.length];
       synchronized (parts) {
-        for (int i = 0; i < partitions; i++) {
-          its[i] = parts[i].owner == leaver;
-          parts[i].moves = 0;
-          if (its[i]) parts[i].first = 0;
-        }
-        left = System.nanoTime();
+        watchPauses();
       }
-      Thread leaving =
-          new Thread(
-              () -> {
-                try {
-                  leaver.leave();
-                } catch (InterruptedException e) {
-                  Thread.currentThread().interrupt();
-                }
-              });
-      leaving.start();
-      leave = Math.max(leave, watchGaps(leaver));
-      leaving.join();
-      await(Rebalance::settled, "the rebalance");
+      sleepUntil(System.nanoTime() + WINDOW_NS);
       synchronized (parts) {
-        for (int i = 0; i < partitions; i++) {
-          if (its[i]) {
-            assigned.add(parts[i].assigned - left);
-            first.add(parts[i].first - left);
+        calm = Math.max(calm, longestPause(next));
+        for (Part part : parts) {
+          part.probed = part.owner == next;
+          part.moves = 0;
+          if (part.probed) part.first = 0;
+        }
+        watchPauses();
+        leaver = next;
+        begun = System.nanoTime();
+      }
+      Thread leaving = new Thread(next::leaveNow);
+      leaving.start();
+      await(Rebalance::settled, "the rebalance");
+      sleepUntil(begun + WINDOW_NS);
+      leaving.join();
+      synchronized (parts) {
+        leave = Math.max(leave, longestPause(next));
+        gone.add(left - begun);
+        for (Part part : parts) {
+          if (part.probed) {
+            assigned.add(part.assigned - begun);
+            first.add(part.first - begun);
             moved++;
-          } else if (parts[i].moves > 0) {
+          } else if (part.moves > 0) {
             others++;
           }
+          part.probed = false;
         }
+        leaver = null;
       }
-      leaver.join();
+      next.join();
       await(Rebalance::balanced, "joining again");
       await(Rebalance::settled, "reading again");
     }
@@ -238,9 +275,9 @@ public class Rebalance {
     writer.join();
     for (Member m : members) m.leave();
     System.out.printf(
-        "{\"members\":%d,\"partitions\":%d,\"leaves\":%d,\"moved\":%.1f,\"others_moved\":%d,\"assigned_p50\":%.1f,"
-            + "\"assigned_max\":%.1f,\"first_p50\":%.1f,\"first_max\":%.1f,\"calm_gap\":%.1f,\"leave_gap\":%.1f}%n",
-        members.length, partitions, leaves, (double) moved / leaves, others, at(assigned, 0.5), at(assigned, 1),
-        at(first, 0.5), at(first, 1), ms(calm), ms(leave));
+        "{\"members\":%d,\"partitions\":%d,\"leaves\":%d,\"moved\":%.1f,\"others_moved\":%d,\"left_p50\":%.1f,"
+            + "\"assigned_p50\":%.1f,\"assigned_max\":%.1f,\"first_p50\":%.1f,\"first_max\":%.1f,\"calm_gap\":%.1f,\"leave_gap\":%.1f}%n",
+        members.length, partitions, leaves, (double) moved / leaves, others, at(gone, 0.5), at(assigned, 0.5),
+        at(assigned, 1), at(first, 0.5), at(first, 1), ms(calm), ms(leave));
   }
 }
