@@ -408,6 +408,11 @@ static void remove_below(const char *folder) {
   }
 }
 
+void fleet_remove_folder(const char *path) {
+  remove_below(path);
+  g_rmdir(path);
+}
+
 void fleet_wipe(Fleet *fleet, guint node) {
   g_mutex_lock(&fleet->mutex);
   Process *process = &fleet->nodes[node];

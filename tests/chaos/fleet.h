@@ -77,4 +77,7 @@ char *fleet_look(Fleet *fleet);
 /* How many ended with status 74 after their disk refused. */
 guint fleet_disk_refusals(Fleet *fleet);
 
+/* With all that is in it: for what a run leaves behind. */
+void fleet_remove_folder(const char *path);
+
 G_END_DECLS

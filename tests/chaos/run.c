@@ -1,7 +1,6 @@
 /* A run from its start to its end; see run.h. */
 #include "tests/chaos/run.h"
 
-#include <glib/gstdio.h>
 #include <sys/wait.h>
 
 static void say_line(const char *line, gpointer data) {
@@ -121,19 +120,6 @@ static void run_nemesis(Run *run) {
 
 /* ---- The end ---- */
 
-static void remove_folder(const char *path) {
-  g_autoptr(GDir) dir = g_dir_open(path, 0, NULL);
-  const char *name;
-  while (dir && (name = g_dir_read_name(dir))) {
-    g_autofree char *below = g_build_filename(path, name, NULL);
-    if (g_file_test(below, G_FILE_TEST_IS_DIR))
-      remove_folder(below);
-    else
-      g_unlink(below);
-  }
-  g_rmdir(path);
-}
-
 static void keep_what_tells(Run *run) {
   g_autofree char *path = g_build_filename(run->folder, "history", NULL);
   if (run->load)
@@ -165,7 +151,7 @@ static void finish(Run *run) {
   if (run->options.keep || report_failures(run->report) > 0)
     keep_what_tells(run);
   else
-    remove_folder(run->folder);
+    fleet_remove_folder(run->folder);
   g_clear_pointer(&run->load, load_free);
   g_clear_pointer(&run->traffic, traffic_free);
 }

@@ -6,7 +6,6 @@
  *   ──► the ledger is checked ──► processes end
  *
  * The main thread does all of it: the processes die with it. */
-#include <glib/gstdio.h>
 #include <locale.h>
 #include <signal.h>
 #include <stdio.h>
@@ -293,19 +292,6 @@ static void judge(Run *run) {
                faults_skips(&run->stage, i) ? faults_skips(&run->stage, i) : "");
 }
 
-static void remove_folder(const char *path) {
-  g_autoptr(GDir) dir = g_dir_open(path, 0, NULL);
-  const char *name;
-  while (dir && (name = g_dir_read_name(dir))) {
-    g_autofree char *below = g_build_filename(path, name, NULL);
-    if (g_file_test(below, G_FILE_TEST_IS_DIR))
-      remove_folder(below);
-    else
-      g_unlink(below);
-  }
-  g_rmdir(path);
-}
-
 static guint run_all(Run *run) {
   const Options *options = &run->options;
   report_say(run->report,
@@ -326,7 +312,7 @@ static guint run_all(Run *run) {
   if (options->keep || report_failures(run->report) > 0)
     report_say(run->report, "logs, data, notes and ledger are kept in %s", run->folder);
   else
-    remove_folder(run->folder);
+    fleet_remove_folder(run->folder);
   report_say(run->report, "the same faults again: ./dev chaos groups --seed %" G_GINT64_FORMAT, options->seed);
   report_close(run->report);
   return report_failures(run->report);
@@ -343,7 +329,7 @@ static gboolean parse(Options *options, int argc, char **argv) {
       {"controllers", 0, 0, G_OPTION_ARG_INT, &options->controllers, "1, 3 or 5 (3)", "N"},
       {"coordinators", 0, 0, G_OPTION_ARG_INT, &options->coordinators, "1 to 4 (2)", "N"},
       {"members", 0, 0, G_OPTION_ARG_INT, &options->members, "of each group, 2 to 12 (3)", "N"},
-      {"pause-ms", 0, 0, G_OPTION_ARG_INT, &options->pause_ms, "of the producer between two sends (10)", "MS"},
+      {"pause-ms", 0, 0, G_OPTION_ARG_INT, &options->pause_ms, "of the producer between two sends (20)", "MS"},
       {"session-ms", 0, 0, G_OPTION_ARG_INT, &options->session_ms, "of the groups, 2000 or more (4000)", "MS"},
       {"at-once", 0, 0, G_OPTION_ARG_INT, &options->at_once, "faults of one round at most (2)", "N"},
       {"keep", 0, 0, G_OPTION_ARG_NONE, &options->keep, "keep logs and notes also when all is well", NULL},
@@ -379,7 +365,7 @@ int main(int argc, char **argv) {
                          .coordinators = 2,
                          .members = 3,
                          .session_ms = 4000,
-                         .pause_ms = 10,
+                         .pause_ms = 20,
                          .at_once = 2,
                          .seed = g_random_int_range(1, 1000000)}};
   Options *options = &run.options;
