@@ -63,15 +63,26 @@ static const MilenaReassignment *move_of(const MilenaReassignmentList *moves, co
   return NULL;
 }
 
-/* How many offsets its replicas lack, all together; -1 while that is not told. */
-static gint64 remaining_of(const MilenaReassignment *move) {
+/* Of its replicas, all together; -1 while that is not told of one. */
+static gint64 sum_of(const MilenaReassignment *move, const int64_t *told) {
   gint64 sum = 0;
   for (gsize i = 0; i < move->pending_replica_count; i++) {
-    if (move->pending_remaining[i] < 0)
+    if (told[i] < 0)
       return -1;
-    sum += move->pending_remaining[i];
+    sum += told[i];
   }
   return sum;
+}
+
+/* Of the slowest of them; -1 while that is not told of one. */
+static gint64 seconds_of(const MilenaReassignment *move) {
+  gint64 most = 0;
+  for (gsize i = 0; i < move->pending_replica_count; i++) {
+    if (move->pending_seconds[i] < 0)
+      return -1;
+    most = MAX(most, move->pending_seconds[i]);
+  }
+  return most;
 }
 
 /* ---- JSON ---- */
@@ -84,6 +95,10 @@ static void move_to_json(const MilenaReassignment *move, Json *json) {
     json_int(json, "broker", move->pending_replicas[i]);
     if (move->pending_remaining[i] >= 0)
       json_int(json, "remaining_offsets", move->pending_remaining[i]);
+    if (move->pending_bytes[i] >= 0)
+      json_int(json, "remaining_bytes", move->pending_bytes[i]);
+    if (move->pending_seconds[i] >= 0)
+      json_int(json, "time_left_s", move->pending_seconds[i]);
     json_close(json);
   }
   json_close(json);
@@ -133,11 +148,17 @@ static int print_json(Cli *cli, const MilenaTopic *topics, gsize count, const Mi
 /* ---- Text ---- */
 
 static void move_to_table(const MilenaReassignment *move, Table *table) {
-  gint64 remaining = move ? remaining_of(move) : -1;
+  gint64 remaining = move ? sum_of(move, move->pending_remaining) : -1;
+  gint64 bytes = move ? sum_of(move, move->pending_bytes) : -1;
+  gint64 seconds = move ? seconds_of(move) : -1;
   g_autofree char *left = remaining >= 0 ? text_grouped((guint64)remaining) : NULL;
+  g_autofree char *left_bytes = bytes >= 0 ? text_bytes((double)bytes) : NULL;
+  g_autofree char *time_left = seconds >= 0 ? text_duration(seconds) : NULL;
   g_autofree char *throttle =
       move && move->throttle_bytes_per_s ? text_bytes((double)move->throttle_bytes_per_s) : NULL;
   table_add(table, "%s", left ? left : move ? "?" : "");
+  table_add(table, "%s%s", left_bytes ? "~" : "", left_bytes ? left_bytes : move ? "?" : "");
+  table_add(table, "%s%s", time_left ? "~" : "", time_left ? time_left : move ? "?" : "");
   table_add(table, "%s%s", throttle ? throttle : "", throttle ? "/s" : "");
 }
 
@@ -171,8 +192,9 @@ int partitions_view_print(Cli *cli, const MilenaTopic *topics, gsize count, cons
   if (cli->json)
     return print_json(cli, topics, count, moves, &counts, filter);
   g_autofree char *head = head_text(&counts);
-  g_autoptr(Table) table = table_new("TOPIC", ">PARTITION", "STATE", ">LEADER", "REPLICAS", "IN SYNC", "ELIGIBLE",
-                                     "MOVES TO", ">CAUGHT UP", ">OFFSETS LEFT", ">THROTTLE", NULL);
+  g_autoptr(Table) table =
+      table_new("TOPIC", ">PARTITION", "STATE", ">LEADER", "REPLICAS", "IN SYNC", "ELIGIBLE", "MOVES TO", ">CAUGHT UP",
+                ">OFFSETS LEFT", ">BYTES LEFT", ">TIME LEFT", ">THROTTLE", NULL);
   guint shown = 0;
   for (gsize i = 0; i < count; i++) {
     for (gsize j = 0; j < topics[i].partition_count; j++) {

@@ -99,6 +99,8 @@ static void reassignment_clear(gpointer data) {
   g_free(reassignment->target_replicas);
   g_free(reassignment->pending_replicas);
   g_free(reassignment->pending_remaining);
+  g_free(reassignment->pending_bytes);
+  g_free(reassignment->pending_seconds);
   g_free(reassignment->replicas_before);
 }
 
@@ -115,16 +117,32 @@ static int32_t *copy_ids(const int32_t *ids, size_t count) {
   return g_memdup2(ids, count * sizeof *ids);
 }
 
-/* What each pending replica lacks; -1 where that is not told. */
-static int64_t *take_remaining(const Milena__V1__Reassignment *proto) {
-  int64_t *remaining = g_new(int64_t, MAX(proto->n_pending_replicas, 1));
+static int64_t offsets_of(const Milena__V1__ReplicaProgress *progress) {
+  return progress->remaining_offsets;
+}
+
+static int64_t bytes_of(const Milena__V1__ReplicaProgress *progress) {
+  return progress->remaining_bytes_presence_case ==
+                 MILENA__V1__REPLICA_PROGRESS__REMAINING_BYTES_PRESENCE_REMAINING_BYTES
+             ? progress->remaining_bytes
+             : -1;
+}
+
+static int64_t seconds_of(const Milena__V1__ReplicaProgress *progress) {
+  return progress->time_left != NULL ? progress->time_left->seconds : -1;
+}
+
+/* Of each pending replica; -1 where that is not told. */
+static int64_t *take_pending(const Milena__V1__Reassignment *proto,
+                             int64_t (*part)(const Milena__V1__ReplicaProgress *progress)) {
+  int64_t *told = g_new(int64_t, MAX(proto->n_pending_replicas, 1));
   for (size_t i = 0; i < proto->n_pending_replicas; i++) {
-    remaining[i] = -1;
+    told[i] = -1;
     for (size_t j = 0; j < proto->n_progress; j++)
       if (proto->progress[j]->broker_id == proto->pending_replicas[i])
-        remaining[i] = proto->progress[j]->remaining_offsets;
+        told[i] = part(proto->progress[j]);
   }
-  return remaining;
+  return told;
 }
 
 static void add_reassignments(Milena__V1__Reassignment *const *protos, size_t count, GArray *reassignments) {
@@ -136,7 +154,9 @@ static void add_reassignments(Milena__V1__Reassignment *const *protos, size_t co
         .target_replica_count = protos[i]->n_target_replicas,
         .pending_replicas = copy_ids(protos[i]->pending_replicas, protos[i]->n_pending_replicas),
         .pending_replica_count = protos[i]->n_pending_replicas,
-        .pending_remaining = take_remaining(protos[i]),
+        .pending_remaining = take_pending(protos[i], offsets_of),
+        .pending_bytes = take_pending(protos[i], bytes_of),
+        .pending_seconds = take_pending(protos[i], seconds_of),
         .throttle_bytes_per_s = protos[i]->throttle_bytes_per_second,
         .leader_end_offset = protos[i]->leader_end_offset,
         .replicas_before = copy_ids(protos[i]->replicas_before, protos[i]->n_replicas_before),

@@ -144,3 +144,56 @@ void metadata_placement_choose(MetadataPlacement *placement, gint32 *ret_replica
   }
   placement->turn = (placement->turn + 1) % placement->brokers->len;
 }
+
+/* ---- Racks of moves ---- */
+
+typedef Milena__V1__PartitionReassignment Wish;
+
+/* Another of the replicas stands in this broker's rack; NULL: none does, or it has none. */
+static const MetadataBroker *beside(const MetadataImage *image, const Wish *wish, const MetadataBroker *broker) {
+  for (gsize i = 0; i < wish->n_replicas; i++) {
+    const MetadataBroker *other = metadata_image_broker(image, wish->replicas[i]);
+    if (other && other->id != broker->id && *broker->rack && strcmp(other->rack, broker->rack) == 0)
+      return other;
+  }
+  return NULL;
+}
+
+/* A broker that could hold a replica, in a rack without any; NULL: there is none. */
+static const MetadataBroker *elsewhere(const MetadataImage *image, const Wish *wish) {
+  MetadataIter iter;
+  metadata_iter_brokers(&iter, image, G_MININT32);
+  for (const MetadataBroker *broker; (broker = metadata_iter_next_broker(&iter));) {
+    gboolean held = FALSE;
+    for (gsize i = 0; i < wish->n_replicas; i++)
+      held = held || wish->replicas[i] == broker->id;
+    if (!held && *broker->rack && metadata_broker_standing(broker) == BROKER_READY && !beside(image, wish, broker))
+      return broker;
+  }
+  return NULL;
+}
+
+static char *warning_of(const MetadataImage *image, const Wish *wish) {
+  for (gsize i = 0; i < wish->n_replicas; i++) {
+    const MetadataBroker *broker = metadata_image_broker(image, wish->replicas[i]);
+    const MetadataBroker *other = broker ? beside(image, wish, broker) : NULL;
+    const MetadataBroker *better = other ? elsewhere(image, wish) : NULL;
+    if (better)
+      return g_strdup_printf("Partition %d of \"%s\" is to be on the brokers %d and %d, both in rack \"%s\", which may "
+                             "be lost as one, though broker %d stands in rack \"%s\".",
+                             wish->partition, wish->topic, broker->id, other->id, broker->rack, better->id,
+                             better->rack);
+  }
+  return NULL;
+}
+
+GPtrArray *metadata_placement_warnings(const MetadataImage *image,
+                                       const Milena__V1__ReassignPartitionsRequest *request) {
+  GPtrArray *warnings = g_ptr_array_new_with_free_func(g_free);
+  for (gsize i = 0; i < request->n_reassignments && warnings->len < METADATA_WARNINGS_MAX; i++) {
+    char *warning = warning_of(image, request->reassignments[i]);
+    if (warning)
+      g_ptr_array_add(warnings, warning);
+  }
+  return warnings;
+}

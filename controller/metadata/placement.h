@@ -3,6 +3,7 @@
 #pragma once
 
 #include "controller/metadata/image.h"
+#include "milena/v1/admin_service.pb-c.h"
 
 G_BEGIN_DECLS
 
@@ -31,5 +32,12 @@ guint metadata_placement_count(const MetadataPlacement *placement);
  * in a rack that the partition is not in yet, while there is one, and holds the fewest of those.
  * @ret_replicas: room for @replica_count ids, at most the placement's count */
 void metadata_placement_choose(MetadataPlacement *placement, gint32 *ret_replicas, guint replica_count);
+
+/* Moves that put two replicas of a partition into one rack, which may be lost as one, though a broker of a rack without
+ * any could hold one. Returns a sentence for each, at most METADATA_WARNINGS_MAX, owned by the caller (char *, freed
+ * with the array). */
+#define METADATA_WARNINGS_MAX 100
+GPtrArray *metadata_placement_warnings(const MetadataImage *image,
+                                       const Milena__V1__ReassignPartitionsRequest *request);
 
 G_END_DECLS

@@ -7,6 +7,7 @@
 
 #include "controller/metadata/view.h"
 #include "services/base/invariant.h"
+#include "services/controller/move_rate.h"
 
 #define KEPT_US (10 * G_TIME_SPAN_SECOND)
 
@@ -20,9 +21,15 @@ typedef struct {
   char *key;
   gint64 heard_us;
   gint32 leader_epoch;
-  gint64 leader_end, log_start;
-  GHashTable *ends; /* broker's id → gint64, owned */
+  gint64 leader_end, log_start, appended_bytes;
+  GHashTable *ends; /* broker's id → End, owned */
 } Told;
+
+/* How far one replica has come. */
+typedef struct {
+  gint64 end_offset;
+  MoveRate rate;
+} End;
 
 static void told_free(gpointer data) {
   Told *told = data;
@@ -37,18 +44,30 @@ static char *key_of(const char *topic_id, gint32 partition) {
 
 /* ---- telling ---- */
 
-static Told *told_new(const Milena__Internal__V1__MoveProgress *move) {
+static gint64 lacks(const Told *told, gint64 end_offset) {
+  return MAX(told->leader_end - MAX(end_offset, told->log_start), 0);
+}
+
+/* @before: what was told last of the partition; NULL: nothing */
+static Told *told_new(const Milena__Internal__V1__MoveProgress *move, const Told *before) {
   Told *told = g_new(Told, 1);
   *told = (Told){.key = key_of(move->topic_id, move->partition),
                  .heard_us = g_get_monotonic_time(),
                  .leader_epoch = move->leader_epoch,
                  .leader_end = move->leader_end_offset,
                  .log_start = move->log_start_offset,
+                 .appended_bytes = move->appended_bytes,
                  .ends = g_hash_table_new_full(NULL, NULL, NULL, g_free)};
   for (gsize i = 0; i < move->n_replicas; i++) {
-    const Milena__Internal__V1__ReplicaEnd *end = move->replicas[i];
-    g_hash_table_insert(told->ends, GINT_TO_POINTER(end->broker_id),
-                        g_memdup2(&end->end_offset, sizeof end->end_offset));
+    const Milena__Internal__V1__ReplicaEnd *replica = move->replicas[i];
+    gpointer key = GINT_TO_POINTER(replica->broker_id);
+    const End *last = before ? g_hash_table_lookup(before->ends, key) : NULL;
+    End *end = g_new0(End, 1);
+    if (last)
+      *end = *last;
+    end->end_offset = replica->end_offset;
+    move_rate_note(&end->rate, lacks(told, end->end_offset), told->heard_us);
+    g_hash_table_insert(told->ends, key, end);
   }
   return told;
 }
@@ -77,7 +96,8 @@ void moves_report(Moves *moves, RpcCall *call, const Milena__Internal__V1__Repor
   for (gsize i = 0; i < request->n_moves; i++) {
     if (!counts(host_tip(moves->host), request->moves[i], request->broker_id))
       continue;
-    Told *told = told_new(request->moves[i]);
+    g_autofree char *key = key_of(request->moves[i]->topic_id, request->moves[i]->partition);
+    Told *told = told_new(request->moves[i], g_hash_table_lookup(moves->told, key));
     g_hash_table_replace(moves->told, told->key, told);
   }
   Milena__Internal__V1__ReportMovesResponse response = MILENA__INTERNAL__V1__REPORT_MOVES_RESPONSE__INIT;
@@ -87,12 +107,23 @@ void moves_report(Moves *moves, RpcCall *call, const Milena__Internal__V1__Repor
 /* ---- listing ---- */
 
 static void add_progress(Milena__V1__Reassignment *reassignment, const Told *told, gint32 broker_id) {
-  const gint64 *end = g_hash_table_lookup(told->ends, GINT_TO_POINTER(broker_id));
+  const End *end = g_hash_table_lookup(told->ends, GINT_TO_POINTER(broker_id));
   Milena__V1__ReplicaProgress *progress = g_new(Milena__V1__ReplicaProgress, 1);
   milena__v1__replica_progress__init(progress);
   progress->broker_id = broker_id;
-  progress->end_offset = end ? *end : 0;
-  progress->remaining_offsets = MAX(told->leader_end - MAX(progress->end_offset, told->log_start), 0);
+  progress->end_offset = end ? end->end_offset : 0;
+  progress->remaining_offsets = lacks(told, progress->end_offset);
+  if (told->appended_bytes > 0 && told->leader_end > 0) {
+    double record_bytes = (double)told->appended_bytes / (double)told->leader_end;
+    progress->remaining_bytes_presence_case = MILENA__V1__REPLICA_PROGRESS__REMAINING_BYTES_PRESENCE_REMAINING_BYTES;
+    progress->remaining_bytes = (gint64)((double)progress->remaining_offsets * record_bytes);
+  }
+  gint64 seconds = end ? move_rate_seconds_left(&end->rate, progress->remaining_offsets, told->heard_us) : -1;
+  if (seconds >= 0) {
+    progress->time_left = g_new(Google__Protobuf__Duration, 1);
+    google__protobuf__duration__init(progress->time_left);
+    progress->time_left->seconds = seconds;
+  }
   reassignment->progress[reassignment->n_progress++] = progress;
 }
 

@@ -6,6 +6,7 @@
 #include "services/controller/partitions.h"
 
 #include "controller/metadata/partition_rules.h"
+#include "controller/metadata/placement.h"
 #include "controller/metadata/view.h"
 #include "services/base/slog.h"
 #include "services/controller/proposal.h"
@@ -27,9 +28,10 @@ struct WaitingCall {
   RpcCall *call;
   /* @image: the metadata with the records */
   void (*reply)(const WaitingCall *waiting, MetadataImage *image);
-  GPtrArray *records; /* what was proposed: for the answer */
-  GPtrArray *results; /* of Failure, NULL for what was accepted: AlterInSync's */
-  GPtrArray *asked;   /* of char *, "partition:topic id": the partitions that a reassignment named */
+  GPtrArray *records;  /* what was proposed: for the answer */
+  GPtrArray *results;  /* of Failure, NULL for what was accepted: AlterInSync's */
+  GPtrArray *asked;    /* of char *, "partition:topic id": the partitions that a reassignment named */
+  GPtrArray *warnings; /* of char *: of that reassignment */
   gint32 broker_id;
   guint count;
 };
@@ -39,6 +41,7 @@ static void waiting_free(gpointer data) {
   g_clear_pointer(&waiting->records, g_ptr_array_unref);
   g_clear_pointer(&waiting->results, g_ptr_array_unref);
   g_clear_pointer(&waiting->asked, g_ptr_array_unref);
+  g_clear_pointer(&waiting->warnings, g_ptr_array_unref);
   g_free(waiting);
 }
 
@@ -210,6 +213,8 @@ static void reply_reassign(const WaitingCall *waiting, MetadataImage *image) {
   }
   response.n_reassignments = under_way->len;
   response.reassignments = (Milena__V1__Reassignment **)under_way->pdata;
+  response.n_warnings = waiting->warnings->len;
+  response.warnings = (char **)waiting->warnings->pdata;
   rpc_call_reply(waiting->call, &response.base, NULL, 0);
 }
 
@@ -233,6 +238,7 @@ void partitions_reassign(Host *host, RpcCall *call, const Milena__V1__ReassignPa
   if (!failure)
     failure = metadata_command_reassign_partitions(host_tip(host), request, waiting->records);
   waiting->asked = asked_partitions(host_tip(host), request);
+  waiting->warnings = metadata_placement_warnings(host_tip(host), request);
   carry_out(host, failure, waiting, request->validate_only);
 }
 

@@ -33,8 +33,8 @@ static void fill(World *world, guint count, gsize bytes) {
 /* The only reassignment under way. */
 typedef struct {
   World *world;
-  gint64 at_most; /* of remaining offsets: waited for */
-  gint64 remaining;
+  gint64 at_most;                   /* of remaining offsets: waited for */
+  gint64 remaining, bytes, seconds; /* -1: not told */
   guint64 throttle_bytes;
   gboolean over;
 } Move;
@@ -49,10 +49,18 @@ static gboolean look(gpointer data) {
   move->remaining = -1;
   if (!move->over && list->reassignments[0].pending_replica_count == 1) {
     move->remaining = list->reassignments[0].pending_remaining[0];
+    move->bytes = list->reassignments[0].pending_bytes[0];
+    move->seconds = list->reassignments[0].pending_seconds[0];
     move->throttle_bytes = list->reassignments[0].throttle_bytes_per_s;
   }
   milena_reassignment_list_free(list);
   return move->over || (move->remaining >= 0 && move->remaining <= move->at_most);
+}
+
+static gboolean knows_when(gpointer data) {
+  Move *move = data;
+  (void)look(move);
+  return move->over || move->seconds > 0;
 }
 
 static const struct {
@@ -89,10 +97,15 @@ TEST_ROWS(throttle, ROWS) {
   gint64 caught_up_bytes = (RECORDS - move.remaining) * RECORD_BYTES;
   g_print("caught up %d records in %d ms\n", (int)(RECORDS - move.remaining), (int)ms);
   EXPECT_TRUE(caught_up_bytes <= (ms + 1000) * RATE_BYTES / 1000); /* a chunk of a tenth of a second may be early */
+  EXPECT_TRUE(cluster_until(knows_when, &move, WORLD_WAIT_MS));
+  EXPECT_FALSE(move.over);
+  EXPECT_TRUE(move.bytes > move.remaining * RECORD_BYTES && move.bytes < move.remaining * RECORD_BYTES * 2);
   if (!setting) {
     EXPECT_EQ_INT(RATE_BYTES, move.throttle_bytes);
     const Ran *ran = cluster_milena(world.cluster, "partitions", "status", "t", NULL);
     EXPECT_CONTAINS(ran->out, "OFFSETS LEFT");
+    EXPECT_CONTAINS(ran->out, "BYTES LEFT");
+    EXPECT_CONTAINS(ran->out, "TIME LEFT");
     EXPECT_CONTAINS(ran->out, "100.0 kB/s");
   }
   /* At the rate these would take ten seconds, and what is left half a minute. */

@@ -539,6 +539,10 @@ gint64 replica_log_end(const Replica *replica) {
   return replica->hot.log_end_offset;
 }
 
+gint64 replica_appended_bytes(const Replica *replica) {
+  return replica->hot.appended_bytes;
+}
+
 gint64 replica_local_end(const Replica *replica) {
   return replica->local_end;
 }

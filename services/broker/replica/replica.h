@@ -263,6 +263,8 @@ gint32 replica_follows(const Replica *replica);
 gint32 replica_leader_epoch(const Replica *replica); /* of the latest assignment, or LOG_EPOCH_NONE */
 gint64 replica_log_start(const Replica *replica);
 gint64 replica_log_end(const Replica *replica);
+/* Stored bytes of all batches that were ever appended here. */
+gint64 replica_appended_bytes(const Replica *replica);
 /* What is below is here as safely as its append asked; on disk up to the synced end. */
 gint64 replica_local_end(const Replica *replica);
 gint64 replica_synced_end(const Replica *replica);

@@ -46,6 +46,7 @@ static void fill(Move *move, const Partition *partition, const MetadataPartition
   move->proto.leader_epoch = metadata->leader_epoch;
   move->proto.leader_end_offset = replica_log_end(partition->replica);
   move->proto.log_start_offset = replica_log_start(partition->replica);
+  move->proto.appended_bytes = replica_appended_bytes(partition->replica);
   move->proto.replicas = move->places;
   for (guint i = 0; i < metadata->target_count && move->proto.n_replicas < FOLLOWERS_MAX; i++) {
     EndProto *end = &move->ends[move->proto.n_replicas];

@@ -98,6 +98,7 @@ void broker_start(Broker *broker) {
   broker->epoch = 0;
   broker->fenced = TRUE;
   broker->leaving = FALSE;
+  broker->lagging = 0;
   cluster_uuid(cluster, broker->process_id);
   broker_tell(broker, "starts%s", broker->stopped_in_order ? ", stopped in order before" : "");
   logs_begin(broker);

@@ -70,6 +70,7 @@ struct Broker {
   MetadataImage *followed;        /* latest that was heard of */
   MetadataImage *image;           /* that the logs go by; NULL: none yet */
   guint64 controller, followee;   /* whom it asks, whom it follows */
+  guint lagging;                  /* heartbeats in a row that knew of later metadata */
   guint64 told;                   /* whom the followed one called the active one last */
   Call *call;                     /* of the membership */
   Call *asking;                   /* of the proposals */

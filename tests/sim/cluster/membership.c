@@ -6,6 +6,7 @@
 #include "tests/sim/cluster/office.h"
 
 #define FOLLOW_EVERY_US 60000
+#define LAGGING_MAX 10
 #define RETRY_US 80000
 #define PATIENCE_US 700000
 #define LEAVE_POLL_US 50000
@@ -60,6 +61,16 @@ static void registered(Broker *broker, const Call *call) {
   publish(broker);
 }
 
+/* Whom it follows stays behind the active one: another one is followed. */
+static void note_lag(Broker *broker, const Call *call) {
+  guint64 version = broker->followed ? metadata_image_version(broker->followed) : 0;
+  broker->lagging = version < call->ret_version ? broker->lagging + 1 : 0;
+  if (broker->lagging < LAGGING_MAX)
+    return;
+  broker->lagging = 0;
+  broker->followee = any_controller(broker->cluster);
+}
+
 void membership_answered(Broker *broker, const Call *call) {
   if (broker->call != call)
     return;
@@ -78,6 +89,7 @@ void membership_answered(Broker *broker, const Call *call) {
     if (broker->fenced != call->fenced)
       broker_tell(broker, call->fenced ? "hears that it is fenced" : "hears that it is fenced no more");
     broker->fenced = call->fenced;
+    note_lag(broker, call);
     gboolean news = broker->fenced && call->version < broker->epoch && broker->followed &&
                     metadata_image_version(broker->followed) >= broker->epoch;
     delay_us = news ? 0 : broker->leaving ? LEAVE_POLL_US : broker->cluster->shape.heartbeat_us;

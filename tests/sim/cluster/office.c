@@ -148,6 +148,8 @@ static void on_done(Node *node, AnswerKind kind, const Failure *failure, gpointe
     liveness_heard(waiting->office->liveness, NODE_KIND(BROKER), call->broker_id, call->ret_epoch, local_now_us(node));
   else if (call->kind == CALL_HEARTBEAT)
     call->may_stop = liveness_has_left(waiting->office->liveness, NODE_KIND(BROKER), call->broker_id, call->ret_epoch);
+  if (kind != ANSWER_UNKNOWN && kind != ANSWER_REFUSED)
+    call->ret_version = metadata_image_version(machine_image(node->machine));
   reply(call);
 }
 

@@ -32,6 +32,7 @@ struct Call {
   /* The answer. */
   FailureReason reason; /* 0: all went well */
   guint64 hint;         /* who may be active */
+  guint64 ret_version;  /* of the metadata that the active controller has */
   guint64 ret_epoch;
   gboolean fenced, may_stop;
   GArray *refusals;     /* of FailureReason, 0: none */

@@ -1,5 +1,6 @@
 /* Reassignments as commands: what is refused, retries, and the replication factor that follows. The rules themselves
  * are in partition_rules_test. */
+#include "controller/metadata/placement.h"
 #include "controller/metadata/view.h"
 #include "tests/unit/metadata/fixture.h"
 
@@ -237,6 +238,38 @@ TEST(move, to_one_other_broker_is_no_unclean_election) {
   EXPECT_EQ_INT(other, topic_a(&cluster)->partitions[0]->leader_id);
   EXPECT_EQ_INT(1, topic_a(&cluster)->partitions[0]->isr_count);
   cluster_clear(&cluster);
+}
+
+/* Accepted, as an operator may mean it, and told. Brokers 1 and 2 share a rack, 3 and 4 have others. */
+TEST(move, of_two_replicas_into_one_rack_is_warned_of_where_another_rack_has_room) {
+  static const struct {
+    gint32 to[2];
+    gboolean warned, elsewhere_is_away;
+  } MOVES[] = {{{1, 2}, TRUE, FALSE}, {{1, 3}, FALSE, FALSE}, {{3, 4}, FALSE, FALSE}, {{1, 2}, FALSE, TRUE}};
+  static const char *const RACKS[] = {"a", "a", "b", "c"};
+  for (guint i = 0; i < G_N_ELEMENTS(MOVES); i++) {
+    Cluster cluster;
+    cluster_init(&cluster);
+    for (gint32 id = 1; id <= 4; id++)
+      cluster_add_broker(&cluster, id, RACKS[id - 1]);
+    for (gint32 id = 3; id <= 4 && MOVES[i].elsewhere_is_away; id++)
+      cluster_fence(&cluster, id, TRUE);
+    Milena__V1__PartitionReassignment move = MILENA__V1__PARTITION_REASSIGNMENT__INIT, *place = &move;
+    move.topic = (char *)"t";
+    move.replicas = (gint32 *)MOVES[i].to;
+    move.n_replicas = 2;
+    Milena__V1__ReassignPartitionsRequest request = MILENA__V1__REASSIGN_PARTITIONS_REQUEST__INIT;
+    request.n_reassignments = 1;
+    request.reassignments = &place;
+    g_autoptr(GPtrArray) warnings = metadata_placement_warnings(cluster.image, &request);
+    EXPECT_EQ_INT(MOVES[i].warned, warnings->len);
+    if (warnings->len > 0)
+      EXPECT_EQ_STR(
+          "Partition 0 of \"t\" is to be on the brokers 1 and 2, both in rack \"a\", which may be lost as one, "
+          "though broker 3 stands in rack \"b\".",
+          warnings->pdata[0]);
+    cluster_clear(&cluster);
+  }
 }
 
 TEST(partitions, are_named_once) {

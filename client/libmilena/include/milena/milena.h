@@ -635,7 +635,9 @@ typedef struct {
   int32_t *pending_replicas; /* those of the target that are not in sync yet */
   size_t pending_replica_count;
   int64_t
-      *pending_remaining; /* offsets that each of those lacks, a second or two ago; -1: not told (yet). A listing's */
+      *pending_remaining;   /* offsets that each of those lacks, a second or two ago; -1: not told (yet). A listing's */
+  int64_t *pending_bytes;   /* about how many bytes that is; -1: not told */
+  int64_t *pending_seconds; /* in how many seconds it has all, at the rate of the last ones; -1: nobody can say (yet) */
   int32_t *replicas_before;
   size_t replica_before_count;
   uint64_t throttle_bytes_per_s; /* 0: none */
