@@ -9,9 +9,10 @@
 #   tools/bench.sh rebalance ...      how a group takes one member's leaving: bench-rebalance.sh
 #   tools/bench.sh failover ...       how long partitions wait when their leader is killed: bench-failover.sh
 #   tools/bench.sh groups ...         what one group coordinator carries: bench-groups.sh
+#   tools/bench.sh takeover ...       how soon a coordinator serves the offsets of another: bench-takeover.sh
 . "$(dirname "$0")/common.sh"
 case ${1:-} in
-  controllers | replicated | failover | groups | rebalance)
+  controllers | replicated | failover | groups | rebalance | takeover)
     which=$1
     shift
     exec "tools/bench-$which.sh" "$@"

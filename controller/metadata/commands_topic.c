@@ -120,7 +120,7 @@ static Failure *check_create(const Milena__V1__CreateTopicRequest *request, guin
     failure = metadata_invalid_field("replication_factor", "1 to 16",
                                      "A partition has at most %d replicas, and %u were asked for.",
                                      METADATA_REPLICATION_FACTOR_MAX, replication_factor);
-  return failure ? failure : topic_config_check(config, replication_factor, FALSE);
+  return failure ? failure : topic_config_check(config, replication_factor);
 }
 
 /* A new topic with its partitions. */
@@ -237,7 +237,7 @@ Failure *metadata_command_update_topic(const MetadataImage *image, const Milena_
   if (!failure && config.cleanup_policy != topic->config->cleanup_policy)
     failure = check_not_internal(topic, "given another cleanup policy");
   if (!failure)
-    failure = topic_config_check(&config, fewest_replicas(topic), metadata_topic_is_internal(topic));
+    failure = topic_config_check(&config, fewest_replicas(topic));
   if (failure)
     return failure;
   if (!same_config(&config, topic->config)) {

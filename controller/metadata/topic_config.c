@@ -74,17 +74,13 @@ static Failure *check_cleanup(const TopicConfig *config) {
                                 "min_cleanable_dirty_ratio is %g, and must be between 0 and 1.", ratio);
 }
 
-Failure *topic_config_check(const TopicConfig *config, guint32 replication_factor, gboolean internal) {
+Failure *topic_config_check(const TopicConfig *config, guint32 replication_factor) {
   if ((guint)config->flush > MILENA__V1__FLUSH__FLUSH_OS)
     return metadata_invalid_field("config.flush", "a value of Flush", "The flush mode %d is none that Milena has.",
                                   (int)config->flush);
   if ((guint)config->cleanup_policy > MILENA__V1__CLEANUP_POLICY__CLEANUP_POLICY_COMPACT)
     return metadata_invalid_field("config.cleanup_policy", "a value of CleanupPolicy",
                                   "The cleanup policy %d is none that Milena has.", (int)config->cleanup_policy);
-  if (config->cleanup_policy == MILENA__V1__CLEANUP_POLICY__CLEANUP_POLICY_COMPACT && !internal)
-    return failure_new(FAILURE(UNSUPPORTED),
-                       "This version compacts Milena's own topics alone: leave the cleanup policy "
-                       "out, and old records go by age and size.");
   Failure *failure = config->flush_interval ? check_flush_interval(config->flush_interval) : NULL;
   if (!failure)
     failure = check_cleanup(config);

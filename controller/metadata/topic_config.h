@@ -11,10 +11,8 @@ G_BEGIN_DECLS
   "flush, flush_interval, max_message_bytes, min_insync_replicas, unclean_leader_election, cleanup_policy, "           \
   "retention, retention_bytes, delete_retention, min_compaction_lag, min_cleanable_dirty_ratio"
 
-/* Whether a topic may have it. @internal: the topic is Milena's own
- *
- * Returns NULL, INVALID_FIELD or UNSUPPORTED. */
-Failure *topic_config_check(const Milena__V1__TopicConfig *config, guint32 replication_factor, gboolean internal);
+/* Whether a topic may have it. Returns NULL or INVALID_FIELD. */
+Failure *topic_config_check(const Milena__V1__TopicConfig *config, guint32 replication_factor);
 
 /* Replace the field that @path names by what it is in @from: a shallow copy. Returns NULL or INVALID_FIELD. */
 Failure *topic_config_take(const char *path, Milena__V1__TopicConfig *config, const Milena__V1__TopicConfig *from);

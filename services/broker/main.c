@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "services/broker/broker.h"
+#include "services/broker/cleaner.h"
 #include "services/broker/disk_care.h"
 #include "services/broker/front_internal.h"
 #include "services/broker/node.h"
@@ -29,6 +30,7 @@ typedef struct {
   char *rack, *listen, *advertise, *peer_listen, *peer_advertise, *controllers, *data_dir, *disk_low_watermark;
   gboolean create_data_dir;
   gint64 tail_cache_bytes, wal_bytes, segment_bytes, segment_age_ms, orphan_grace_ms, producer_expiry_ms, catch_up_rate;
+  gint64 compaction_interval_ms, compaction_rate, compaction_memory;
 } Settings;
 
 typedef struct {
@@ -38,6 +40,7 @@ typedef struct {
   BrokerServer *server;
   Node *node;
   DiskCare *disk_care;
+  Cleaner *cleaner;
   char *address, *peer_address;
   gboolean ready, loops_run;
   gint64 quiet_until_us; /* when the wait for appends under way ends */
@@ -216,6 +219,10 @@ static void process_serve(Process *process) {
   for (guint i = 0; i < broker->shard_count; i++)
     shard_start(broker->shards[i]);
   process->loops_run = TRUE;
+  const CleanerOptions cleaner_options = {.interval_ms = process->settings.compaction_interval_ms,
+                                          .bytes_per_second = process->settings.compaction_rate,
+                                          .map_bytes = process->settings.compaction_memory};
+  process->cleaner = cleaner_new(broker, &cleaner_options);
   broker_server_start(process->server);
   g_auto(GStrv) controllers = g_strsplit(process->settings.controllers, ",", -1);
   const NodeOptions options = {.rack = process->settings.rack,
@@ -240,6 +247,7 @@ static void process_close(Process *process) {
   rpc_client_free(broker->client);
   loop_finish(process->loop);
   disk_care_stop(process->disk_care);
+  cleaner_stop(process->cleaner);
   log_store_close(broker->store);
   for (guint i = 0; i < broker->shard_count && process->loops_run; i++)
     shard_stop(broker->shards[i]);
@@ -316,6 +324,12 @@ int main(int argc, char **argv) {
        "%, from 256MiB to 2GiB"},
       {"catch-up-rate", SETTING_BYTES, &settings->catch_up_rate, "0", 0, G_MAXINT64,
        "bytes a second that this broker sends to replicas that are not in sync, all together; 0: as many as it can"},
+      {"compaction-interval", SETTING_DURATION_MS, &settings->compaction_interval_ms, "15s", 10, G_MAXINT64 / 1000,
+       "logs of compacted topics are looked at so often, and rest as long after they were compacted"},
+      {"compaction-rate", SETTING_BYTES, &settings->compaction_rate, "32MiB", 0, G_MAXINT64,
+       "bytes a second that compaction reads and writes at most; 0: as many as it can"},
+      {"compaction-memory", SETTING_BYTES, &settings->compaction_memory, "32MiB", 1 << 10, G_MAXINT64,
+       "memory for the keys of one compaction: 24 bytes each; with more keys it takes several passes"},
       PROCESS_SETTINGS(&settings->process),
       {NULL},
   };

@@ -128,6 +128,10 @@ void partition_assign(Partition *partition, const MetadataTopic *topic, const Me
   g_strlcpy(partition->topic_id, topic->id, sizeof partition->topic_id);
   partition->number = metadata->partition;
   partition->is_internal = metadata_topic_is_internal(topic);
+  partition->compaction.is_on = metadata_topic_is_compacted(topic);
+  partition->compaction.min_dirty_ratio = metadata_topic_min_cleanable_dirty_ratio(topic);
+  partition->compaction.min_lag_ms = metadata_topic_min_compaction_lag_ms(topic);
+  partition->compaction.delete_retention_ms = metadata_topic_delete_retention_ms(topic);
   gint32 self = partition->shard->broker->id;
   const ReplicaAssignment assignment =
       replica_assignment_of(topic, metadata, self, may_lead, g_get_monotonic_time() / 1000);

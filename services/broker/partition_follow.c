@@ -11,6 +11,7 @@
 #include "services/base/slog.h"
 #include "services/broker/partition_internal.h"
 #include "services/broker/replica/assignment.h"
+#include "storage/log/compact.h"
 
 /* A batch of the leader's on its way to the disk. */
 typedef struct {
@@ -91,10 +92,26 @@ gboolean partition_has_room_to_follow(const Partition *partition) {
   return disk_has_room(partition->shard->broker->disk, partition->is_internal ? DISK_FOR_INTERNAL : DISK_FOR_COPIES);
 }
 
+/* The leader has compacted what this log ends in, so that one batch covers what were several: the part that is missing
+ * here. Else the batch as it is. */
+static Failure *missing_part(const Partition *partition, const LogBatch *batch, LogBatch *ret_part) {
+  gint64 end = replica_log_end(partition->replica);
+  if (batch->format == LOG_BATCH_FORMAT_GAPS && batch->base_offset < end && log_batch_next_offset(batch) > end)
+    return log_compact_part(batch, end, log_batch_next_offset(batch), ret_part);
+  log_batch_share(batch, ret_part);
+  return NULL;
+}
+
 gboolean partition_follow(Partition *partition, gint32 leader_epoch, const GArray *batches) {
-  for (guint i = 0; i < batches->len; i++)
-    if (!follow_batch(partition, leader_epoch, LOG_BATCH_AT(batches, i)))
+  for (guint i = 0; i < batches->len; i++) {
+    g_auto(LogBatch) part = LOG_BATCH_INIT;
+    g_autoptr(Failure) failure = missing_part(partition, LOG_BATCH_AT(batches, i), &part);
+    if (failure)
+      slog_warning("a batch of the leader's can't be read", "partition", partition->name, "error",
+                   failure_message(failure), NULL);
+    if (failure || !follow_batch(partition, leader_epoch, &part))
       return FALSE;
+  }
   return TRUE;
 }
 
@@ -104,7 +121,6 @@ typedef struct {
   LogWrite write; /* first */
   Partition *partition;
   GByteArray *hot;
-  gboolean empties; /* it cuts to the log's start, which may be within a batch */
 } Cut;
 
 static void cut_free(Cut *cut) {
@@ -115,7 +131,8 @@ static void cut_free(Cut *cut) {
 static void on_cut(LogWrite *write, LogWriteStage stage) {
   (void)stage;
   Cut *cut = (Cut *)write;
-  INVARIANT(cut->empties || write->ret_end_offset == write->truncate_offset, "logs part between batches");
+  /* Behind a gap it ends earlier: where its last batch does. */
+  INVARIANT(write->ret_end_offset <= write->truncate_offset, "a cut leaves nothing behind it");
   cut->partition->writes_in_flight--;
   following_written(cut->partition);
   cut_free(cut);
@@ -123,12 +140,12 @@ static void on_cut(LogWrite *write, LogWriteStage stage) {
 
 /* Returns FALSE when the store is full. */
 static gboolean submit_cut(Partition *partition, gint64 end) {
+  partition->compaction.cuts++;
   if (!partition->exists)
     return TRUE;
   Cut *cut = g_new0(Cut, 1);
   cut->partition = partition;
   cut->hot = g_byte_array_new();
-  cut->empties = end <= replica_log_start(partition->replica);
   replica_encode_hot(partition->replica, partition->log_id, NULL, cut->hot);
   cut->write = (LogWrite){.kind = LOG_WRITE_TRUNCATE,
                           .log_id = partition->log_id,

@@ -8,6 +8,15 @@
 
 G_BEGIN_DECLS
 
+/* How the cleaner treats a partition: settings of its topic, and where it stands. */
+typedef struct {
+  gboolean is_on;
+  double min_dirty_ratio;
+  gint64 min_lag_ms, delete_retention_ms;
+  guint cuts;      /* of the log, so far: what was planned before one is void */
+  gint64 again_us; /* monotonic: left alone until then */
+} PartitionCompaction;
+
 struct Partition {
   guint64 log_id;
   Shard *shard;
@@ -29,7 +38,8 @@ struct Partition {
   gboolean doomed;   /* in no topic any more: dropped when drop_timer fires */
   gboolean dropping; /* the drop is on its way to the store */
   Timer drop_timer;
-  Timer sync_timer;  /* the next try of a sync that the store had no room for */
+  Timer sync_timer; /* the next try of a sync that the store had no room for */
+  PartitionCompaction compaction;
   GArray *forgotten; /* of gint64: producers whose records are still in the store; NULL: none */
 };
 

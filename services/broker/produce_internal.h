@@ -134,6 +134,9 @@ void produce_item_end(ProduceItem *item, const PartitionReceipt *receipt, Failur
 /* An outcome came from where the item was sent: end it, or find another way. @failure: taken */
 void produce_item_outcome(ProduceItem *item, const PartitionReceipt *receipt, Failure *failure);
 
+/* The refusal of a record without key in a compacted topic. @path: of what is missing */
+Failure *produce_no_key(const MetadataTopic *topic, const char *path);
+
 /* Make items of a job's plain records, now that the topic is known. Returns NULL, or INVALID_FIELD, UNKNOWN_PARTITION,
  * LEADER_NOT_AVAILABLE, RECORD_TOO_LARGE: then no items were made. */
 Failure *produce_plan_records(ProduceJob *job, const MetadataTopic *topic);

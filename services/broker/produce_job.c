@@ -163,6 +163,30 @@ static Failure *item_check_client(const ProduceItem *item) {
   return NULL;
 }
 
+Failure *produce_no_key(const MetadataTopic *topic, const char *path) {
+  return failure_add_violation(
+      failure_new(FAILURE(INVALID_FIELD),
+                  "a record has no key, but topic '%s' is compacted: it keeps the last record of each key, so all its "
+                  "records have one; nothing was written",
+                  topic->name),
+      path, "is missing");
+}
+
+/* The batch is decoded, which other topics do without. */
+static Failure *check_keys(const LogBatch *batch, const MetadataTopic *topic) {
+  g_autoptr(LogRecordsReader) reader = NULL;
+  Failure *failure = log_records_reader_new(batch, &reader);
+  LogRecord record;
+  guint index = 0;
+  for (; !failure && log_records_reader_next(reader, &record, &failure); index++) {
+    if (record.key.present)
+      continue;
+    g_autofree char *path = g_strdup_printf("records[%u].key", index);
+    return produce_no_key(topic, path);
+  }
+  return failure;
+}
+
 static Failure *item_check(ProduceItem *item) {
   if (item->checked)
     return NULL;
@@ -173,6 +197,9 @@ static Failure *item_check(ProduceItem *item) {
   /* A batch that can't be read would stop every consumer of the partition at its offset, for ever. */
   if (!failure)
     failure = log_records_check_outside(&item->batch);
+  /* What a peer sends was checked by it. */
+  if (!failure && !item->job->producer->of_peers && metadata_topic_is_compacted(item->route.topic))
+    failure = check_keys(&item->batch, item->route.topic);
   if (failure) {
     g_autofree char *path = g_strdup_printf("batches[%u].batch", item->batch_index);
     return failure_prefix_violations(failure, path);

@@ -65,6 +65,8 @@ static LogField record_key(const Milena__V1__Record *record) {
 
 static Failure *choose_partition(Plan *plan, const Milena__V1__Record *record, gint32 *ret_partition) {
   const MetadataTopic *topic = plan->topic;
+  if (metadata_topic_is_compacted(topic) && !record_key(record).present)
+    return produce_no_key(topic, "key");
   if (record->partition_choice_case == MILENA__V1__RECORD__PARTITION_CHOICE_PARTITION) {
     if (record->partition < 0)
       return failure_add_violation(failure_new(FAILURE(INVALID_FIELD), "a record's partition is negative"), "partition",

@@ -50,6 +50,25 @@ static guint32 next_sequence(const LogProducer *producer) {
   return last_batch(producer)->first_sequence + last_batch(producer)->record_count;
 }
 
+static int compare_offsets(gconstpointer a, gconstpointer b) {
+  gint64 left = *(const gint64 *)a, right = *(const gint64 *)b;
+  return left < right ? -1 : left > right;
+}
+
+GArray *log_producers_batches(const LogProducers *producers) {
+  GArray *offsets = g_array_new(FALSE, FALSE, sizeof(gint64));
+  GHashTableIter iter;
+  gpointer value;
+  g_hash_table_iter_init(&iter, producers->by_id);
+  while (g_hash_table_iter_next(&iter, NULL, &value)) {
+    const LogProducer *producer = value;
+    for (guint i = 0; i < producer->batch_count; i++)
+      g_array_append_val(offsets, producer->batches[i].base_offset);
+  }
+  g_array_sort(offsets, compare_offsets);
+  return offsets;
+}
+
 /* ---- Checking ---- */
 
 static const LogProducerBatch *find_batch(const LogProducer *producer, const LogBatch *batch) {

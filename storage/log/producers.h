@@ -89,6 +89,8 @@ void log_producers_truncate(LogProducers *producers, gint64 offset, GArray *ret_
 /* Forget producers whose last batch was appended before @before_ms, but LOG_PRODUCER_COORDINATOR. @ret_gone: gets their
  * ids (gint64); may be NULL. */
 void log_producers_expire(LogProducers *producers, gint64 before_ms, GArray *ret_gone);
+/* Base offsets (gint64, ascending) of all batches that are remembered; owned by the caller. */
+GArray *log_producers_batches(const LogProducers *producers);
 /* Borrowed; NULL when it is not known. */
 const LogProducer *log_producers_find(const LogProducers *producers, gint64 producer_id);
 

@@ -200,6 +200,15 @@ void log_tail_cache_truncate(LogTailCache *cache, guint64 log_id, gint64 end_off
   remove_if_empty(cache, log);
 }
 
+void log_tail_cache_drop_before(LogTailCache *cache, guint64 log_id, gint64 offset) {
+  CachedLog *log = find(cache, log_id);
+  if (log == NULL)
+    return;
+  while (log->count > 0 && log_batch_next_offset(&entry_at(log, 0)->batch) <= offset)
+    pop_first(cache, log);
+  remove_if_empty(cache, log);
+}
+
 void log_tail_cache_drop(LogTailCache *cache, guint64 log_id) {
   log_tail_cache_truncate(cache, log_id, G_MININT64);
 }

@@ -34,6 +34,8 @@ gboolean log_tail_cache_range(const LogTailCache *cache, guint64 log_id, gint64 
 
 /* The log now ends at @end_offset: batches that reach beyond are dropped. */
 void log_tail_cache_truncate(LogTailCache *cache, guint64 log_id, gint64 end_offset);
+/* Drop the batches that end at or before @offset: they were compacted. */
+void log_tail_cache_drop_before(LogTailCache *cache, guint64 log_id, gint64 offset);
 /* Drop all of a log. */
 void log_tail_cache_drop(LogTailCache *cache, guint64 log_id);
 

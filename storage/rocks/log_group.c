@@ -14,6 +14,7 @@
 
 #include "storage/log/key.h"
 #include "storage/rocks/catalog.h"
+#include "storage/rocks/compacted_part.h"
 #include "storage/rocks/log_bulk.h"
 #include "storage/rocks/log_truncate.h"
 #include "storage/rocks/producer_records.h"
@@ -98,11 +99,9 @@ static void put_dirty(LogGroup *group) {
   }
 }
 
-/* The log's hot record is going to be this: what it needs no more of the segments goes (invariant 2). */
-static void note_needs(LogGroup *group, LogEntry *entry, const guint8 *hot, gsize len) {
-  gint64 appended_bytes;
-  entry->needed_from = log_hot_peek_needed_from(hot, len, &appended_bytes);
-  guint count = log_index_unneeded_spans(entry, entry->needed_from);
+/* Put what makes the catalog forget the spans that are not needed from @needed_from on. Returns how many. */
+static guint put_unneeded(LogGroup *group, const LogEntry *entry, gint64 needed_from) {
+  guint count = log_index_unneeded_spans(entry, needed_from);
   for (guint i = 0; i < count; i++) {
     CatalogBytes bytes;
     catalog_encode(
@@ -111,6 +110,14 @@ static void note_needs(LogGroup *group, LogEntry *entry, const guint8 *hot, gsiz
     rocksdb_writebatch_delete_cf(group->batch, group->db->catalog_cf, (const char *)bytes.key, bytes.key_len);
     group->bytes += bytes.key_len;
   }
+  return count;
+}
+
+/* The log's hot record is going to be this: what it needs no more of the segments goes (invariant 2). */
+static void note_needs(LogGroup *group, LogEntry *entry, const guint8 *hot, gsize len) {
+  gint64 appended_bytes;
+  entry->needed_from = log_hot_peek_needed_from(hot, len, &appended_bytes);
+  guint count = put_unneeded(group, entry, entry->needed_from);
   if (count > 0)
     log_index_drop_spans(group->index, entry, count);
   entry->appended_bytes = appended_bytes;
@@ -123,6 +130,18 @@ static void note_hot(LogGroup *group, LogEntry *entry, const LogWrite *write) {
     group->dirty = entry;
   }
   entry->hot = write;
+}
+
+/* What was put so far. */
+static void write_batch(LogGroup *group) {
+  if (rocksdb_writebatch_count(group->batch) == 0)
+    return;
+  char *error = NULL;
+  rocksdb_write(group->db->db, group->db->write_options, group->batch, &error);
+  rocks_check("writing", error);
+  rocksdb_writebatch_clear(group->batch);
+  atomic_store(&group->sequence, rocksdb_get_latest_sequence_number(group->db->db));
+  atomic_fetch_add_explicit(&group->groups, 1, memory_order_relaxed);
 }
 
 /* ---- the kinds of writes ---- */
@@ -172,19 +191,12 @@ static void begin_span(LogGroup *group, LogEntry *entry, LogSegment *segment, gi
 }
 
 static void put_data(LogGroup *group, const LogEntry *entry, LogSegment *segment, const LogBatch *batch) {
-  guint8 key[LOG_KEY_BYTES], header[LOG_STORED_HEADER_BYTES];
-  log_key_encode(LOG_KEY_BATCH, entry->log_id, batch->base_offset, key);
-  log_batch_stored_header(batch, entry->log_id, header);
-  gsize payload_len;
-  const char *payload = g_bytes_get_data(batch->records, &payload_len);
-  const char *const keys[] = {(const char *)key}, *const values[] = {(const char *)header, payload};
-  const size_t key_lens[] = {sizeof key}, value_lens[] = {sizeof header, payload_len};
-  rocksdb_writebatch_putv_cf(data_batch(group), segment->cf, 1, keys, key_lens, 2, values, value_lens);
-  group->bytes += sizeof key + sizeof header + payload_len;
-  gint64 stored_bytes = (gint64)(sizeof header + payload_len);
-  atomic_fetch_add_explicit(&segment->batch_bytes, stored_bytes, memory_order_relaxed);
-  atomic_fetch_add_explicit(&segment->needed_bytes, stored_bytes, memory_order_relaxed);
-  atomic_fetch_add_explicit(&group->write_bytes, payload_len, memory_order_relaxed);
+  log_batch_put(batch, entry->log_id, segment, data_batch(group));
+  gsize stored_bytes = log_batch_stored_bytes(batch);
+  group->bytes += LOG_KEY_BYTES + stored_bytes;
+  atomic_fetch_add_explicit(&segment->batch_bytes, (gint64)stored_bytes, memory_order_relaxed);
+  atomic_fetch_add_explicit(&segment->needed_bytes, (gint64)stored_bytes, memory_order_relaxed);
+  atomic_fetch_add_explicit(&group->write_bytes, log_batch_payload_bytes(batch), memory_order_relaxed);
 }
 
 static void add_append(LogGroup *group, LogWrite *write) {
@@ -219,6 +231,22 @@ static void add_truncate(LogGroup *group, LogWrite *write) {
   producer_records_truncate(group->db, write->log_id, write->ret_end_offset, group->batch);
 }
 
+/* In RocksDB before the index says so: who looks the log up from then on finds all of it there. */
+static void add_compact(LogGroup *group, LogWrite *write) {
+  LogEntry *entry = get_log(group, write);
+  CompactNote note;
+  INVARIANT(!entry->damaged, "a damaged log is cut before it is written");
+  compacted_part_put(group->db, group->index, write->log_id, write->compacted, group->batch, &note);
+  put_hot(group, write->log_id, write->hot, write->hot_len);
+  gint64 needed_from = log_hot_peek_needed_from(write->hot, write->hot_len, NULL);
+  guint unneeded = put_unneeded(group, entry, needed_from);
+  write_batch(group);
+  entry->needed_from = needed_from;
+  log_index_set_compacted(group->index, entry, write->compacted->compacted_to, &note);
+  if (unneeded > 0)
+    log_index_drop_spans(group->index, entry, unneeded);
+}
+
 static void add_forget(LogGroup *group, LogWrite *write) {
   get_log(group, write);
   producer_records_forget(group->db, write->log_id, write->producer_ids, write->producer_count, group->batch);
@@ -237,6 +265,7 @@ static void add_drop(LogGroup *group, LogWrite *write) {
   log_truncate_put_range(LOG_KEY_BATCH, write->log_id, 0, active, group->batch);
   log_truncate_put_range(LOG_KEY_TIME, write->log_id, 0, active, group->batch);
   producer_records_drop(group->db, write->log_id, group->batch);
+  compacted_part_drop(group->db, group->index, write->log_id, group->batch);
   log_index_remove(group->index, entry);
 }
 
@@ -254,7 +283,7 @@ gboolean log_group_is_full(const LogGroup *group) {
 
 /* These need the hot records of those in front of them out of the way, and look at what is in RocksDB. */
 gboolean log_group_is_alone(const LogWrite *write) {
-  return write->kind == LOG_WRITE_TRUNCATE || write->kind == LOG_WRITE_DROP;
+  return write->kind == LOG_WRITE_TRUNCATE || write->kind == LOG_WRITE_COMPACT || write->kind == LOG_WRITE_DROP;
 }
 
 void log_group_add(LogGroup *group, LogWrite *write) {
@@ -268,6 +297,9 @@ void log_group_add(LogGroup *group, LogWrite *write) {
   case LOG_WRITE_TRUNCATE:
     add_truncate(group, write);
     break;
+  case LOG_WRITE_COMPACT:
+    add_compact(group, write);
+    break;
   case LOG_WRITE_PUT_HOT:
     note_hot(group, get_log(group, write), write);
     break;
@@ -278,17 +310,6 @@ void log_group_add(LogGroup *group, LogWrite *write) {
     add_drop(group, write);
     break;
   }
-}
-
-static void write_batch(LogGroup *group) {
-  if (rocksdb_writebatch_count(group->batch) == 0)
-    return;
-  char *error = NULL;
-  rocksdb_write(group->db->db, group->db->write_options, group->batch, &error);
-  rocks_check("writing", error);
-  rocksdb_writebatch_clear(group->batch);
-  atomic_store(&group->sequence, rocksdb_get_latest_sequence_number(group->db->db));
-  atomic_fetch_add_explicit(&group->groups, 1, memory_order_relaxed);
 }
 
 void log_group_commit(LogGroup *group) {

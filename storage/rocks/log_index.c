@@ -17,7 +17,9 @@
 struct LogIndex {
   pthread_rwlock_t lock;
   GPtrArray *segments; /* of LogSegment, ascending */
-  GHashTable *logs;    /* &LogEntry.log_id → LogEntry */
+  LogSegment *compacted;
+  LogStoreStats totals; /* of compaction alone */
+  GHashTable *logs;     /* &LogEntry.log_id → LogEntry */
   guint32 generations;
   /* The writer's. */
   guint damaged;
@@ -71,6 +73,7 @@ void log_index_free(LogIndex *index) {
     return;
   g_hash_table_unref(index->logs);
   g_ptr_array_unref(index->segments);
+  log_segment_unref(index->compacted);
   pthread_rwlock_destroy(&index->lock);
   g_free(index);
 }
@@ -149,6 +152,7 @@ void log_index_remove(LogIndex *index, LogEntry *entry) {
   log_index_drop_spans(index, entry, entry->span_count);
   guint64 log_id = entry->log_id;
   pthread_rwlock_wrlock(&index->lock);
+  index->totals.compacted_bytes -= MAX(entry->note.bytes, 0);
   g_hash_table_remove(index->logs, &log_id);
   pthread_rwlock_unlock(&index->lock);
 }
@@ -252,19 +256,82 @@ void log_index_cut(LogIndex *index, LogEntry *entry, gint64 end_offset) {
   pthread_rwlock_unlock(&index->lock);
 }
 
+/* ---- the compacted part ---- */
+
+void log_index_add_compacted(LogIndex *index, LogSegment *segment) {
+  INVARIANT(!index->compacted, "there is one compacted part");
+  index->compacted = segment;
+}
+
+LogSegment *log_index_compacted(LogIndex *index) {
+  return index->compacted;
+}
+
+static void count_note(LogStoreStats *totals, const CompactNote *before, const CompactNote *after) {
+  totals->compacted_bytes += MAX(after->bytes, 0) - MAX(before->bytes, 0);
+  totals->compacted_ms = MAX(totals->compacted_ms, after->compacted_ms);
+  if (after->runs == before->runs)
+    return;
+  totals->compactions++;
+  totals->compaction_bytes_before += after->bytes_before;
+  totals->compaction_bytes_after += after->bytes_after;
+}
+
+void log_index_set_compacted(LogIndex *index, LogEntry *entry, gint64 compacted_to, const CompactNote *note) {
+  pthread_rwlock_wrlock(&index->lock);
+  entry->compacted_to = compacted_to;
+  if (note) {
+    count_note(&index->totals, &entry->note, note);
+    entry->note = *note;
+  }
+  pthread_rwlock_unlock(&index->lock);
+}
+
+void log_index_load_note(LogIndex *index, LogEntry *entry, const CompactNote *note) {
+  const CompactNote before = {.runs = note->runs}; /* those were of earlier processes */
+  count_note(&index->totals, &before, note);
+  entry->note = *note;
+}
+
+void log_index_compact_stats(LogIndex *index, LogStoreStats *stats) {
+  pthread_rwlock_rdlock(&index->lock);
+  stats->compactions = index->totals.compactions;
+  stats->compaction_bytes_before = index->totals.compaction_bytes_before;
+  stats->compaction_bytes_after = index->totals.compaction_bytes_after;
+  stats->compacted_ms = index->totals.compacted_ms;
+  stats->compacted_bytes = index->totals.compacted_bytes;
+  pthread_rwlock_unlock(&index->lock);
+}
+
+void log_index_compact_note(LogIndex *index, guint64 log_id, CompactNote *ret_note) {
+  pthread_rwlock_rdlock(&index->lock);
+  const LogEntry *entry = g_hash_table_lookup(index->logs, &log_id);
+  *ret_note = entry ? entry->note : (CompactNote){0};
+  pthread_rwlock_unlock(&index->lock);
+}
+
 /* ---- looking up ---- */
 
 void log_place_clear(LogPlace *place) {
   g_clear_pointer(&place->segment, log_segment_unref);
 }
 
-/* The i-th span as a place; none behind the last. The lock is held. */
-static LogPlace place_at(const LogEntry *entry, guint i) {
-  if (i >= entry->span_count)
-    return (LogPlace){.is_last = TRUE, .generation = entry->generation};
-  return (LogPlace){.segment = log_segment_ref(entry->spans[i].segment),
-                    .is_last = i + 1 == entry->span_count,
-                    .generation = entry->generation};
+#define COMPACTED G_MAXUINT /* instead of the number of a span */
+
+/* The i-th span as a place, or the compacted part; none behind the last. The lock is held. */
+static LogPlace place_at(const LogIndex *index, const LogEntry *entry, guint i) {
+  LogPlace place = {.from_offset = entry->compacted_to, .generation = entry->generation};
+  if (i == COMPACTED) {
+    place.segment = log_segment_ref(index->compacted);
+    place.from_offset = 0;
+    place.part_end = entry->compacted_to;
+  } else if (i < entry->span_count) {
+    place.segment = log_segment_ref(entry->spans[i].segment);
+    place.is_last = i + 1 == entry->span_count;
+  } else {
+    place.is_last = TRUE;
+  }
+  return place;
 }
 
 /* Look @log_id up, choose one of its spans, and give it as a place. */
@@ -274,12 +341,14 @@ static gboolean locate(LogIndex *index, guint64 log_id, ChooseFunc choose, gint6
   pthread_rwlock_rdlock(&index->lock);
   const LogEntry *entry = g_hash_table_lookup(index->logs, &log_id);
   if (entry)
-    *ret_place = place_at(entry, choose(entry, value));
+    *ret_place = place_at(index, entry, choose(entry, value));
   pthread_rwlock_unlock(&index->lock);
   return entry != NULL;
 }
 
 static guint choose_by_offset(const LogEntry *entry, gint64 offset) {
+  if (offset < entry->compacted_to)
+    return COMPACTED;
   guint low = 0, high = entry->span_count; /* spans below low begin at or before the offset */
   while (low < high) {
     guint middle = low + (high - low) / 2;
@@ -300,6 +369,9 @@ static guint choose_by_time(const LogEntry *entry, gint64 timestamp_ms) {
     else
       high = middle;
   }
+  /* What the segments have below its end, the compacted part has instead. */
+  if (entry->compacted_to > 0 && (low == 0 || entry->spans[low - 1].first_offset < entry->compacted_to))
+    return COMPACTED;
   return low ? low - 1 : 0;
 }
 

@@ -9,6 +9,7 @@
 #include <rocksdb/c.h>
 #include <stdatomic.h>
 
+#include "storage/rocks/compact_note.h"
 #include "storage/rocks/log_store.h"
 
 G_BEGIN_DECLS
@@ -48,7 +49,9 @@ struct LogEntry {
   /* Under the lock. */
   LogSpan *spans;
   guint span_count;
-  guint32 generation; /* rises when the log is cut: read sessions of older ones see what is gone */
+  guint32 generation;  /* rises when the log is cut: read sessions of older ones see what is gone */
+  gint64 compacted_to; /* what lies below is in the compacted part, whatever the segments still have of it */
+  CompactNote note;    /* .. of that part */
   /* The writer thread's. */
   gint64 end_offset;
   gint64 needed_from;      /* log_hot_needed_from of its hot record */
@@ -71,6 +74,13 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(LogIndex, log_index_free)
 
 /* @segment: taken over; its number is above all others */
 void log_index_add_segment(LogIndex *index, LogSegment *segment);
+/* The compacted part of all logs: not a time segment, but read like one. @segment: taken over, once */
+void log_index_add_compacted(LogIndex *index, LogSegment *segment);
+LogSegment *log_index_compacted(LogIndex *index); /* borrowed */
+/* A log's compacted part ends there now. @note: NULL: as before */
+void log_index_set_compacted(LogIndex *index, LogEntry *entry, gint64 compacted_to, const CompactNote *note);
+/* What was noted of it before this process; at open. */
+void log_index_load_note(LogIndex *index, LogEntry *entry, const CompactNote *note);
 guint log_index_segment_count(LogIndex *index);
 LogSegment *log_index_segment(LogIndex *index, guint i);                  /* borrowed */
 LogSegment *log_index_segment_by_number(LogIndex *index, guint32 number); /* borrowed, or NULL */
@@ -110,6 +120,8 @@ void log_index_cut(LogIndex *index, LogEntry *entry, gint64 end_offset);
 typedef struct {
   LogSegment *segment; /* a reference of its own, or NULL: the log has nothing there */
   gboolean is_last;    /* the log had no later segment */
+  gint64 from_offset;  /* what it has below is of no account */
+  gint64 part_end; /* of the compacted part: where it ended; the log may have grown there since. 0: a time segment */
   guint32 generation;
 } LogPlace;
 
@@ -126,6 +138,10 @@ gboolean log_index_locate_time(LogIndex *index, guint64 log_id, gint64 timestamp
 gboolean log_index_chunks(LogIndex *index, guint64 log_id, GArray *chunks);
 /* All segments, as LogSegmentInfo, oldest first, appended to @infos. */
 void log_index_infos(LogIndex *index, GArray *infos);
+/* What is noted of the log's compacted part; all 0 for a log that is not there. */
+void log_index_compact_note(LogIndex *index, guint64 log_id, CompactNote *ret_note);
+/* Fills in what compaction did. */
+void log_index_compact_stats(LogIndex *index, LogStoreStats *stats);
 /* The log is as it was when @generation was given. */
 gboolean log_index_is_generation(LogIndex *index, guint64 log_id, guint32 generation);
 

@@ -76,6 +76,7 @@ static void walk_enter(Walk *walk, guint64 log_id, LogPlace *place) {
     walk->session = g_new0(LogSession, 1);
     walk->session->log_id = log_id;
     walk->session->generation = place->generation;
+    walk->session->part_end = place->part_end;
     walk->session->made_us = g_get_monotonic_time();
     walk->session->cursor = log_cursor_new(walk->readers->db, place->segment, LOG_KEY_BATCH, log_id);
     count(&walk->readers->seeks, 1);
@@ -109,19 +110,25 @@ static Failure *walk_begin(Walk *walk, guint64 log_id, gint64 offset, gboolean m
   return NULL;
 }
 
-/* The cursor is at its end, and @offset is wanted next: go on behind it. Returns FALSE at the log's end. */
+/* The cursor is at its end, and @offset is wanted next: go on behind it. Returns FALSE at the log's end. The end of the
+ * compacted part is none of the log's: it goes on in the part, if that has grown since, or in the segments. */
 static gboolean walk_on(Walk *walk, guint64 log_id, gint64 offset) {
   LogPlace place;
-  if (walk->is_fresh) {
+  if (walk->session && walk->session->part_end > 0) {
+    offset = MAX(offset, walk->session->part_end);
+    if (!log_index_locate(walk->readers->index, log_id, offset, &place))
+      return FALSE;
+  } else if (walk->is_fresh) {
     if (walk->is_last || !walk->session ||
         !log_index_locate_next(walk->readers->index, log_id, log_cursor_segment(walk->session->cursor)->number, &place))
       return FALSE;
   } else if (!log_index_locate(walk->readers->index, log_id, offset, &place)) {
     return FALSE;
   }
+  gint64 from = MAX(offset, place.from_offset);
   walk_enter(walk, log_id, &place);
   if (walk->session)
-    log_cursor_seek(walk->session->cursor, offset);
+    log_cursor_seek(walk->session->cursor, from);
   return walk->session != NULL;
 }
 
@@ -180,7 +187,7 @@ static void carry_out_read(LogReaders *readers, LogRead *read) {
   g_auto(Walk) walk = {.readers = readers};
   gint64 next = read->from_offset;
   gsize bytes = 0;
-  read->failure = walk_begin(&walk, read->log_id, next, TRUE);
+  read->failure = walk_begin(&walk, read->log_id, next, !read->as_of_now);
   if (read->failure || !walk.session)
     return;
   for (;;) {
@@ -193,7 +200,7 @@ static void carry_out_read(LogReaders *readers, LogRead *read) {
   gint64 ignored;
   if (read->failure)
     count(&readers->corruptions, 1);
-  else if (walk.session && log_cursor_offset(walk.session->cursor, &ignored))
+  else if (walk.session && !read->as_of_now && log_cursor_offset(walk.session->cursor, &ignored))
     walk_keep(&walk, next);
   count(&readers->read_bytes, bytes);
 }
@@ -211,10 +218,10 @@ static void find_complete(LoopTask *task) {
   find->done(find);
 }
 
-/* Where in a segment to begin to look: behind the last time index entry that is earlier than what is looked for. */
+/* Where in a segment to begin to look: behind the last time index entry that is earlier than what is looked for.
+ * @ret_offset: at the first that counts; moved on */
 static Failure *find_start(LogReaders *readers, const LogFind *find, LogSegment *segment, gint64 *ret_offset) {
   g_autoptr(LogCursor) cursor = log_cursor_new(readers->db, segment, LOG_KEY_TIME, find->log_id);
-  *ret_offset = find->start_offset;
   gint64 offset, max_timestamp_ms;
   for (log_cursor_seek(cursor, 0); log_cursor_offset(cursor, &offset); log_cursor_next(cursor)) {
     Failure *failure = log_cursor_time(cursor, &max_timestamp_ms);
@@ -222,7 +229,7 @@ static Failure *find_start(LogReaders *readers, const LogFind *find, LogSegment 
       return failure;
     if (max_timestamp_ms >= find->timestamp_ms)
       return NULL;
-    *ret_offset = MAX(find->start_offset, offset);
+    *ret_offset = MAX(*ret_offset, offset);
   }
   return log_cursor_check(cursor);
 }
@@ -254,7 +261,7 @@ static void carry_out_find(LogReaders *readers, LogFind *find) {
     find->failure = no_such_log(find->log_id);
     return;
   }
-  gint64 next = find->start_offset;
+  gint64 next = MAX(find->start_offset, place.from_offset);
   if (place.segment)
     find->failure = find_start(readers, find, place.segment, &next);
   g_auto(Walk) walk = {.readers = readers};

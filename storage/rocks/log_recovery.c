@@ -9,6 +9,7 @@
 
 #include "storage/log/key.h"
 #include "storage/rocks/catalog.h"
+#include "storage/rocks/compacted_part.h"
 #include "storage/rocks/log_cursor.h"
 
 /* ---- damage ---- */
@@ -82,7 +83,7 @@ static Failure *load_hot(const guint8 *key, gsize key_len, const guint8 *value, 
     note_damage(loading->damages, log_id, 0, failure);
     return NULL;
   }
-  log_index_add(loading->index, log_id, &hot);
+  log_index_set_compacted(loading->index, log_index_add(loading->index, log_id, &hot), hot.compacted_to_offset, NULL);
   log_hot_clear(&hot);
   return NULL;
 }
@@ -110,9 +111,21 @@ static Failure *load_span(Loading *loading, const CatalogEntry *entry, LogSegmen
   return NULL;
 }
 
+static Failure *load_note(Loading *loading, const guint8 *key, gsize key_len, const guint8 *value, gsize value_len) {
+  guint64 log_id = 0;
+  CompactNote note;
+  Failure *failure = compact_note_decode(key, key_len, value, value_len, &log_id, &note);
+  LogEntry *log = failure ? NULL : log_index_get(loading->index, log_id);
+  if (log)
+    log_index_load_note(loading->index, log, &note);
+  return failure;
+}
+
 /* The last bulk group and dropped logs come first, then spans in order of their segments, as the index wants them. */
 static Failure *load_catalog(const guint8 *key, gsize key_len, const guint8 *value, gsize value_len, gpointer data) {
   Loading *loading = data;
+  if (key_len > 0 && key[0] == COMPACT_NOTE_KIND)
+    return load_note(loading, key, key_len, value, value_len);
   CatalogEntry entry;
   Failure *failure = catalog_decode(key, key_len, value, value_len, &entry);
   if (failure)
@@ -180,6 +193,8 @@ static Failure *check_segments(LogIndex *index) {
 
 Failure *log_recovery_load(RocksDb *db, const GArray *segments, LogIndex *index, GHashTable *damages,
                            guint64 *ret_bulk_group) {
+  /* The handle goes with the index, as those of the segments do. */
+  log_index_add_compacted(index, log_segment_new(0, g_steal_pointer(&db->compacted_cf), 0));
   for (guint i = 0; i < segments->len; i++) {
     const RocksSegmentFound *found = &g_array_index(segments, RocksSegmentFound, i);
     LogSegment *segment = log_segment_new(found->number, found->cf, 0);
@@ -228,6 +243,24 @@ static Failure *verify_span(RocksDb *db, const LogEntry *entry, const LogSpan *s
   return log_cursor_check(cursor);
 }
 
+/* Note that a log is damaged, and good up to @good_end. @failure: taken */
+static void verify_failed(LogIndex *index, LogEntry *entry, gint64 good_end, Failure *failure, GHashTable *damages) {
+  note_damage(damages, entry->log_id, MIN(good_end, entry->end_offset), failure);
+  entry->end_offset = MIN(good_end, entry->end_offset);
+  log_index_mark_damaged(index, entry);
+}
+
+/* Check a log's compacted part, if it was changed since @first_segment was made. */
+static void verify_part(RocksDb *db, LogIndex *index, LogEntry *entry, guint32 first_segment, GHashTable *damages,
+                        guint64 *bytes) {
+  if (entry->compacted_to == 0 || entry->note.segment < first_segment || entry->damaged)
+    return;
+  gint64 good_end = 0;
+  Failure *failure = compacted_part_verify(db, index, entry, &good_end, bytes);
+  if (failure)
+    verify_failed(index, entry, good_end, failure, damages);
+}
+
 /* Check a log from @first_segment on, and that it ends where its hot record says. */
 static void verify_log(RocksDb *db, LogIndex *index, LogEntry *entry, guint32 first_segment, GHashTable *damages,
                        guint64 *bytes) {
@@ -245,18 +278,17 @@ static void verify_log(RocksDb *db, LogIndex *index, LogEntry *entry, guint32 fi
                           "log %" G_GUINT64_FORMAT " ends at offset %" G_GINT64_FORMAT
                           ", though its hot record says %" G_GINT64_FORMAT ": batches are missing",
                           entry->log_id, end, entry->end_offset);
-  if (!failure)
-    return;
-  note_damage(damages, entry->log_id, MIN(end, entry->end_offset), failure);
-  entry->end_offset = MIN(end, entry->end_offset);
-  log_index_mark_damaged(index, entry);
+  if (failure)
+    verify_failed(index, entry, end, failure, damages);
 }
 
 void log_recovery_verify(RocksDb *db, LogIndex *index, guint32 first_segment, GHashTable *damages, guint64 *ret_bytes) {
   g_autoptr(GPtrArray) entries = log_index_sorted(index); /* in key order: files are read forward */
   *ret_bytes = 0;
-  for (guint i = 0; i < entries->len; i++)
+  for (guint i = 0; i < entries->len; i++) {
+    verify_part(db, index, g_ptr_array_index(entries, i), first_segment, damages, ret_bytes);
     verify_log(db, index, g_ptr_array_index(entries, i), first_segment, damages, ret_bytes);
+  }
 }
 
 /* ---- telling ---- */

@@ -10,6 +10,7 @@
 #include "storage/rocks/log_segments.h"
 
 #include "storage/rocks/catalog.h"
+#include "storage/rocks/compact_note.h"
 
 static void put(RocksDb *db, const CatalogEntry *entry, rocksdb_writebatch_t *batch) {
   CatalogBytes bytes;
@@ -128,6 +129,8 @@ static void put_leftovers(RocksDb *db, LogIndex *index, rocksdb_writebatch_t *ba
     size_t key_len, value_len;
     const char *key = rocksdb_iter_key(iterator, &key_len);
     const char *value = rocksdb_iter_value(iterator, &value_len);
+    if (key_len > 0 && key[0] == COMPACT_NOTE_KIND)
+      continue; /* goes with its log */
     CatalogEntry entry;
     g_autoptr(Failure) failure = catalog_decode((const guint8 *)key, key_len, (const guint8 *)value, value_len, &entry);
     INVARIANT(!failure, "the catalog was read before");

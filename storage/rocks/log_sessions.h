@@ -17,6 +17,7 @@ struct LogSession {
   gint64 next_offset;
   guint32 generation; /* of the log, when the cursor was made */
   gint64 made_us;
+  gint64 part_end; /* of the compacted part: where it ended when the cursor was made; 0: a time segment */
   LogCursor *cursor;
   GList link; /* in age order */
 };

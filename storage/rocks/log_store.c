@@ -299,6 +299,7 @@ static void flush_all(LogStore *store) {
   g_ptr_array_add(families, store->db->catalog_cf);
   g_ptr_array_add(families, store->db->hot_cf);
   g_ptr_array_add(families, store->db->producers_cf);
+  g_ptr_array_add(families, log_index_compacted(store->index)->cf);
   for (guint i = 0; i < log_index_segment_count(store->index); i++)
     g_ptr_array_add(families, log_index_segment(store->index, i)->cf);
   for (guint i = 0; i < families->len; i++) {
@@ -370,11 +371,31 @@ static void add_segment_stats(LogStore *store, LogStoreStats *stats) {
   }
 }
 
+LogCompacted *log_compacted_new(void) {
+  LogCompacted *compacted = g_new0(LogCompacted, 1);
+  compacted->gone = g_array_new(FALSE, FALSE, sizeof(gint64));
+  compacted->batches = log_batch_array_new();
+  return compacted;
+}
+
+void log_compacted_free(LogCompacted *compacted) {
+  if (!compacted)
+    return;
+  g_array_unref(compacted->gone);
+  g_array_unref(compacted->batches);
+  g_free(compacted);
+}
+
+void log_store_compact_note(LogStore *store, guint64 log_id, CompactNote *ret_note) {
+  log_index_compact_note(store->index, log_id, ret_note);
+}
+
 void log_store_stats(LogStore *store, LogStoreStats *ret_stats) {
   *ret_stats = (LogStoreStats){0};
   log_writer_stats(store->writer, ret_stats);
   log_readers_stats(store->readers, ret_stats);
   ret_stats->surplus_cuts = store->surplus_cuts;
   add_segment_stats(store, ret_stats);
+  log_index_compact_stats(store->index, ret_stats);
   ret_stats->logs = log_index_count(store->index);
 }

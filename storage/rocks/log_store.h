@@ -20,6 +20,7 @@
 #include "storage/log/hot.h"
 #include "storage/log/producers.h"
 #include "storage/log/retention.h"
+#include "storage/rocks/compact_note.h"
 
 G_BEGIN_DECLS
 
@@ -130,6 +131,7 @@ typedef enum {
   LOG_WRITE_CREATE,   /* a new log: its hot record */
   LOG_WRITE_APPEND,   /* a batch at the log's end, or behind it with a gap */
   LOG_WRITE_TRUNCATE, /* cut what lies at or behind truncate_offset */
+  LOG_WRITE_COMPACT,  /* change the compacted part, and where it ends (log_compact.h) */
   LOG_WRITE_PUT_HOT, /* the hot record alone; where it needs less of the segments (log_hot_needed_from), these may go */
   LOG_WRITE_FORGET,  /* the records of some producers: nothing of them is remembered any more */
   LOG_WRITE_DROP,    /* forget the log: no longer told by recovery nor served; it holds no segment any more */
@@ -143,6 +145,18 @@ typedef enum {
 /* Never ask for a sync on this write's account. */
 #define LOG_SYNC_NEVER (-1)
 
+/* What one write changes in the compacted part of a log. Each leaves a log that says the same as before. */
+typedef struct {
+  GArray *gone;        /* base offsets, gint64: batches of the part that go ... */
+  GArray *batches;     /* ... and what is there instead, or behind them (log_batch_array_new) */
+  gint64 drop_before;  /* what the part has below goes too; 0: nothing */
+  gint64 compacted_to; /* the part's end now: the hot record says the same. Never falls */
+  CompactNote note;
+} LogCompacted;
+
+LogCompacted *log_compacted_new(void);
+void log_compacted_free(LogCompacted *compacted); /* NULL is fine */
+
 typedef struct LogWrite LogWrite;
 
 /* Shard loop → writer → syncer → loop. Owned by whoever embeds it, who fills in the first part; zeroed otherwise. It
@@ -152,9 +166,9 @@ struct LogWrite {
   guint64 log_id;
   /* APPEND: stamped, base_offset at the log's end or behind. Borrowed. */
   const LogBatch *batch;
-  /* The hot record (log_hot_encode), written in the same RocksDB batch. Must be there for CREATE, PUT_HOT and APPEND
-   * (with the log's end behind @batch, and a max timestamp that covers it: finds by time go by that). For TRUNCATE: the
-   * log's hot record before; the store writes the cut one. Borrowed. */
+  /* The hot record (log_hot_encode), written in the same RocksDB batch. Must be there for CREATE, PUT_HOT, COMPACT and
+   * APPEND (with the log's end behind @batch, and a max timestamp that covers it: finds by time go by that). For
+   * TRUNCATE: the log's hot record before; the store writes the cut one. Borrowed. */
   const guint8 *hot;
   gsize hot_len;
   gint64 truncate_offset; /* TRUNCATE: records of producers are cut with it */
@@ -162,6 +176,7 @@ struct LogWrite {
    * the same RocksDB batch. Borrowed. */
   const guint8 *producer;
   gsize producer_len;
+  const LogCompacted *compacted; /* COMPACT. Borrowed. */
   /* FORGET. Borrowed. */
   const gint64 *producer_ids;
   guint producer_count;
@@ -204,6 +219,7 @@ struct LogRead {
   gint64 from_offset; /* starts with the batch that holds it, or the next one behind it */
   gint64 end_offset;  /* only batches wholly below: the high watermark for consumers, the log's end for followers */
   gsize max_bytes;    /* of stored bytes; the first batch is given whatever its size */
+  gboolean as_of_now; /* see the compacted part as it is: others may read on in what it was when they began */
   Loop *loop;         /* where done is called */
   void (*done)(LogRead *read);
 
@@ -258,6 +274,11 @@ gboolean log_store_chunks(LogStore *store, guint64 log_id, GArray *chunks);
  * and whether some can go. To be called every now and then, also while nothing is written. Any thread. */
 void log_store_tidy(LogStore *store, LogRoll roll);
 
+/* ---- compaction ---- */
+
+/* What is noted of a log's compacted part: all 0 when it has none. Any thread. */
+void log_store_compact_note(LogStore *store, guint64 log_id, CompactNote *ret_note);
+
 /* ---- figures ---- */
 
 /* A time segment. */
@@ -287,6 +308,10 @@ typedef struct {
   gint64 needed_bytes;       /* of batches in segments: what logs need ... */
   gint64 expired_held_bytes; /* ... and what nobody does, but lies in segments that others need */
   guint64 logs;
+  guint64 compactions;                                     /* runs that ended since open */
+  guint64 compaction_bytes_before, compaction_bytes_after; /* what they read, what they left of it */
+  gint64 compacted_ms;                                     /* when one ended last, wall clock; 0: none ever has */
+  gint64 compacted_bytes;                                  /* of all compacted parts, as far as they are counted */
 } LogStoreStats;
 
 /* Any thread. */

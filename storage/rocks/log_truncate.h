@@ -9,8 +9,12 @@
 
 G_BEGIN_DECLS
 
-/* Put into @batch what removes everything of a log at or behind @offset, and the rest of the batch that holds it; cut
- * it in the index too. All of the log must be in RocksDB already, not in @batch.
+/* Put a stamped batch of a log into @batch, in one segment. */
+void log_batch_put(const LogBatch *log_batch, guint64 log_id, const LogSegment *segment, rocksdb_writebatch_t *batch);
+
+/* Put into @batch what removes everything of a log at or behind @offset, and the rest of the batch that holds it,
+ * unless that is one with gaps, which is cut in two; cut it in the index too. All of the log must be in RocksDB
+ * already, not in @batch.
  *
  * Returns where the log ends now. */
 gint64 log_truncate_put(RocksDb *db, LogIndex *index, LogEntry *entry, gint64 offset, rocksdb_writebatch_t *batch);

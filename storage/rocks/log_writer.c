@@ -111,7 +111,8 @@ gboolean log_writer_submit(LogWriter *writer, LogWrite *write) {
             "a producer's batch comes with what is remembered of it");
   write->charged_bytes = WRITE_OVERHEAD_BYTES + write->hot_len + write->producer_len +
                          (gsize)write->producer_count * LOG_PRODUCER_KEY_BYTES +
-                         (write->batch ? log_batch_stored_bytes(write->batch) : 0);
+                         (write->batch ? log_batch_stored_bytes(write->batch) : 0) +
+                         (write->compacted ? log_batch_array_payload_bytes(write->compacted->batches) : 0);
   write->written_task.run = written_run;
   write->synced_task.run = synced_run;
   pthread_mutex_lock(&writer->mutex);

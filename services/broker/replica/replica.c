@@ -96,6 +96,19 @@ Failure *replica_stands_back(const Replica *replica) {
   return failure_set_retry_delay(failure, STAND_BACK_RETRY_MS);
 }
 
+GArray *replica_remembered_batches(const Replica *replica) {
+  return log_producers_batches(replica->producers);
+}
+
+gint64 replica_compacted_to(const Replica *replica) {
+  return replica->hot.compacted_to_offset;
+}
+
+void replica_set_compacted(Replica *replica, gint64 offset) {
+  INVARIANT(offset <= replica->hot.log_end_offset, "what is compacted lies in the log");
+  replica->hot.compacted_to_offset = offset;
+}
+
 /* ---- answering ---- */
 
 static ReplicaCopies count_copies(const Replica *replica, const ReplicaAppend *append) {

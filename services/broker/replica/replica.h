@@ -148,6 +148,11 @@ void replica_await(Replica *replica, ReplicaAppend *append, ReplicaOut *out);
  *
  * @ret_gone: gets their ids (gint64): their records are to go from the storage */
 void replica_expire_producers(Replica *replica, gint64 before_ms, GArray *ret_gone);
+/* Base offsets (gint64, ascending) of all batches that producers are remembered by; owned by the caller. */
+GArray *replica_remembered_batches(const Replica *replica);
+/* Where what is compacted ends; set by who has that written, before the hot record that goes with it. */
+gint64 replica_compacted_to(const Replica *replica);
+void replica_set_compacted(Replica *replica, gint64 offset);
 /* The hot record to be written together with @append (prepared), or alone (NULL).
  * @out: replaced by the stored form */
 void replica_encode_hot(const Replica *replica, guint64 log_id, const ReplicaAppend *append, GByteArray *out);

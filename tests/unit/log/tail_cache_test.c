@@ -96,6 +96,16 @@ TEST_ROWS(tail_cache_truncate, TRUNCATE_ROWS) {
   EXPECT_EQ_STR("7", LOOK(cache, 2, 7, ALL));
 }
 
+TEST(tail_cache, drops_what_was_compacted) {
+  g_autoptr(LogTailCache) cache = four();
+  log_tail_cache_drop_before(cache, 1, 19);
+  EXPECT_EQ_STR("10 20 30", LOOK(cache, 1, 10, ALL));
+  EXPECT_EQ_STR("", LOOK(cache, 1, 9, ALL));
+  log_tail_cache_drop_before(cache, 1, 40);
+  EXPECT_EQ_INT(0, log_tail_cache_batch_count(cache));
+  log_tail_cache_drop_before(cache, 1, 50);
+}
+
 TEST(tail_cache, drop) {
   g_autoptr(LogTailCache) cache = four();
   add(cache, 2, 7, 1, PAYLOAD);

@@ -165,9 +165,7 @@ void fixture_drop(Fixture *fixture, const TestLog *log) {
 gint64 fixture_truncate(Fixture *fixture, TestLog *log, gint64 offset) {
   LogWrite write = {.kind = LOG_WRITE_TRUNCATE, .truncate_offset = offset};
   write_with_hot(fixture, log, &write);
-  log->hot.log_end_offset = write.ret_end_offset;
-  log->hot.high_watermark = MIN(log->hot.high_watermark, write.ret_end_offset);
-  log_epochs_truncate_end(log->hot.epochs, write.ret_end_offset);
+  log_hot_cut(&log->hot, write.ret_end_offset);
   return write.ret_end_offset;
 }
 
