@@ -73,6 +73,7 @@ static void set_duration(const char *name, guint seconds) {
 static void set_up(const Plan *plan) {
   set_duration("MILENA_BROKER_SEGMENT_AGE", plan->segment_s);
   set_duration("MILENA_BROKER_PRODUCER_EXPIRY", MAX(plan->retention_s, 10));
+  set_duration("MILENA_BROKER_COMPACTION_INTERVAL", MAX(plan->retention_s / 20, 1));
   g_setenv("MILENA_BROKER_WAL_BYTES", "16MiB", TRUE);
 }
 
