@@ -7,7 +7,7 @@
 #   tools/bench-replicated.sh [--only produce|latency|failover] [--turns N] [--alone] [--quick]
 . "$(dirname "$0")/common.sh"
 . tests/interop/tools.sh
-export BROKERS=3
+export BROKERS=3 BATCH_BYTES=1000000
 . tests/bench/sides.sh
 . tests/bench/measure.sh
 

@@ -1,6 +1,7 @@
 # The two systems that ./dev bench compares, behind one set of functions each: milena_... and kafka_...; sourced by
 # tools/bench.sh and tools/bench-replicated.sh, which set WORK. A function that drives prints one line of JSON; both C
-# clients use the same names in it. BROKERS (1) says how many brokers each cluster has, and as many controllers: Kafka's
+# clients use the same names in it. BATCH_BYTES is what a batch of Milena's client holds at the most, its default where it
+# is not set; rdkafka-bench has 1,000,000. BROKERS (1) says how many brokers each cluster has, and as many controllers: Kafka's
 # are in the same processes, so the sums below count Milena's controllers as well where there are several.
 #
 #   start, stop, resume    a fresh cluster; resume starts it again over its data
@@ -29,7 +30,8 @@ milena_topic() { bin/milena topics create "$1" --partitions 6 ${2:+--config "flu
 milena_produce() {
   local pace=()
   [ $# -lt 4 ] || pace=(--throughput "$4" --linger 0)
-  bin/milena bench produce --output json --topic "$1" --records "$2" --record-size "$3" "${pace[@]}"
+  bin/milena bench produce --output json --topic "$1" --records "$2" --record-size "$3" "${pace[@]}" \
+    ${BATCH_BYTES:+--batch-bytes "$BATCH_BYTES"}
 }
 milena_consume() { bin/milena bench consume --output json --topic "$1" --records "$2"; }
 milena_tail() { bin/milena bench consume --output json --topic "$1" --records "$2" --from end; }
