@@ -3,7 +3,8 @@
  *
  * The token of a page is "group:" and the last name before it: it holds when groups come and go, and when leases move.
  * Invariant: `open` counts the tenures that have not answered, and one for the beginning. Owner: the coordinator's
- * loop. Failure modes: a partition that can't be asked now is named in `missing`; its groups may be on no page. */
+ * loop. Failure modes: partitions that can't be asked now are counted in `missing`, by the reason; their groups may be
+ * on no page. */
 #include <string.h>
 
 #include "services/group_coordinator/group_call.h"
@@ -18,20 +19,55 @@ typedef struct {
   GroupListing *listing;
 } ListPart;
 
+/* Why some of the partitions can't be asked. */
+typedef struct {
+  Failure *failure; /* of the first of them; owned */
+  guint partitions;
+} Missing;
+
 struct GroupListing {
   Coordinator *coordinator;
   RpcCall *rpc;
   guint limit;
   guint open;
-  GPtrArray *parts;   /* of ListPart, owned */
-  GPtrArray *pages;   /* of ListGroupsResponse, owned */
-  GPtrArray *missing; /* of Google__Rpc__Status, owned */
+  GPtrArray *parts; /* of ListPart, owned */
+  GPtrArray *pages; /* of ListGroupsResponse, owned */
+  GArray *missing;  /* of Missing, by reason */
 };
 
 /* ---- the answer ---- */
 
 static gint compare_names(gconstpointer a, gconstpointer b) {
   return strcmp((*(Milena__V1__GroupSummary *const *)a)->group, (*(Milena__V1__GroupSummary *const *)b)->group);
+}
+
+static void add_missing(GroupListing *listing, const Failure *failure) {
+  for (guint i = 0; i < listing->missing->len; i++) {
+    Missing *missing = &g_array_index(listing->missing, Missing, i);
+    if (failure_reason(missing->failure) == failure_reason(failure)) {
+      missing->partitions++;
+      return;
+    }
+  }
+  Missing missing = {failure_copy(failure), 1};
+  g_array_append_val(listing->missing, missing);
+}
+
+static void free_status(gpointer status) {
+  google__rpc__status__free_unpacked(status, NULL);
+}
+
+/* A sentence for each reason. Returns an array of Google__Rpc__Status, owned by the caller. */
+static GPtrArray *missing_statuses(const GroupListing *listing) {
+  GPtrArray *statuses = g_ptr_array_new_with_free_func(free_status);
+  for (guint i = 0; i < listing->missing->len; i++) {
+    const Missing *missing = &g_array_index(listing->missing, Missing, i);
+    g_autoptr(Failure) counted =
+        failure_prefix(failure_copy(missing->failure), "the groups of %u %s of __consumer_offsets are missing",
+                       missing->partitions, missing->partitions == 1 ? "partition" : "partitions");
+    g_ptr_array_add(statuses, failure_to_status(counted));
+  }
+  return statuses;
 }
 
 static void reply(GroupListing *listing) {
@@ -54,13 +90,10 @@ static void reply(GroupListing *listing) {
     token = g_strconcat("group:", response.groups[response.n_groups - 1]->group, NULL);
     response.next_page_token = token;
   }
-  response.n_missing = listing->missing->len;
-  response.missing = (Google__Rpc__Status **)listing->missing->pdata;
+  g_autoptr(GPtrArray) missing = missing_statuses(listing);
+  response.n_missing = missing->len;
+  response.missing = (Google__Rpc__Status **)missing->pdata;
   rpc_call_reply(listing->rpc, &response.base, NULL, 0);
-}
-
-static void add_missing(GroupListing *listing, const Failure *failure) {
-  g_ptr_array_add(listing->missing, failure_to_status(failure));
 }
 
 static void part_over(GroupListing *listing) {
@@ -80,8 +113,8 @@ static void on_answered(GroupAsk *ask, ProtobufCMessage *response, Failure *fail
 
 /* ---- life ---- */
 
-static void free_status(gpointer status) {
-  google__rpc__status__free_unpacked(status, NULL);
+static void clear_missing(gpointer missing) {
+  failure_free(((Missing *)missing)->failure);
 }
 
 static void free_page(gpointer page) {
@@ -99,7 +132,7 @@ static void on_closed(RpcCall *rpc, gboolean cancelled, gpointer state) {
   GroupListing *listing = state;
   g_ptr_array_unref(listing->parts);
   g_ptr_array_unref(listing->pages);
-  g_ptr_array_unref(listing->missing);
+  g_array_unref(listing->missing);
   g_free(listing);
 }
 
@@ -156,7 +189,8 @@ void group_list(RpcCall *rpc, RpcMessage *message, gpointer user_data) {
                             .open = 1,
                             .parts = g_ptr_array_new_with_free_func(free_part),
                             .pages = g_ptr_array_new_with_free_func(free_page),
-                            .missing = g_ptr_array_new_with_free_func(free_status)};
+                            .missing = g_array_new(FALSE, FALSE, sizeof(Missing))};
+  g_array_set_clear_func(listing->missing, clear_missing);
   rpc_call_set_events(rpc, &EVENTS, listing);
   GHashTableIter iter;
   gpointer tenure;

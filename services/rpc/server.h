@@ -113,7 +113,7 @@ gint64 rpc_call_deadline_us(RpcCall *call);
  */
 gint64 rpc_call_answer_by_us(RpcCall *call);
 gboolean rpc_call_is_cancelled(RpcCall *call);
-/* The client's address, "ipv4:127.0.0.1:40612"; borrowed. */
+/* The client's address, "127.0.0.1:40612" or "[::1]:40612"; borrowed. */
 const char *rpc_call_peer(RpcCall *call);
 /* The address of the client for whom the call is made: of the one that called a process of the cluster, when that
  * passed the call on (rpc_client_unary_for); else the caller's. For people to see, not to trust: any caller may claim

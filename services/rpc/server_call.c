@@ -74,7 +74,8 @@ static void call_free(RpcCall *call) {
     grpc_call_details_destroy(&call->details);
   if (call->core)
     grpc_call_unref(call->core);
-  gpr_free(call->peer);
+  g_free(call->peer);
+  g_free(call->client);
   if (call->metadata_texts)
     g_hash_table_unref(call->metadata_texts);
   rpc_queue_unref(call->queue);
@@ -466,9 +467,19 @@ const char *rpc_call_method(RpcCall *call) {
   return call->method->path;
 }
 
+/* The core's "ipv4:127.0.0.1:40612" and "ipv6:%5B::1%5D:40612" as people write them; others as they are. */
+static char *plain_address(const char *peer) {
+  gboolean is_address = g_str_has_prefix(peer, "ipv4:") || g_str_has_prefix(peer, "ipv6:");
+  char *plain = g_uri_unescape_string(is_address ? peer + strlen("ipv4:") : peer, NULL);
+  return plain ? plain : g_strdup(peer);
+}
+
 const char *rpc_call_peer(RpcCall *call) {
-  if (!call->peer)
-    call->peer = grpc_call_get_peer(call->core);
+  if (!call->peer) {
+    char *peer = grpc_call_get_peer(call->core);
+    call->peer = plain_address(peer);
+    gpr_free(peer);
+  }
   return call->peer;
 }
 
@@ -485,5 +496,7 @@ const char *rpc_call_metadata(RpcCall *call, const char *key) {
 
 const char *rpc_call_client(RpcCall *call) {
   const char *client = rpc_call_metadata(call, RPC_CLIENT_KEY);
-  return client ? client : rpc_call_peer(call);
+  if (client && !call->client)
+    call->client = plain_address(client); /* a process of an earlier version passes on what the core says */
+  return client ? call->client : rpc_call_peer(call);
 }

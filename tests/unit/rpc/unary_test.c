@@ -102,15 +102,15 @@ TEST(unary, tells_for_whom_it_is_made) {
   fixture_start(fixture);
   Milena__V1__ProduceRequest request = MILENA__V1__PRODUCE_REQUEST__INIT;
   g_autoptr(RpcMessage) packed = rpc_message_pack(&request.base, NULL, 0);
-  const char *const clients[] = {"ipv6:%5B::1%5D:40612", NULL};
-  const char *const want[] = {"ipv6:%5B::1%5D:40612", "ipv4:127.0.0.1:"};
+  const char *const clients[] = {"ipv6:%5B::1%5D:40612", "[::1]:40612", NULL};
+  const char *const want[] = {"[::1]:40612", "[::1]:40612", "127.0.0.1:"};
   for (guint i = 0; i < G_N_ELEMENTS(clients); i++) {
     Told told = {.done = 0};
     rpc_client_call_unref(rpc_client_unary_for(fixture->client, clients[i], fixture->address, PRODUCER, "Produce",
                                                packed, fixture_deadline_us(10000), fixture->client_loop, take_told,
                                                &told));
     ASSERT_TRUE(fixture_wait(&told.done, 1));
-    EXPECT_CONTAINS(told.told, want[i]);
+    EXPECT_TRUE(g_str_has_prefix(told.told, want[i]));
     g_free(told.told);
   }
 }
