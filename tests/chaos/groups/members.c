@@ -21,11 +21,11 @@ typedef struct {
   guint starts;
 } Slot;
 
-/* Notes of one process. */
+/* The notes of one process. */
 typedef struct {
   guint group;
   char *path;
-} Notes;
+} NotesFile;
 
 /* The groups: how their members read, and when they commit. */
 static const struct {
@@ -39,7 +39,7 @@ static const struct {
 struct Members {
   MembersOptions options;
   Slot *slots;
-  GArray *notes; /* of Notes */
+  GArray *notes; /* of NotesFile */
 };
 
 const char *members_group_name(guint group) {
@@ -50,7 +50,7 @@ Members *members_new(const MembersOptions *options) {
   Members *members = g_new0(Members, 1);
   members->options = *options;
   members->slots = g_new0(Slot, members_slots(members));
-  members->notes = g_array_new(FALSE, FALSE, sizeof(Notes));
+  members->notes = g_array_new(FALSE, FALSE, sizeof(NotesFile));
   return members;
 }
 
@@ -69,7 +69,7 @@ void members_free(Members *members) {
   for (guint i = 0; i < members_slots(members); i++)
     end(&members->slots[i]);
   for (guint i = 0; i < members->notes->len; i++)
-    g_free(g_array_index(members->notes, Notes, i).path);
+    g_free(g_array_index(members->notes, NotesFile, i).path);
   g_array_unref(members->notes);
   g_free(members->slots);
   g_free(members);
@@ -117,7 +117,7 @@ void members_start(Members *members, guint slot) {
   if (entry->pid)
     return;
   g_autofree char *name = members_name(members, slot);
-  Notes notes = {group, g_strdup_printf("%s/%s.%u", members->options.folder, name, ++entry->starts)};
+  NotesFile notes = {group, g_strdup_printf("%s/%s.%u", members->options.folder, name, ++entry->starts)};
   g_array_append_val(members->notes, notes);
   g_autofree char *log = g_strconcat(notes.path, ".log", NULL);
   g_autoptr(GPtrArray) words = command(members, slot, name, notes.path);
@@ -226,7 +226,7 @@ char *members_tell(const Members *members, Ledger *ledger, guint *ret_slow) {
   char *wrong = NULL;
   *ret_slow = 0;
   for (guint i = 0; i < members->notes->len && !wrong; i++) {
-    const Notes *notes = &g_array_index(members->notes, Notes, i);
+    const NotesFile *notes = &g_array_index(members->notes, NotesFile, i);
     wrong = telling_notes(notes->path, notes->group, ledger, ret_slow);
   }
   return wrong;
