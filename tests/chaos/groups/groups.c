@@ -329,7 +329,7 @@ static gboolean parse(Options *options, int argc, char **argv) {
       {"controllers", 0, 0, G_OPTION_ARG_INT, &options->controllers, "1, 3 or 5 (3)", "N"},
       {"coordinators", 0, 0, G_OPTION_ARG_INT, &options->coordinators, "1 to 4 (2)", "N"},
       {"members", 0, 0, G_OPTION_ARG_INT, &options->members, "of each group, 2 to 12 (3)", "N"},
-      {"pause-ms", 0, 0, G_OPTION_ARG_INT, &options->pause_ms, "of the producer between two sends (20)", "MS"},
+      {"pause-ms", 0, 0, G_OPTION_ARG_INT, &options->pause_ms, "of the producer between two sends (10)", "MS"},
       {"session-ms", 0, 0, G_OPTION_ARG_INT, &options->session_ms, "of the groups, 2000 or more (4000)", "MS"},
       {"at-once", 0, 0, G_OPTION_ARG_INT, &options->at_once, "faults of one round at most (2)", "N"},
       {"keep", 0, 0, G_OPTION_ARG_NONE, &options->keep, "keep logs and notes also when all is well", NULL},
@@ -365,7 +365,7 @@ int main(int argc, char **argv) {
                          .coordinators = 2,
                          .members = 3,
                          .session_ms = 4000,
-                         .pause_ms = 20,
+                         .pause_ms = 10,
                          .at_once = 2,
                          .seed = g_random_int_range(1, 1000000)}};
   Options *options = &run.options;

@@ -3,6 +3,9 @@
 
 #include <milena/milena.h>
 
+/* Members commit batch by batch, and on a busy machine a commit takes long: a batch has several records. */
+#define LINGER_MS 400
+
 struct Writer {
   MilenaClient *client;
   MilenaProducer *producer;
@@ -85,7 +88,10 @@ Writer *writer_new(const char *bootstrap, const char *topic, guint partitions, g
   MilenaError *error = milena_client_new(bootstrap, NULL, &writer->client);
   if (error)
     g_error("no client: %s", milena_error_message(error));
-  writer->producer = milena_producer_new(writer->client, NULL);
+  MilenaProducerOptions options;
+  milena_producer_options_init(&options);
+  options.linger_ms = LINGER_MS;
+  writer->producer = milena_producer_new(writer->client, &options);
   writer->thread = g_thread_new("writer", run, writer);
   return writer;
 }
