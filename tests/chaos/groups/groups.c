@@ -50,7 +50,8 @@ typedef struct {
   FaultsStage stage;
   gint64 start_us, longest_us;
   guint rounds, planned;
-  guint *counts; /* by kind of fault */
+  guint *counts;       /* by kind of fault */
+  char *stopped_wrong; /* a planned stop that did not go as planned */
   char *failure;
 } Run;
 
@@ -122,6 +123,7 @@ static char *start(Run *run) {
   run->stage.fleet = run->fleet;
   run->stage.net = run->net;
   run->stage.members = run->members;
+  run->stage.wrong = &run->stopped_wrong;
   run->writer = writer_new(run->bootstrap, TOPIC, PARTITIONS, (guint)run->options.pause_ms);
   faults_mend(&run->stage); /* all members come */
   return progress_catch_up(run->client, PARTITIONS, CATCH_UP_S, look, run);
@@ -169,14 +171,12 @@ static void inflict(Run *run, gboolean planned) {
   if (kind == faults_count())
     return;
   gint64 now_us = g_get_monotonic_time();
-  char *wrong = NULL;
-  run->stage.wrong = &wrong;
   g_autofree char *who = faults_begin(&run->stage, kind);
   run->counts[kind]++;
   report_say(run->report, "%6.1f s  %-32s %s  (at %" G_GINT64_FORMAT " us)",
              (double)(now_us - run->start_us) / G_USEC_PER_SEC, faults_name(kind), who, now_us);
-  if (wrong)
-    fail(run, wrong);
+  if (run->stopped_wrong)
+    fail(run, g_steal_pointer(&run->stopped_wrong));
 }
 
 static void mend(Run *run) {
