@@ -34,13 +34,12 @@ static void subject_free(gpointer data) {
   g_free(subject);
 }
 
-Vitals *vitals_new(Cluster *cluster, const char *const *names, double disk_floor_mib) {
+Vitals *vitals_new(Cluster *cluster, const char *const *names, double disk_floor_mib, double memory_floor_mib) {
   Vitals *vitals = g_new0(Vitals, 1);
   vitals->cluster = cluster;
-  /* Of memory, the floor is what malloc's arenas and RocksDB's memtables come and go by. */
   vitals->bounds[DISK_MIB] = (TrendBound){.share = 0.15, .floor = disk_floor_mib};
-  vitals->bounds[MEMORY_MIB] = (TrendBound){.share = 0.1, .floor = 16};
-  vitals->bounds[DESCRIPTORS] = (TrendBound){.share = 0.1, .floor = 12};
+  vitals->bounds[MEMORY_MIB] = (TrendBound){.share = 0.1, .floor = memory_floor_mib};
+  vitals->bounds[DESCRIPTORS] = (TrendBound){.share = 0.1, .floor = 24};
   vitals->bounds[THREADS] = (TrendBound){.share = 0, .floor = 3};
   vitals->subjects = g_ptr_array_new_with_free_func(subject_free);
   vitals->handovers = trend_new();

@@ -8,9 +8,10 @@ G_BEGIN_DECLS
 
 typedef struct Vitals Vitals;
 
-/* @names: of the processes ("broker-1"), NULL-terminated; copied. @disk_floor_mib: what a folder may always grow by: a
- * time segment, since it comes and goes as a whole */
-Vitals *vitals_new(Cluster *cluster, const char *const *names, double disk_floor_mib);
+/* @names: of the processes ("broker-1"), NULL-terminated; copied
+ * @disk_floor_mib: what a folder may always grow by: a time segment, since it comes and goes as a whole
+ * @memory_floor_mib: what a process may: memtables, and what malloc keeps */
+Vitals *vitals_new(Cluster *cluster, const char *const *names, double disk_floor_mib, double memory_floor_mib);
 void vitals_free(Vitals *vitals); /* NULL is fine */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Vitals, vitals_free)
 
