@@ -8,7 +8,7 @@
 . tests/k8s/lab/tools.sh
 
 tools/setup.sh
-bazel build --ui_event_filters=-info --noshow_progress "${PROGRAMS[@]}" //tests/k8s:clients
+bazel build --ui_event_filters=-info --noshow_progress "${PROGRAMS[@]}" //tests/k8s:clients //tests/chaos/groups:member //tests/chaos/groups:stream_member
 link_programs
 say "Kubernetes $KUBERNETES: building what is not there yet"
 need_nodes >"$KUBERNETES_DIR.why" || die "Kubernetes can't be had here: $(cat "$KUBERNETES_DIR.why")"

@@ -1,9 +1,10 @@
-/* Producers and consumers of a cluster on Kubernetes, while a script does things to it; and what they saw, judged. They
- * stand outside of the cluster: some know the brokers by name, some the one address of the Service alone.
+/* Producers, consumers and groups of a cluster on Kubernetes, while a script does things to it; and what they saw,
+ * judged. They stand outside of the cluster: some know the brokers by name, some the one address of the Service alone.
  *
- *   clients BROKER,BROKER,... DOOR [LEDGER]
+ *   clients BROKER,BROKER,... DOOR MEMBERS [LEDGER]
  *
- * Lines on standard input tell what goes on, and each is answered with "." on a line of its own:
+ * MEMBERS is the folder of the programs of groups' members (tests/chaos/groups). Lines on standard input tell what goes
+ * on, and each is answered with "." on a line of its own:
  *
  *   start         a topic, and everybody begins
  *   begin         something will be done to the cluster
@@ -13,25 +14,43 @@
  *
  * Lines that begin with "ok" and "not ok" are claims. A line that can't be answered ends the program with 1.
  * Threads: the main one waits for lines; the traffic has its own. */
+#include <glib/gstdio.h>
+#include <milena/milena.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/chaos/groups/members.h"
+#include "tests/chaos/groups/progress.h"
 #include "tests/chaos/records/anomalies.h"
 #include "tests/chaos/traffic/traffic.h"
 
 #define SETTLE_S 120
+#define CATCH_UP_S 120
 #define LINE_MAX_BYTES 200
 #define ANSWERED_S 60
+#define MEMBERS_OF_GROUP 1
+#define SESSION_MS 5000 /* of members */
+#define LEAVE_MS 10000
 #define AIM_US (2 * G_USEC_PER_SEC)
 #define EXIT_USAGE 2
 
 typedef struct {
+  char *name;
+  gint64 since_us, until_us;
+} Step;
+
+typedef struct {
   Traffic *traffic;
+  MilenaClient *client;
+  MembersOptions members_options;
+  Members *members; /* NULL before they begin */
+  char *folder;     /* for their notes */
   const char *ledger_path;
   gint64 began_us;
-  guint steps, failed;
+  GArray *steps; /* of Step */
+  guint failed;
 } Clients;
 
 /* @wrong: taken; NULL when the claim holds */
@@ -43,9 +62,24 @@ static void claim(Clients *clients, char *wrong, const char *text) {
   g_free(wrong);
 }
 
+static char *look_at_members(gpointer data) {
+  return members_look(((Clients *)data)->members);
+}
+
+static char *wait_for_groups(Clients *clients) {
+  return progress_catch_up(clients->client, TRAFFIC_PARTITIONS, CATCH_UP_S, look_at_members, clients);
+}
+
 static void start(Clients *clients) {
   claim(clients, traffic_start(clients->traffic), "a topic with three replicas is made, and written to");
+  char *wrong = progress_prepare(clients->client, TRAFFIC_TOPIC, TRAFFIC_PARTITIONS, SESSION_MS);
+  clients->members = members_new(&clients->members_options);
+  for (guint i = 0; i < members_slots(clients->members); i++)
+    members_start(clients->members, i);
+  claim(clients, wrong ? wrong : wait_for_groups(clients), "groups read it, and commit");
 }
+
+/* ---- Steps ---- */
 
 /* Every partition takes writes again: what was done is over only then. */
 static char *wait_for_answers(Traffic *traffic) {
@@ -60,36 +94,87 @@ static char *wait_for_answers(Traffic *traffic) {
   return NULL;
 }
 
+static double seconds_of(gint64 time_us) {
+  return (double)time_us / G_USEC_PER_SEC;
+}
+
 static void end_step(Clients *clients, const char *name) {
   char *wrong = wait_for_answers(clients->traffic);
-  gint64 now_us = g_get_monotonic_time();
-  gint64 direct_us = traffic_longest_silence_us(clients->traffic, clients->began_us, now_us, FALSE);
-  gint64 door_us = traffic_longest_silence_us(clients->traffic, clients->began_us, now_us, TRUE);
-  g_autofree char *text = g_strdup_printf(
-      "%s: took %.1f s; a partition was without an answered write for %.2f s at most%s, through the one address %.2f s",
-      name, (double)(now_us - clients->began_us) / G_USEC_PER_SEC, (double)direct_us / G_USEC_PER_SEC,
-      direct_us > AIM_US ? " (aim: 2 s)" : "", (double)door_us / G_USEC_PER_SEC);
-  claim(clients, wrong, text);
-  clients->steps++;
+  Step step = {g_strdup(name), clients->began_us, g_get_monotonic_time()};
+  gint64 direct_us = traffic_longest_silence_us(clients->traffic, step.since_us, step.until_us, FALSE);
+  gint64 door_us = traffic_longest_silence_us(clients->traffic, step.since_us, step.until_us, TRUE);
+  g_autofree char *text =
+      g_strdup_printf("%s: in %.1f s a partition was without an answered write for %.2f s at most%s, through the one "
+                      "address for %.2f s",
+                      name, seconds_of(step.until_us - step.since_us), seconds_of(direct_us),
+                      direct_us > AIM_US ? " (aim: 2 s)" : "", seconds_of(door_us));
+  claim(clients, wrong ? wrong : members_look(clients->members), text);
+  g_array_append_val(clients->steps, step);
+}
+
+/* ---- The end ---- */
+
+/* How long at most a group had no commit answered in a step. */
+static gint64 longest_without_commit(const Ledger *ledger, guint32 group, const Step *step) {
+  g_autoptr(GArray) times = g_array_new(FALSE, FALSE, sizeof(gint64));
+  g_autoptr(GHashTable) readers = g_hash_table_new(NULL, NULL);
+  for (guint i = 0; i < ledger->tenures->len; i++) {
+    const LedgerTenure *tenure = &g_array_index(ledger->tenures, LedgerTenure, i);
+    if (tenure->group == group)
+      g_hash_table_add(readers, GUINT_TO_POINTER(tenure->reader));
+  }
+  for (guint i = 0; i < ledger->commits->len; i++) {
+    const LedgerCommit *commit = &g_array_index(ledger->commits, LedgerCommit, i);
+    if (commit->outcome == LEDGER_OK && commit->return_us >= step->since_us && commit->return_us <= step->until_us &&
+        g_hash_table_contains(readers, GUINT_TO_POINTER(commit->reader)))
+      g_array_append_val(times, commit->return_us);
+  }
+  return ledger_longest_pause_us(times, step->since_us, step->until_us);
+}
+
+static void tell_pauses_of_groups(Clients *clients, const Ledger *ledger) {
+  for (guint i = 0; i < clients->steps->len; i++) {
+    const Step *step = &g_array_index(clients->steps, Step, i);
+    gint64 pause_us = 0;
+    for (guint32 group = 0; group < MEMBERS_GROUPS; group++)
+      pause_us = MAX(pause_us, longest_without_commit(ledger, group, step));
+    printf("   %s: a group was without an answered commit for %.2f s at most\n", step->name, seconds_of(pause_us));
+  }
+}
+
+static void judge_ledger(Clients *clients, gboolean is_complete) {
+  g_autoptr(GString) explain = g_string_new(NULL);
+  Ledger *ledger = traffic_ledger(clients->traffic);
+  AnomalyReport found;
+  for (guint32 i = 0; i < MEMBERS_GROUPS; i++) {
+    LedgerGroup group = {i, i == MEMBERS_AT_MOST_ONCE, is_complete};
+    g_array_append_val(ledger->groups, group);
+  }
+  guint slow;
+  claim(clients, members_tell(clients->members, ledger, &slow), "members noted only what can be");
+  tell_pauses_of_groups(clients, ledger);
+  guint anomalies = anomalies_find(ledger, explain, &found);
+  g_autofree char *text = g_strdup_printf("nothing is lost, doubled or out of order: %u sends (%u acknowledged), %u "
+                                          "reads in %u polls, %u commits of groups",
+                                          found.sends, found.acknowledged, found.reads, found.polls, found.commits);
+  claim(clients, anomalies ? g_strdup(explain->str) : NULL, text);
+  if (clients->ledger_path)
+    ledger_save(ledger, clients->ledger_path, NULL);
 }
 
 static void judge(Clients *clients) {
   Traffic *traffic = clients->traffic;
-  g_autoptr(GString) explain = g_string_new(NULL);
-  AnomalyReport report;
   traffic_stop_writing(traffic, TRAFFIC_FLUSH_MS);
   claim(clients, traffic_settle(traffic, SETTLE_S), "all partitions are led, and all replicas in sync");
+  char *missing = wait_for_groups(clients);
+  gboolean is_complete = !missing;
+  claim(clients, missing, "all groups committed everything");
+  claim(clients, members_stop(clients->members, LEAVE_MS), "all members left in order");
   traffic_stop(traffic);
   claim(clients, traffic_read_all(traffic),
         "brokers 1 to 3 each led every partition in turn, and were read from the start");
-  guint anomalies = anomalies_find(traffic_ledger(traffic), explain, &report);
-  g_autofree char *text =
-      g_strdup_printf("nothing is lost, doubled or out of order: %u sends (%u acknowledged), %u reads in %u polls",
-                      report.sends, report.acknowledged, report.reads, report.polls);
-  claim(clients, anomalies ? g_strdup(explain->str) : NULL, text);
+  judge_ledger(clients, is_complete);
   claim(clients, g_strdup(traffic_trouble(traffic)), "no consumer was told that what it reads next does not exist");
-  if (clients->ledger_path)
-    ledger_save(traffic_ledger(traffic), clients->ledger_path, NULL);
 }
 
 static gboolean obey(Clients *clients, const char *line) {
@@ -109,25 +194,69 @@ static gboolean obey(Clients *clients, const char *line) {
   return TRUE;
 }
 
+/* ---- The program ---- */
+
+static void obey_all(Clients *clients) {
+  char line[LINE_MAX_BYTES];
+  while (fgets(line, sizeof line, stdin)) {
+    g_strchomp(line);
+    if (!obey(clients, line)) {
+      fprintf(stderr, "clients: there is nothing like '%s'\n", line);
+      clients->failed++;
+      return;
+    }
+  }
+}
+
+/* The notes go with their folder, which holds nothing else. */
+static void remove_notes(const char *folder) {
+  g_autoptr(GDir) dir = g_dir_open(folder, 0, NULL);
+  for (const char *name; dir && (name = g_dir_read_name(dir));) {
+    g_autofree char *path = g_build_filename(folder, name, NULL);
+    g_unlink(path);
+  }
+  g_rmdir(folder);
+}
+
+static void step_clear(gpointer step) {
+  g_free(((Step *)step)->name);
+}
+
 int main(int argc, char **argv) {
-  if (argc < 3) {
-    fprintf(stderr, "usage: clients BROKER,BROKER,... DOOR [LEDGER]\n");
+  if (argc < 4) {
+    fprintf(stderr, "usage: clients BROKER,BROKER,... DOOR MEMBERS [LEDGER]\n");
     return EXIT_USAGE;
   }
   signal(SIGPIPE, SIG_IGN);
   setvbuf(stdout, NULL, _IOLBF, 0);
   g_auto(GStrv) addresses = g_strsplit(argv[1], ",", -1);
   TrafficOptions options = {(const char *const *)addresses, g_strv_length(addresses), "always", 1, argv[2]};
-  Clients clients = {.traffic = traffic_new(&options), .ledger_path = argc > 3 ? argv[3] : NULL};
-  char line[LINE_MAX_BYTES];
-  gboolean goes_on = TRUE;
-  while (goes_on && fgets(line, sizeof line, stdin)) {
-    g_strchomp(line);
-    goes_on = obey(&clients, line);
-    if (!goes_on)
-      fprintf(stderr, "clients: there is nothing like '%s'\n", line);
-  }
+  Clients clients = {.traffic = traffic_new(&options), .ledger_path = argc > 4 ? argv[4] : NULL};
+  clients.folder = g_dir_make_tmp("milena-notes-XXXXXX", NULL);
+  clients.steps = g_array_new(FALSE, FALSE, sizeof(Step));
+  g_array_set_clear_func(clients.steps, step_clear);
+  g_autofree char *member = g_build_filename(argv[3], "member", NULL);
+  g_autofree char *stream_member = g_build_filename(argv[3], "stream_member", NULL);
+  clients.members_options = (MembersOptions){.program = member,
+                                             .stream_program = stream_member,
+                                             .bootstrap = argv[1],
+                                             .topic = TRAFFIC_TOPIC,
+                                             .folder = clients.folder,
+                                             .slots = MEMBERS_OF_GROUP};
+  MilenaError *error = clients.folder ? milena_client_new(argv[1], NULL, &clients.client) : NULL;
+  if (clients.client)
+    obey_all(&clients);
+  else
+    fprintf(stderr, "clients: %s\n", error ? milena_error_message(error) : "there is no folder for notes");
+  gboolean is_well = clients.client && !clients.failed;
+  milena_error_free(error);
   traffic_stop(clients.traffic);
   traffic_free(clients.traffic);
-  return goes_on && !clients.failed ? EXIT_SUCCESS : EXIT_FAILURE;
+  members_free(clients.members);
+  milena_client_free(clients.client);
+  g_array_unref(clients.steps);
+  if (clients.folder)
+    remove_notes(clients.folder);
+  g_free(clients.folder);
+  return is_well ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -95,7 +95,7 @@ tell() {
 
 start_clients() {
   printf 'nameserver %s\nsearch milena.svc.cluster.local\noptions ndots:5\n' "$CONTROL" >"$RUN/resolv.conf"
-  coproc CLIENTS { exec bazel-bin/tests/k8s/clients "$BROKERS" "$DOOR:7600" "${LEDGER:-$RUN/ledger}" 2>"$RUN/logs/clients.log"; }
+  coproc CLIENTS { exec bazel-bin/tests/k8s/clients "$BROKERS" "$DOOR:7600" bazel-bin/tests/chaos/groups "${LEDGER:-$RUN/ledger}" 2>"$RUN/logs/clients.log"; }
   exec 3<&"${CLIENTS[0]}" 4>&"${CLIENTS[1]}"
   tell start
 }
@@ -111,6 +111,12 @@ process_of() { # PROGRAM ID
   done
 }
 
+active_controller() { bin/milena controllers list | awk '$5 == "active" {print "milena-controller-" $1}'; }
+broker_on() {
+  "${KUBECTL[@]}" get pods -l app.kubernetes.io/name=milena-broker --field-selector "spec.nodeName=$1" \
+    -o jsonpath='{.items[0].metadata.name}'
+}
+
 quiet() { sleep 5; }
 quiet_name="nothing happens"
 
@@ -118,25 +124,28 @@ kill_process() { kill -KILL "$(process_of milena-broker 2)" && sleep 2 && wait_r
 kill_process_name="a broker's process killed"
 
 kill_pod() {
-  "${KUBECTL[@]}" delete pod milena-broker-3 --grace-period=0 --force && sleep 2 && until_ok 30 "${KUBECTL[@]}" get pod milena-broker-3 &&
-    wait_ready milena-broker-3
+  "${KUBECTL[@]}" delete pod milena-broker-3 --grace-period=0 --force && sleep 2 &&
+    until_ok 30 "${KUBECTL[@]}" get pod milena-broker-3 && wait_ready milena-broker-3
 }
 kill_pod_name="a broker's pod deleted by force"
 
 kill_controller() {
   local pod
-  pod=milena-controller-$(bin/milena controllers list | awk '$5 == "active" {print $1}')
-  "${KUBECTL[@]}" delete pod "$pod" --grace-period=0 --force && sleep 2 && until_ok 30 "${KUBECTL[@]}" get pod "$pod" && wait_ready "$pod"
+  pod=$(active_controller)
+  "${KUBECTL[@]}" delete pod "$pod" --grace-period=0 --force && sleep 2 && until_ok 30 "${KUBECTL[@]}" get pod "$pod" &&
+    wait_ready "$pod"
 }
 kill_controller_name="the active controller's pod deleted by force"
 
+# The worst of the nodes: a broker and the active controller go at once.
 drain() {
-  local node
-  node=$(node_of milena-broker-1)
-  kubectl drain "$node" --ignore-daemonsets --timeout=90s && sleep 3 && kubectl uncordon "$node" && until_ok 30 "${KUBECTL[@]}" get pod milena-broker-1 &&
-    wait_ready milena-broker-1 && is_ready 60
+  local node broker
+  node=$(node_of "$(active_controller)")
+  broker=$(broker_on "$node")
+  kubectl drain "$node" --ignore-daemonsets --timeout=90s && sleep 3 && kubectl uncordon "$node" &&
+    until_ok 30 "${KUBECTL[@]}" get pod "$broker" && wait_ready "$broker" && is_ready 60
 }
-drain_name="a node drained, and back"
+drain_name="the active controller's node drained, and back"
 
 roll() { "${KUBECTL[@]}" rollout restart "$1" && "${KUBECTL[@]}" rollout status "$1" --timeout=180s; }
 roll_controllers() { roll statefulset/milena-controller; }

@@ -44,9 +44,17 @@ void notes_gone(Notes *notes, gint32 partition) {
   notes_write(notes);
 }
 
+/* A value begins with its number. */
+static int digits_of(const char *text, gsize size) {
+  gsize count = 0;
+  while (count < size && g_ascii_isdigit(text[count]))
+    count++;
+  return (int)count;
+}
+
 void notes_read(Notes *notes, gint32 partition, guint poll, gint64 offset, const void *value, gsize size) {
-  note(notes, "read %d %u %" G_GINT64_FORMAT " %.*s %" G_GINT64_FORMAT "\n", partition, poll, offset, (int)size,
-       (const char *)value, g_get_monotonic_time());
+  note(notes, "read %d %u %" G_GINT64_FORMAT " %.*s %" G_GINT64_FORMAT "\n", partition, poll, offset,
+       digits_of(value, size), (const char *)value, g_get_monotonic_time());
 }
 
 guint64 notes_asked(Notes *notes, gint32 partition, gint64 offset) {

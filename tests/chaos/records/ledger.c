@@ -174,3 +174,20 @@ gint64 ledger_outage_us(const Ledger *ledger, gint32 partition, gint64 since_us)
   }
   return first_us == G_MAXINT64 ? -1 : first_us - since_us;
 }
+
+static gint compare_times(gconstpointer left, gconstpointer right) {
+  gint64 a = *(const gint64 *)left, b = *(const gint64 *)right;
+  return (a > b) - (a < b);
+}
+
+gint64 ledger_longest_pause_us(GArray *times, gint64 since_us, gint64 until_us) {
+  gint64 longest = 0, last = since_us;
+  g_array_append_val(times, until_us);
+  g_array_sort(times, compare_times);
+  for (guint i = 0; i < times->len; i++) {
+    gint64 time_us = g_array_index(times, gint64, i);
+    longest = MAX(longest, time_us - last);
+    last = time_us;
+  }
+  return longest;
+}

@@ -90,5 +90,8 @@ Ledger *ledger_load(const char *path, GError **error);
 /* From a moment until the first acknowledgement, in this partition, of a send that began after it; -1 when there is
  * none. */
 gint64 ledger_outage_us(const Ledger *ledger, gint32 partition, gint64 since_us);
+/* Between two moments, how long at most there was none of these. @times: of gint64, in between; they are put in order
+ */
+gint64 ledger_longest_pause_us(GArray *times, gint64 since_us, gint64 until_us);
 
 G_END_DECLS

@@ -123,11 +123,6 @@ char *traffic_silent_partitions(Traffic *traffic, gint64 since_us) {
 
 /* ---- Silence ---- */
 
-static gint compare_times(gconstpointer left, gconstpointer right) {
-  gint64 a = *(const gint64 *)left, b = *(const gint64 *)right;
-  return (a > b) - (a < b);
-}
-
 /* Adds when each partition was acknowledged to this producer. */
 static void note_answers(Actor *writer, gint64 since_us, gint64 until_us, GArray *answers[TRAFFIC_PARTITIONS]) {
   g_mutex_lock(&writer->mutex);
@@ -137,18 +132,6 @@ static void note_answers(Actor *writer, gint64 since_us, gint64 until_us, GArray
       g_array_append_val(answers[send->partition], send->return_us);
   }
   g_mutex_unlock(&writer->mutex);
-}
-
-static gint64 longest_pause(GArray *times, gint64 since_us, gint64 until_us) {
-  gint64 longest = 0, last = since_us;
-  g_array_append_val(times, until_us);
-  g_array_sort(times, compare_times);
-  for (guint i = 0; i < times->len; i++) {
-    gint64 time_us = g_array_index(times, gint64, i);
-    longest = MAX(longest, time_us - last);
-    last = time_us;
-  }
-  return longest;
 }
 
 gint64 traffic_longest_silence_us(Traffic *traffic, gint64 since_us, gint64 until_us, gboolean by_door) {
@@ -162,7 +145,7 @@ gint64 traffic_longest_silence_us(Traffic *traffic, gint64 since_us, gint64 unti
       note_answers(writer, since_us, until_us, answers);
   }
   for (guint i = 0; i < TRAFFIC_PARTITIONS; i++) {
-    longest = MAX(longest, longest_pause(answers[i], since_us, until_us));
+    longest = MAX(longest, ledger_longest_pause_us(answers[i], since_us, until_us));
     g_array_unref(answers[i]);
   }
   return longest;
@@ -266,7 +249,7 @@ void traffic_stop(Traffic *traffic) {
   join_all(traffic, traffic->readers);
 }
 
-const Ledger *traffic_ledger(Traffic *traffic) {
+Ledger *traffic_ledger(Traffic *traffic) {
   return traffic->ledger;
 }
 

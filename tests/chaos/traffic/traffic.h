@@ -82,8 +82,8 @@ char *traffic_settle(Traffic *traffic, guint timeout_s);
 /* Let each broker lead every partition in turn, and read all of it there. After traffic_stop. Returns NULL or why that
  * was not possible; owned by the caller. */
 char *traffic_read_all(Traffic *traffic);
-/* What all did. After traffic_stop; borrowed. */
-const Ledger *traffic_ledger(Traffic *traffic);
+/* What all did, to which others may add what they did. After traffic_stop; borrowed. */
+Ledger *traffic_ledger(Traffic *traffic);
 /* The first error that a consumer should not have had, or NULL; borrowed. */
 const char *traffic_trouble(Traffic *traffic);
 

@@ -204,6 +204,18 @@ start_nodes() {
   for i in $(seq "$NODES"); do describe_node "$i"; done | kubectl apply -f - >/dev/null
 }
 
+# The kubelet takes the logs of a pod away with it: a second name keeps them.
+keep_pod_logs() {
+  local file
+  mkdir -p logs/pods
+  while :; do
+    for file in node*/podlogs/*/*/*.log; do
+      [ ! -e "$file" ] || ln "$file" "logs/pods/$(cut -d / -f 3- <<<"$file" | tr / _)" 2>/dev/null || true
+    done
+    sleep 1
+  done
+}
+
 # Kubelets first, which would start again what ends; then what lives in the nodes' cgroups; then the rest.
 end_all() {
   local pid _
@@ -224,6 +236,7 @@ start_control_plane
 say "the control plane is ready"
 if [ "$NODES" != 0 ]; then
   start_nodes
+  keep_pod_logs &
   say "$NODES nodes are ready"
 fi
 status=0
