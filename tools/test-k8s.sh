@@ -13,6 +13,7 @@ link_programs
 say "Kubernetes $KUBERNETES: building what is not there yet"
 need_nodes >"$KUBERNETES_DIR.why" || die "Kubernetes can't be had here: $(cat "$KUBERNETES_DIR.why")"
 
+need_grpcurl >&2 && export GRPCURL || GRPCURL=
 WORK=$(mktemp -d)
 trap 'rm -rf "$WORK"' EXIT
 python3 tools/image/make_image.py --binaries bin --ref localhost/milena:dev --out "$WORK/milena.tar"

@@ -72,7 +72,10 @@ static void join_all(Traffic *traffic, GPtrArray *actors) {
 
 MilenaClient *traffic_client(const Traffic *traffic, gboolean by_door) {
   MilenaClient *client = NULL;
-  MilenaError *error = milena_client_new(by_door ? traffic->door : traffic->bootstrap, NULL, &client);
+  MilenaClientOptions options;
+  milena_client_options_init(&options);
+  options.bootstrap_only = by_door;
+  MilenaError *error = milena_client_new(by_door ? traffic->door : traffic->bootstrap, &options, &client);
   if (error)
     g_error("no client: %s", milena_error_message(error));
   return client;

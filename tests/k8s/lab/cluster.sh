@@ -16,17 +16,22 @@ if [ "${IN_NAMESPACES:-}" != 1 ]; then
   export IN_NAMESPACES=1 RUN CGROUP=milena-k8s-$$
   RUN=$(mktemp -d)
   clean() {
-    for folder in /sys/fs/cgroup/"$CGROUP" /sys/fs/cgroup/*/"$CGROUP"; do
-      [ ! -d "$folder" ] || find "$folder" -depth -type d -exec rmdir {} \; 2>/dev/null || true
+    local folder _
+    [ -z "${LOGS:-}" ] || cp -r "$RUN/logs" "$LOGS" 2>/dev/null || true
+    for _ in $(seq 20); do # the last processes may be on their way out
+      for folder in /sys/fs/cgroup/"$CGROUP" /sys/fs/cgroup/*/"$CGROUP"; do
+        [ ! -d "$folder" ] || find "$folder" -depth -type d -exec rmdir {} \; 2>/dev/null || true
+      done
+      rm -rf "$RUN" 2>/dev/null && ! ls -d /sys/fs/cgroup/"$CGROUP" /sys/fs/cgroup/*/"$CGROUP" >/dev/null 2>&1 && return
+      sleep 0.3
     done
-    [ -z "${LOGS:-}" ] || cp -r "$RUN/logs" "$LOGS"
-    rm -rf "$RUN"
+    echo "$RUN, or cgroups $CGROUP, could not be removed" >&2
   }
   trap clean EXIT
   script=$(realpath "$1")
   unshare --net --mount --uts --ipc --pid --fork --mount-proc --kill-child bash "$0" "$script" "${@:2}" &
   child=$!
-  trap 'kill $child 2>/dev/null' TERM INT
+  trap 'kill -KILL $child 2>/dev/null' TERM INT # with it goes all that is in its namespaces
   status=0
   wait $child || status=$?
   exit $status
