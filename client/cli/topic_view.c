@@ -96,7 +96,7 @@ static char *head_text(const MilenaTopic *topic) {
     g_autofree char *effective = topic_config_effective_value(&topic->effective_config, i);
     const char *value = effective ? effective : set;
     if (value)
-      g_string_append_printf(out, "  %-23s %s%s\n", topic_config_key(i), value, set ? "" : " (default)");
+      g_string_append_printf(out, "  %-25s %s%s\n", topic_config_key(i), value, set ? "" : " (default)");
   }
   g_string_append_c(out, '\n');
   return g_string_free(out, FALSE);

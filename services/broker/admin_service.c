@@ -10,6 +10,8 @@
 #include "services/base/invariant.h"
 #include "services/broker/admin_call.h"
 #include "services/broker/front_internal.h"
+#include "services/broker/read/delete_records.h"
+#include "services/broker/storage_service.h"
 
 /* ---- Reads, answered here ---- */
 
@@ -260,5 +262,13 @@ const RpcMethodHandler ADMIN_SERVICE_HANDLERS[] = {
     {.name = "ReassignPartitions", .unary = pass_on},
     {.name = "ListReassignments", .unary = pass_on},
     {.name = "CancelReassignments", .unary = pass_on},
+    {.name = "DeleteRecords", .unary = delete_records},
+    {.name = "GetBrokerStorage", .unary = get_broker_storage},
+    {NULL},
+};
+
+const RpcMethodHandler PEER_ADMIN_HANDLERS[] = {
+    {.name = "DeleteRecords", .unary = delete_records},
+    {.name = "GetBrokerStorage", .unary = get_broker_storage},
     {NULL},
 };

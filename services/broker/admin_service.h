@@ -9,5 +9,7 @@ G_BEGIN_DECLS
 
 /* Handlers; their user_data is a Front *, their loop the front's. */
 extern const RpcMethodHandler ADMIN_SERVICE_HANDLERS[];
+/* The same for other brokers: what one asks of another. */
+extern const RpcMethodHandler PEER_ADMIN_HANDLERS[];
 
 G_END_DECLS

@@ -242,6 +242,8 @@ gboolean partition_begin_anew(Partition *partition, gint64 start) {
   if (!submit_beginning(partition, start))
     return FALSE;
   replica_begin_at(partition->replica, start);
+  if (!partition->exists)
+    partition->saved_start = start;
   /* What it knew of producers is from before what it never saw. */
   partition_expire_producers(partition, G_MAXINT64);
   return TRUE;

@@ -107,10 +107,10 @@ static void told_run(LoopTask *task) {
     if (!partition)
       continue;
     ReplicaOut out = REPLICA_OUT_INIT;
+    replica_follower_start(partition->replica, told->broker_id, told->broker_epoch, progress->log_start);
     if (replica_follower_progress(partition->replica, told->broker_id, told->broker_epoch, progress->written_end,
                                   progress->synced_end, now_ms, &out))
       replication_look_soon(told->shard->replication);
-    replica_follower_start(partition->replica, told->broker_id, told->broker_epoch, progress->log_start);
     partition_settle(partition, &out);
     partition_look_at_trims(partition);
   }

@@ -55,8 +55,10 @@ static void on_saved(LogWrite *write, LogWriteStage stage) {
 
 void partition_save_start(Partition *partition) {
   gint64 start = replica_log_start(partition->replica);
-  if (!partition->exists) /* it has nothing, and its first batch brings its start */
+  if (!partition->exists && start > partition->saved_start) { /* it has nothing, and its first batch brings its start */
     partition->saved_start = start;
+    following_written(partition);
+  }
   if (partition->doomed || partition->saving_start || start <= partition->saved_start ||
       replica_damage(partition->replica))
     return;
@@ -160,6 +162,14 @@ static Failure *check(const TrimState *state, const Partition *partition) {
   const PartitionTrim *trim = &state->trim;
   if (!partition)
     return partition_not_leader(trim->log_id, trim->leader_epoch);
+  if (partition->is_internal)
+    return failure_new(FAILURE(INTERNAL_TOPIC), "%s is Milena's own: its records are not deleted by request",
+                       partition->name);
+  if (partition->compaction.is_on)
+    return failure_new(FAILURE(UNSUPPORTED),
+                       "%s is compacted: its records go when later ones have their keys; write records without a value "
+                       "(tombstones) instead",
+                       partition->name);
   if (replica_damage(partition->replica))
     return failure_prefix(failure_copy(replica_damage(partition->replica)), "nothing was deleted");
   if (!replica_knows_high_watermark(partition->replica))

@@ -18,6 +18,7 @@
 struct Retention {
   Shard *shard;
   gboolean stopped;
+  gboolean soon; /* the next look is within LOOK_MIN_MS */
   Timer timer;
   LogRetentionClock clock;
   GArray *chunks; /* room for those of one log */
@@ -43,8 +44,10 @@ static void look_in(Retention *retention, gint64 ms) {
 }
 
 void retention_look_soon(Retention *retention) {
-  if (!retention->stopped && !retention->log_ids)
-    look_in(retention, LOOK_MIN_MS);
+  if (retention->stopped || retention->log_ids || retention->soon)
+    return;
+  retention->soon = TRUE; /* many changes do not put it off */
+  look_in(retention, LOOK_MIN_MS);
 }
 
 static gint64 shorter(gint64 a, gint64 b) {
@@ -85,6 +88,7 @@ static void begin(Retention *retention) {
   while (g_hash_table_iter_next(&iter, NULL, &value))
     g_array_append_val(retention->log_ids, ((Partition *)value)->log_id);
   retention->next = 0;
+  retention->soon = FALSE;
   retention->now_ms = g_get_real_time() / 1000;
   retention->shortest_ms = retention->shortest_bytes = LOG_RETENTION_NONE;
   gboolean jumped;

@@ -46,6 +46,8 @@ static void add_services(BrokerServer *server) {
                                  REPLICATION_SERVICE_HANDLERS, server->loops, server->fronts, count);
   rpc_server_add_sharded_service(server->clients, &milena__v1__admin_service__descriptor, ADMIN_SERVICE_HANDLERS,
                                  server->loops, server->fronts, count);
+  rpc_server_add_sharded_service(server->peers, &milena__v1__admin_service__descriptor, PEER_ADMIN_HANDLERS,
+                                 server->loops, server->fronts, count);
   rpc_server_add_sharded_service(server->clients, &milena__v1__group_service__descriptor, GROUP_SERVICE_HANDLERS,
                                  server->loops, server->doors, count);
 }

@@ -104,20 +104,11 @@ void log_bulk_flush(LogBulk *bulk, const LogSegment *segment, rocksdb_writebatch
                             (const char *)bytes.value, bytes.value_len);
 }
 
-/* Let the write-ahead logs go: each is small, but a restart opens them all. */
-static void tidy(LogBulk *bulk) {
-  rocksdb_column_family_handle_t *const families[] = {bulk->db->hot_cf, bulk->db->producers_cf, bulk->db->catalog_cf};
-  for (guint i = 0; i < G_N_ELEMENTS(families); i++) {
-    char *error = NULL;
-    rocksdb_flush_cf(bulk->db->db, bulk->db->flush_no_wait, families[i], &error);
-    rocks_check("flushing hot records", error);
-  }
-  bulk->untidied = 0;
-}
-
 void log_bulk_end(LogBulk *bulk) {
   INVARIANT(bulk->is_open && bulk->is_flushed, "a group ends when it is durable");
   bulk->is_open = FALSE;
-  if (++bulk->untidied >= GROUPS_BETWEEN_TIDIES)
-    tidy(bulk);
+  if (++bulk->untidied < GROUPS_BETWEEN_TIDIES)
+    return;
+  rocks_db_release_logs(bulk->db); /* each is small, but a restart opens them all */
+  bulk->untidied = 0;
 }

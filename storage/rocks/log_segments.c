@@ -117,6 +117,7 @@ guint log_segments_drop_unneeded(RocksDb *db, LogIndex *index) {
   }
   write_batch(db, batch);
   rocksdb_writebatch_destroy(batch);
+  rocks_db_release_logs(db);
   return segments->len;
 }
 

@@ -14,6 +14,7 @@
  * the system refuses end the process (rocks_die), also those of opening; reads give Failures. */
 #include "storage/rocks/log_store.h"
 
+#include <glib/gstdio.h>
 #include <string.h>
 
 #include "services/base/slog.h"
@@ -358,6 +359,19 @@ void log_store_tidy(LogStore *store, LogRoll roll) {
 
 void log_store_segments(LogStore *store, GArray *infos) {
   log_index_infos(store->index, infos);
+}
+
+gint64 log_store_disk_bytes(LogStore *store) {
+  g_autofree char *path = g_build_filename(rocks_folder_path(store->folder), "db", NULL);
+  g_autoptr(GDir) dir = g_dir_open(path, 0, NULL);
+  gint64 bytes = 0;
+  for (const char *name; dir && (name = g_dir_read_name(dir));) {
+    g_autofree char *file = g_build_filename(path, name, NULL);
+    GStatBuf status;
+    if (g_stat(file, &status) == 0) /* files come and go */
+      bytes += status.st_size;
+  }
+  return bytes;
 }
 
 static void add_segment_stats(LogStore *store, LogStoreStats *stats) {

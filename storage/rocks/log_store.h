@@ -291,6 +291,8 @@ typedef struct {
       needed_bytes; /* of those, what its logs still need, to the nearest segment of each; the rest is over, and held */
 } LogSegmentInfo;
 
+/* What the files of the store's database take. Any thread; looks at the folder. */
+gint64 log_store_disk_bytes(LogStore *store);
 /* All segments, oldest first, appended to @infos. Any thread. */
 void log_store_segments(LogStore *store, GArray *infos);
 

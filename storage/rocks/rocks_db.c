@@ -308,3 +308,12 @@ rocksdb_column_family_handle_t *rocks_db_create_segment(RocksDb *db, guint32 num
   rocks_check("making a segment", error);
   return cf;
 }
+
+void rocks_db_release_logs(RocksDb *db) {
+  rocksdb_column_family_handle_t *const families[] = {db->hot_cf, db->producers_cf, db->catalog_cf};
+  for (guint i = 0; i < G_N_ELEMENTS(families); i++) {
+    char *error = NULL;
+    rocksdb_flush_cf(db->db, db->flush_no_wait, families[i], &error);
+    rocks_check("flushing hot records", error);
+  }
+}

@@ -44,6 +44,10 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(RocksDb, rocks_db_close)
 
 rocksdb_column_family_handle_t *rocks_db_create_segment(RocksDb *db, guint32 number);
 
+/* Let write-ahead logs go: each lives until all that is in it is in files, and the small column families fill theirs
+ * slowly. Does not wait. */
+void rocks_db_release_logs(RocksDb *db);
+
 /* A failure from what RocksDB says. @error: freed. */
 Failure *rocks_failure(FailureReason reason, char *error, const char *format, ...) G_GNUC_PRINTF(3, 4);
 /* A write or sync went wrong: nobody knows any more what is on the disk. Says so and ends the process.

@@ -81,6 +81,30 @@ SourceFind *source_find_new(void);
 void source_find_start(SourceFind *find, Front *front);
 void source_find_free(SourceFind *find); /* NULL is fine */
 
+/* ---- deleting the oldest records ---- */
+
+/* It changes something, and trying again is safe all the same: what is below an offset can be deleted twice. */
+typedef struct SourceTrim SourceTrim;
+struct SourceTrim {
+  /* In. */
+  SourceTarget target;
+  gint64 before_offset; /* -1: all that are committed */
+  gboolean validate_only;
+  void (*done)(SourceTrim *trim, gpointer user_data);
+  gpointer user_data;
+
+  /* Out. */
+  gint64 log_start_offset; /* the first that is kept */
+  SourceOrigin origin;
+  Failure *failure;
+
+  /* Private. */
+  struct SourceTrimState *state;
+};
+SourceTrim *source_trim_new(void);
+void source_trim_start(SourceTrim *trim, Front *front);
+void source_trim_free(SourceTrim *trim); /* NULL is fine */
+
 /* ---- looking up a topic ---- */
 
 typedef struct SourceTopic SourceTopic;

@@ -155,7 +155,7 @@ static gboolean shall_be_in_sync(const Follower *follower, const FollowersTerms 
   gboolean fresh = terms->now_ms - follower->caught_up_ms <= terms->lag_max_ms;
   if (follower->in_sync)
     return fresh;
-  return follower->visit > 0 && fresh &&
+  return follower->visit > 0 && fresh && follower->log_start >= terms->join_start &&
          (terms->synced ? follower->synced_end : follower->written_end) >= terms->join_end &&
          terms->may_join(follower->broker_id, follower->broker_epoch, terms->data);
 }

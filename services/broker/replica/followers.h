@@ -85,6 +85,7 @@ typedef struct {
   /* Who has come to here, as durable as `synced` asks, and no earlier than a leadership's start, may join while its
    * visit lasts (rule 6); G_MAXINT64: nobody may. */
   gint64 join_end;
+  gint64 join_start; /* ... and keeps nothing below, durably: else what was deleted would come back with it */
   gboolean synced;
   gint64 leader_end; /* who has the log to here lags by nothing, however long ago that was written */
   gint64 sync_mark;  /* who has it on disk to here is unsynced no more */

@@ -118,6 +118,7 @@ gboolean replica_propose(Replica *replica, const ReplicaTerms *terms, FollowersP
                         ? MAX(replica->hot.high_watermark, replica->epoch_start)
                         : G_MAXINT64;
   const FollowersTerms all = {.join_end = join_end,
+                              .join_start = replica->hot.log_start_offset,
                               .synced = counts_synced(replica),
                               .leader_end = replica->hot.log_end_offset,
                               .sync_mark = counts_synced(replica) ? replica->sync_mark : G_MAXINT64,

@@ -289,6 +289,63 @@ TEST(replica, the_hot_record_is_that_behind_the_append) {
   case_end(&c);
 }
 
+/* ---- the log's start ---- */
+
+#define PEER_EPOCH 1 /* of the registrations that case_peer speaks for */
+
+TEST(replica, the_log_start_moves_forward_and_up_to_the_high_watermark) {
+  ReplicaCase c;
+  ReplicaAppend a, b;
+  case_begin(&c);
+  case_assign(&c, 1, 0, 2, 1, ALWAYS);
+  EXPECT_NULL(case_append(&c, &a, 5, LEADER, 0));
+  case_local(&c, &a, REPLICA_SYNCED);
+  case_peer(&c, 2, 3, 3);
+  EXPECT_EQ_INT(3, replica_high_watermark(c.replica));
+  EXPECT_TRUE(replica_advance_start(c.replica, 2));
+  EXPECT_FALSE(replica_advance_start(c.replica, 1));
+  EXPECT_EQ_INT(2, replica_log_start(c.replica));
+  EXPECT_TRUE(replica_advance_start(c.replica, 5)); /* what is not committed stays */
+  EXPECT_EQ_INT(3, replica_log_start(c.replica));
+  const LogStand stand = replica_stand(c.replica);
+  EXPECT_EQ_INT(3, stand.log_start_offset);
+  EXPECT_EQ_INT(3, stand.high_watermark);
+  EXPECT_EQ_INT(5, stand.log_end_offset);
+  EXPECT_TRUE(stand.appended_bytes > 0);
+
+  /* The next hot record has it. */
+  EXPECT_NULL(case_append(&c, &b, 1, LEADER, 0));
+  g_autoptr(GByteArray) bytes = g_byte_array_new();
+  replica_encode_hot(c.replica, 99, NULL, bytes);
+  gint64 appended_bytes;
+  EXPECT_EQ_INT(3, log_hot_peek_needed_from(bytes->data, bytes->len, &appended_bytes));
+  EXPECT_TRUE(appended_bytes > stand.appended_bytes);
+  case_local(&c, &b, REPLICA_SYNCED);
+  case_end(&c);
+}
+
+TEST(replica, a_deletion_waits_for_all_in_sync) {
+  ReplicaCase c;
+  ReplicaAppend a;
+  case_begin(&c);
+  case_assign(&c, 1, 0, 3, 1, ALWAYS);
+  EXPECT_NULL(case_append(&c, &a, 5, LEADER, 0));
+  case_local(&c, &a, REPLICA_SYNCED);
+  case_peer(&c, 2, 5, 5);
+  case_peer(&c, 3, 5, 5);
+  EXPECT_TRUE(replica_advance_start(c.replica, 4));
+  EXPECT_EQ_INT(0, replica_followers_start(c.replica));
+  replica_follower_start(c.replica, 2, PEER_EPOCH, 4);
+  EXPECT_EQ_INT(0, replica_followers_start(c.replica));
+  replica_follower_start(c.replica, 3, PEER_EPOCH + 1, 4); /* of another registration */
+  EXPECT_EQ_INT(0, replica_followers_start(c.replica));
+  replica_follower_start(c.replica, 3, PEER_EPOCH, 4);
+  EXPECT_EQ_INT(4, replica_followers_start(c.replica));
+  replica_follower_start(c.replica, 3, PEER_EPOCH, 2); /* told out of order */
+  EXPECT_EQ_INT(4, replica_followers_start(c.replica));
+  case_end(&c);
+}
+
 /* ---- producers ---- */
 
 #define NONE MILENA__V1__ACKS__ACKS_NONE

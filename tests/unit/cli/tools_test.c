@@ -94,7 +94,7 @@ static const struct {
   const char *name, *line, *want;
 } LINES[] = {
     {"commands", "milena ",
-     "bench brokers cluster completion consume controllers groups local partitions produce topics\n"},
+     "bench brokers cluster completion consume controllers groups local partitions produce records topics\n"},
     {"begun", "milena to", "topics\n"},
     {"second_word", "milena topics de", "delete describe\n"},
     {"topics", "milena produce ", "orders others\n"},

@@ -566,6 +566,54 @@ MilenaError *milena_admin_list_offsets(MilenaClient *client, const MilenaOffsetQ
                                        int32_t timeout_ms, MilenaOffsetResult **ret_results);
 void milena_offset_results_free(MilenaOffsetResult *results, size_t count); /* NULL is fine */
 
+/* ---- records that go ---- */
+
+typedef struct {
+  const char *topic;
+  int32_t partition;
+  int64_t before_offset; /* records below it are deleted; -1: all that are committed */
+} MilenaDeletion;
+
+typedef struct {
+  int64_t log_start_offset; /* the first offset that is kept now; -1 with an error */
+  MilenaError *error;       /* of this deletion; NULL when it was done */
+} MilenaDeletionResult;
+
+/* Delete the oldest records of partitions. It is done when all replicas in sync have let go of them.
+ *
+ * @ret_results: one for each deletion, in order; freed with milena_admin_deletion_results_free
+ *
+ * Fails as a whole when no broker could be asked; errors of single deletions are in the results: OFFSET_OUT_OF_RANGE,
+ * UNKNOWN_TOPIC, INTERNAL_TOPIC, UNSUPPORTED for compacted topics, UNKNOWN_OUTCOME (it may be asked again). */
+MilenaError *milena_admin_delete_records(MilenaClient *client, const MilenaDeletion *deletions, size_t count,
+                                         bool validate_only, int32_t timeout_ms, MilenaDeletionResult **ret_results);
+void milena_admin_deletion_results_free(MilenaDeletionResult *results, size_t count); /* NULL is fine */
+
+/* A time segment of a broker's store. It goes as a whole, when no log needs anything in it. */
+typedef struct {
+  uint32_t number;
+  int64_t created_ms;
+  int64_t bytes;         /* of the batches that were written to it */
+  int64_t expired_bytes; /* of those, what no log needs any more */
+  uint64_t log_count;    /* logs that need something in it */
+} MilenaStorageSegment;
+
+/* What a broker's logs take of its disk. */
+typedef struct {
+  int32_t broker_id;
+  uint64_t log_count;
+  int64_t disk_bytes;             /* of its database's files */
+  int64_t live_bytes;             /* of batches that logs need */
+  int64_t expired_held_bytes;     /* of batches that no log needs, but that lie in segments that are needed */
+  MilenaStorageSegment *segments; /* oldest first */
+  size_t segment_count;
+} MilenaBrokerStorage;
+
+/* @ret_storage: milena_broker_storage_free. Fails with UNKNOWN_BROKER. */
+MilenaError *milena_admin_get_broker_storage(MilenaClient *client, int32_t id, int32_t timeout_ms,
+                                             MilenaBrokerStorage **ret_storage);
+void milena_broker_storage_free(MilenaBrokerStorage *storage); /* NULL is fine */
+
 /* ---- administration of replicas ---- */
 
 /* Take a broker out of service for maintenance: its leaderships move to other replicas in sync, and it gets no new
