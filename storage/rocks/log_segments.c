@@ -94,6 +94,9 @@ static void put_gone(RocksDb *db, const LogSegment *segment, rocksdb_writebatch_
 
 static void drop(RocksDb *db, LogIndex *index, LogSegment *segment) {
   char *error = NULL;
+  /* A file that is being written meanwhile would be forgotten, and stay until the next open. */
+  rocksdb_flush_cf(db->db, db->flush_wait, segment->cf, &error);
+  rocks_check("flushing a segment that goes", error);
   rocksdb_drop_column_family(db->db, segment->cf, &error);
   rocks_check("dropping a segment", error);
   log_index_remove_segment(index, segment);
