@@ -17,7 +17,7 @@ fi
 mkdir -p "$1/include/milena" "$1/lib/pkgconfig"
 prefix=$(cd "$1" && pwd)
 version=$(sed -n 's/^#define MILENA_VERSION "\(.*\)"$/\1/p' "$here/../../services/base/version.h")
-install -m 644 "$here/include/milena/milena.h" "$here/include/milena/group.h" "$prefix/include/milena/"
+install -m 644 "$here/include/milena/milena.h" "$here/include/milena/admin.h" "$here/include/milena/group.h" "$prefix/include/milena/"
 install -m 755 "$library" "$prefix/lib/libmilena.so.0"
 ln -sfn libmilena.so.0 "$prefix/lib/libmilena.so"
 sed -e "s|@PREFIX@|$prefix|" -e "s|@VERSION@|$version|" "$here/milena.pc.in" >"$prefix/lib/pkgconfig/milena.pc"

@@ -100,7 +100,7 @@ struct RpcCall {
   gpointer state;
   gboolean is_closed; /* `closed` was called, or would have been */
   gboolean was_told_to_drain;
-  char *peer, *client; /* addresses as people write them, made when first asked for */
+  char *peer, *client;        /* addresses as people write them, made when first asked for */
   GHashTable *metadata_texts; /* key to value, made when first asked for */
 
   LoopTask start_task, message_task, send_task, writable_task, closed_task, draining_task;

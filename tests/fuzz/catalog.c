@@ -26,7 +26,8 @@ static void decode(const guint8 *key, gsize key_len, const guint8 *value, gsize 
   catalog_encode(&entry, &written);
   FUZZ_HOLDS(written.key_len == key_len && memcmp(written.key, key, key_len) == 0);
   /* What is of an older format is written in the present one. */
-  FUZZ_HOLDS(written.value[0] != value[0] || (written.value_len == value_len && memcmp(written.value, value, value_len) == 0));
+  FUZZ_HOLDS(written.value[0] != value[0] ||
+             (written.value_len == value_len && memcmp(written.value, value, value_len) == 0));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

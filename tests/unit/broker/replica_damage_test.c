@@ -112,6 +112,8 @@ TEST(replica, the_last_one_cuts_what_is_damaged_in_the_epoch_that_was_told_to) {
   EXPECT_NULL(case_append(&c, &b, 2, ALL, 1));
   assign_alone(&c, 2, TRUE);
   EXPECT_TRUE(replica_cuts_damage(c.replica));
+  EXPECT_EQ_INT(FAILURE(UNKNOWN_OUTCOME), failure_reason(b.failure));
+  failure_free(b.failure);
   EXPECT_FALSE(replica_mend_end(c.replica, &good_end)); /* a write is on its way */
   case_expect_refused(case_append(&c, &late, 1, ALL, 2), FAILURE(CORRUPT_LOG));
   case_local(&c, &b, REPLICA_SYNCED);
