@@ -17,13 +17,13 @@ static void decode(const guint8 *data, gsize size) {
   FUZZ_HOLDS(hot.log_start_offset <= hot.high_watermark && hot.high_watermark <= hot.log_end_offset);
   g_autoptr(GByteArray) written = g_byte_array_new();
   log_hot_encode(&hot, LOG_ID, written);
-  FUZZ_HOLDS(written->len == size);
+  FUZZ_HOLDS(written->len >= size); /* an older format grows */
   /* Not the same bytes: those that are reserved may be anything. */
   g_auto(LogHot) same = {0};
   FUZZ_HOLDS(fuzz_accepted(log_hot_decode(written->data, written->len, LOG_ID, &same)));
   g_autoptr(GByteArray) again = g_byte_array_new();
   log_hot_encode(&same, LOG_ID, again);
-  FUZZ_HOLDS(again->len == size && memcmp(written->data, again->data, size) == 0);
+  FUZZ_HOLDS(again->len == written->len && memcmp(written->data, again->data, written->len) == 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

@@ -118,7 +118,7 @@ unary() {
   check "ListGroups: by state" tells '"group": "shop"' '"memberCount": 1' -- \
     group ListGroups '{"states":["GROUP_STATE_STABLE","GROUP_STATE_RECONCILING"]}'
   check "ListGroups: no such state" tells '"groups": []' -- group ListGroups '{"states":["GROUP_STATE_EMPTY"]}'
-  check "GetGroup: the member, where it calls from, and why" tells '"memberId": "m1"' '"clientAddress": "ipv' explanation -- \
+  check "GetGroup: the member, where it calls from, and why" tells '"memberId": "m1"' '"clientAddress": "127.0.0.1:' explanation -- \
     group GetGroup '{"group":"shop"}'
   check "Heartbeat: leaves" tells '"memberEpoch": 0' -- \
     group Heartbeat "{\"group\":\"shop\",\"member_id\":\"m1\",\"member_epoch\":$EPOCH,\"leave\":\"LEAVE_FOR_GOOD\"}"

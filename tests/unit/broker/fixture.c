@@ -32,8 +32,16 @@ static void add_broker(GPtrArray *records, gint32 id, char *address) {
   add_copy(records, &record);
 }
 
+/* Records of tests are from the first second of 1970: they stay. */
+static void keep_for_ever(Milena__V1__TopicConfig *config) {
+  static Google__Protobuf__Duration for_ever = GOOGLE__PROTOBUF__DURATION__INIT;
+  for_ever.seconds = -1;
+  config->retention = &for_ever;
+}
+
 static void add_topic(GPtrArray *records, char *id, char *name, Milena__V1__Flush flush, guint32 max_bytes) {
   Milena__V1__TopicConfig config = MILENA__V1__TOPIC_CONFIG__INIT;
+  keep_for_ever(&config);
   config.flush = flush;
   config.max_message_bytes_presence_case = MILENA__V1__TOPIC_CONFIG__MAX_MESSAGE_BYTES_PRESENCE_MAX_MESSAGE_BYTES;
   config.max_message_bytes = max_bytes;
@@ -132,6 +140,7 @@ void fixture_set_leader(Fixture *fixture, gint32 leader, gint32 epoch) {
 
 void fixture_sync_loose(Fixture *fixture) {
   Milena__V1__TopicConfig config = MILENA__V1__TOPIC_CONFIG__INIT;
+  keep_for_ever(&config);
   config.flush = MILENA__V1__FLUSH__FLUSH_ALWAYS;
   Milena__Internal__V1__TopicConfigRecord changed = MILENA__INTERNAL__V1__TOPIC_CONFIG_RECORD__INIT;
   changed.topic_id = (char *)LOOSE_ID;
