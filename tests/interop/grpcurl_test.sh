@@ -179,7 +179,7 @@ check "UpdateTopic: what the mask does not name stays, what is missing goes back
 check "UpdateTopic: without a mask" refuses 'name fields in update_mask' admin UpdateTopic \
   '{"name":"every","config":{"flush":"FLUSH_OS"}}'
 check "UpdateTopic: a field that there is not" refuses INVALID_FIELD admin UpdateTopic \
-  '{"name":"every","update_mask":{"paths":["retention"]}}'
+  '{"name":"every","update_mask":{"paths":["colour"]}}'
 check "UpdateTopic: a value that can't be" refuses INVALID_FIELD admin UpdateTopic \
   '{"name":"every","config":{"max_message_bytes":5},"update_mask":{"paths":["max_message_bytes"]}}'
 
