@@ -345,7 +345,7 @@ static gint32 stop_single(World *world, guint64 *ret_log_id) {
     error = write_one(world, "t", "value", WORLD_CALL_MS, NULL);
   if (!error)
     error = milena_admin_describe_topic(world->client, "t", WORLD_CALL_MS, &topic);
-  if (!world_expect_none(error, __FILE__, __LINE__))
+  if (!world_expect_none(error, __FILE__, __LINE__) || !topic)
     return -1;
   gint32 leader_id = topic->partitions[0].leader_id;
   *ret_log_id = topic->partitions[0].log_id;

@@ -71,7 +71,7 @@ static gint64 lag_of(Clients *clients, guint group) {
   MilenaError *error = milena_admin_get_group(clients->client, members_group_name(group), FALSE, CALL_MS, &found);
   for (size_t i = 0; found && i < found->partition_count; i++)
     lag += MAX(found->partitions[i].high_watermark, 0) - MAX(found->partitions[i].committed, 0);
-  if (error || found->partition_count < TRAFFIC_PARTITIONS)
+  if (error || !found || found->partition_count < TRAFFIC_PARTITIONS)
     lag = -1;
   milena_error_free(error);
   milena_group_free(found);

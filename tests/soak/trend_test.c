@@ -28,7 +28,7 @@ static double leak(guint second) {
   return saw(second) + second;
 }
 static double leak_by_steps(guint second) {
-  return 1000 + second / 100 * 100;
+  return 1000 + second - second % 100;
 }
 
 static const struct {
@@ -53,7 +53,7 @@ TEST_ROWS(trend, SHAPES) {
 TEST(trend, below_its_floor_is_no_rise) {
   g_autoptr(Trend) trend = trend_new();
   for (guint i = 0; i <= SECONDS; i++)
-    trend_add(trend, i, i / 200); /* 0 to 3 */
+    trend_add(trend, i, (i - i % 200) / 200.0); /* 0 to 3 */
   EXPECT_FALSE(trend_judge(trend, WARM_UP_S, (TrendBound){.share = 0.1, .floor = 5}).rises);
   EXPECT_TRUE(trend_judge(trend, WARM_UP_S, (TrendBound){.share = 0.1, .floor = 1}).rises);
 }
