@@ -25,11 +25,21 @@ Routed *routed_ref(Routed *routed) {
   return routed;
 }
 
+/* The leader elsewhere will not answer: give up what it was asked. Returns FALSE when nothing was; else the reference
+ * that it held is the caller's. */
+static gboolean hang_up(Routed *routed) {
+  if (routed->remote == NULL)
+    return FALSE;
+  rpc_client_call_abandon(routed->remote);
+  g_clear_pointer(&routed->remote, rpc_client_call_unref);
+  return TRUE;
+}
+
 /* The leader that was asked serves no more: its connection may take long to say so. */
 static void on_metadata(FrontWatch *watch, MetadataImage *before, MetadataImage *now) {
   Routed *routed = (Routed *)((char *)watch - G_STRUCT_OFFSET(Routed, watch));
   const MetadataBroker *leader = routed->route.leader;
-  if (before == now || !front_leader_is_gone(now, leader->id, leader->epoch) || !routed->ops->hang_up(routed))
+  if (before == now || !front_leader_is_gone(now, leader->id, leader->epoch) || !hang_up(routed))
     return;
   routed_answer(routed, failure_new(FAILURE(PEER_UNREACHABLE),
                                     "broker %d, which led %s/%d, serves no more by the cluster's metadata", leader->id,
@@ -46,11 +56,6 @@ static void routed_unref(Routed *routed) {
   routed->ops->destroy(routed);
 }
 
-void routed_drop(Routed *routed) {
-  INVARIANT(routed->abandoned && routed->references > 1, "the caller still holds its reference");
-  routed_unref(routed);
-}
-
 void routed_abandon(Routed *routed) {
   routed->abandoned = TRUE;
   if (routed->front != NULL) {
@@ -59,6 +64,8 @@ void routed_abandon(Routed *routed) {
     if (routed->refresh != NULL)
       front_refresh_cancel(g_steal_pointer(&routed->refresh));
     routed->ops->cancel(routed);
+    if (hang_up(routed))
+      routed_unref(routed);
   }
   routed_unref(routed);
 }
@@ -233,10 +240,25 @@ static gboolean is_transport(const Failure *failure) {
   }
 }
 
-Failure *routed_remote_failure(const Routed *routed, const Failure *failure) {
+/* Named after the leader where nothing else names it. */
+static Failure *remote_failure(const Routed *routed, const Failure *failure) {
   if (!is_transport(failure))
     return failure_copy(failure);
   return failure_new(FAILURE(PEER_UNREACHABLE), "broker %d at %s, which leads %s/%d, does not answer: %s",
                      routed->route.leader->id, routed->route.leader->peer_address, routed->route.topic->name,
                      routed->partition, failure_message(failure));
+}
+
+static void remote_done(RpcMessage *response, const Failure *failure, gpointer data) {
+  Routed *routed = data;
+  g_clear_pointer(&routed->remote, rpc_client_call_unref);
+  routed_answer(routed, failure != NULL ? remote_failure(routed, failure) : routed->ops->take_answer(routed, response));
+}
+
+void routed_ask(Routed *routed, const ProtobufCServiceDescriptor *service, const char *method,
+                const ProtobufCMessage *request, gint64 deadline_us) {
+  g_autoptr(RpcMessage) message = rpc_message_pack(request, NULL, 0);
+  routed_ref(routed);
+  routed->remote = rpc_client_unary(front_client(routed->front), routed->route.leader->peer_address, service, method,
+                                    message, deadline_us, front_loop(routed->front), remote_done, routed);
 }

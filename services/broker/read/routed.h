@@ -1,5 +1,5 @@
 /* An operation on a partition that goes to the partition's leader, here or elsewhere, and tries again when that moves.
- * What read, find and topic lookup (source.h) have in common. Private to them. Thread: the front's loop.
+ * What read, find and trim (source.h) have in common. Private to them. Thread: the front's loop.
  *
  *                 ┌────────────── retry ◄─ backoff, or metadata refreshed ◄─┐
  *   start ──► route ──► local: asked of the shard ────► answer ──► retriable and before the deadline?
@@ -20,12 +20,11 @@ typedef struct Routed Routed;
 typedef struct {
   /* Ask routed->route.shard. It takes a reference, and gives it back with routed_answer. */
   void (*local)(Routed *routed);
-  /* Ask routed->route.leader; likewise. */
+  /* Ask routed->route.leader, with routed_ask. */
   void (*remote)(Routed *routed);
-  /* The leader elsewhere will not answer: give up what it was asked. Returns FALSE when nothing was; else the reference
-   * is the caller's. */
-  gboolean (*hang_up)(Routed *routed);
-  /* Give up what was asked; its answer still comes, or routed_drop is called. */
+  /* Take the leader's answer. Returns NULL, or a failure as the leader would tell it. */
+  Failure *(*take_answer)(Routed *routed, RpcMessage *message);
+  /* Nobody wants the answer any more: give up what the shard was asked; its answer still comes. */
   void (*cancel)(Routed *routed);
   /* It ended. @failure: taken; NULL on success. */
   void (*over)(Routed *routed, Failure *failure);
@@ -43,7 +42,8 @@ struct Routed {
 
   /* Private. */
   guint references;
-  FrontWatch watch; /* while a leader elsewhere is asked: it may be fenced meanwhile */
+  FrontWatch watch;      /* while a leader elsewhere is asked: it may be fenced meanwhile */
+  RpcClientCall *remote; /* what it is asked, or NULL */
   gboolean abandoned, starting, refreshed;
   guint tries;
   Timer timer;
@@ -57,13 +57,12 @@ void routed_start(Routed *routed, Front *front, const SourceTarget *target);
 Routed *routed_ref(Routed *routed);
 /* What was asked has answered: takes @failure and the reference. */
 void routed_answer(Routed *routed, Failure *failure);
-/* What was asked will not answer: takes its reference. Only from RoutedOps.cancel. */
-void routed_drop(Routed *routed);
+/* Ask the leader elsewhere. Only from RoutedOps.remote. */
+void routed_ask(Routed *routed, const ProtobufCServiceDescriptor *service, const char *method,
+                const ProtobufCMessage *request, gint64 deadline_us);
 /* The caller is not interested any more: takes its reference. */
 void routed_abandon(Routed *routed);
 /* Where it went; overwrites @ret_origin. */
 void routed_fill_origin(const Routed *routed, SourceOrigin *ret_origin);
-/* The failure of a call to the leader, owned by the caller: named after the leader where nothing else names it. */
-Failure *routed_remote_failure(const Routed *routed, const Failure *failure);
 
 G_END_DECLS

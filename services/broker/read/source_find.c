@@ -7,7 +7,6 @@ typedef struct SourceFindState {
   Routed routed;
   SourceFind *find; /* NULL once abandoned */
   Place place;
-  RpcClientCall *remote;
   /* The answer until it is told. */
   gint64 offset, timestamp_ms;
   gboolean has_timestamp;
@@ -69,7 +68,8 @@ static void ask_local(Routed *routed) {
 
 /* ---- elsewhere ---- */
 
-static Failure *take_answer(SourceFindState *state, RpcMessage *message) {
+static Failure *take_answer(Routed *routed, RpcMessage *message) {
+  SourceFindState *state = (SourceFindState *)routed;
   const Milena__V1__ListOffsetsResponse *response = rpc_message_body(message);
   if (response->n_results != 1)
     return failure_new(FAILURE(INTERNAL), "broker %d answered one query with %" G_GSIZE_FORMAT " results",
@@ -81,13 +81,6 @@ static Failure *take_answer(SourceFindState *state, RpcMessage *message) {
   state->has_timestamp = result->timestamp != NULL;
   state->timestamp_ms = times_timestamp_ms(result->timestamp, 0);
   return NULL;
-}
-
-static void remote_done(RpcMessage *response, const Failure *failure, gpointer data) {
-  SourceFindState *state = data;
-  g_clear_pointer(&state->remote, rpc_client_call_unref);
-  routed_answer(&state->routed,
-                failure != NULL ? routed_remote_failure(&state->routed, failure) : take_answer(state, response));
 }
 
 /* @time: room for a place that is a time */
@@ -130,29 +123,14 @@ static void ask_remote(Routed *routed) {
   request.n_queries = 1;
   request.queries = queries;
   request.no_proxy = TRUE;
-  g_autoptr(RpcMessage) message = rpc_message_pack(&request.base, NULL, 0);
-  routed_ref(routed);
-  state->remote = rpc_client_unary(front_client(routed->front), routed->route.leader->peer_address,
-                                   &milena__v1__consumer_service__descriptor, "ListOffsets", message,
-                                   routed->deadline_us, front_loop(routed->front), remote_done, state);
+  routed_ask(routed, &milena__v1__consumer_service__descriptor, "ListOffsets", &request.base, routed->deadline_us);
 }
 
 /* ---- the operation ---- */
 
-static gboolean hang_up(Routed *routed) {
-  SourceFindState *state = (SourceFindState *)routed;
-  if (state->remote == NULL)
-    return FALSE;
-  rpc_client_call_abandon(state->remote);
-  g_clear_pointer(&state->remote, rpc_client_call_unref);
-  return TRUE;
-}
-
 static void cancel(Routed *routed) {
   SourceFindState *state = (SourceFindState *)routed;
   state->find = NULL;
-  if (hang_up(routed))
-    routed_drop(routed);
 }
 
 static void over(Routed *routed, Failure *failure) {
@@ -170,7 +148,7 @@ static void destroy(Routed *routed) {
   g_free(routed);
 }
 
-static const RoutedOps OPS = {ask_local, ask_remote, hang_up, cancel, over, destroy};
+static const RoutedOps OPS = {ask_local, ask_remote, take_answer, cancel, over, destroy};
 
 SourceFind *source_find_new(void) {
   return g_new0(SourceFind, 1);

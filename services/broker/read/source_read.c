@@ -14,7 +14,6 @@ typedef struct SourceReadState {
   gint64 from_offset, wait_until_us;
   gsize max_bytes, min_bytes;
   PartitionRead *local;
-  RpcClientCall *remote;
   /* The answer until it is told. */
   GArray *batches;
   PartitionBounds bounds;
@@ -78,7 +77,8 @@ static Failure *take_batch(SourceReadState *state, RpcMessage *message, Milena__
   return NULL;
 }
 
-static Failure *take_answer(SourceReadState *state, RpcMessage *message) {
+static Failure *take_answer(Routed *routed, RpcMessage *message) {
+  SourceReadState *state = (SourceReadState *)routed;
   const Milena__V1__FetchResponse *response = rpc_message_body(message);
   if (response->n_partitions != 1)
     return bad_answer(&state->routed, "another number of partitions than was asked for");
@@ -96,13 +96,6 @@ static Failure *take_answer(SourceReadState *state, RpcMessage *message) {
   }
   state->batches = g_steal_pointer(&batches);
   return NULL;
-}
-
-static void remote_done(RpcMessage *response, const Failure *failure, gpointer data) {
-  SourceReadState *state = data;
-  g_clear_pointer(&state->remote, rpc_client_call_unref);
-  routed_answer(&state->routed,
-                failure != NULL ? routed_remote_failure(&state->routed, failure) : take_answer(state, response));
 }
 
 static void ask_remote(Routed *routed) {
@@ -126,32 +119,17 @@ static void ask_remote(Routed *routed) {
   request.max_wait = &wait;
   request.format = MILENA__V1__FORMAT__FORMAT_BATCHES;
   request.no_proxy = TRUE;
-  g_autoptr(RpcMessage) message = rpc_message_pack(&request.base, NULL, 0);
-  routed_ref(routed);
-  state->remote = rpc_client_unary(front_client(routed->front), routed->route.leader->peer_address,
-                                   &milena__v1__consumer_service__descriptor, "Fetch", message,
-                                   MAX(routed->deadline_us, now_us + wait_us + ANSWER_GRACE_US),
-                                   front_loop(routed->front), remote_done, state);
+  routed_ask(routed, &milena__v1__consumer_service__descriptor, "Fetch", &request.base,
+             MAX(routed->deadline_us, now_us + wait_us + ANSWER_GRACE_US));
 }
 
 /* ---- the operation ---- */
-
-static gboolean hang_up(Routed *routed) {
-  SourceReadState *state = (SourceReadState *)routed;
-  if (state->remote == NULL)
-    return FALSE;
-  rpc_client_call_abandon(state->remote);
-  g_clear_pointer(&state->remote, rpc_client_call_unref);
-  return TRUE;
-}
 
 static void cancel(Routed *routed) {
   SourceReadState *state = (SourceReadState *)routed;
   state->read = NULL;
   if (state->local != NULL)
     partition_read_cancel(state->local);
-  if (hang_up(routed))
-    routed_drop(routed);
 }
 
 static void over(Routed *routed, Failure *failure) {
@@ -170,7 +148,7 @@ static void destroy(Routed *routed) {
   g_free(state);
 }
 
-static const RoutedOps OPS = {ask_local, ask_remote, hang_up, cancel, over, destroy};
+static const RoutedOps OPS = {ask_local, ask_remote, take_answer, cancel, over, destroy};
 
 SourceRead *source_read_new(void) {
   return g_new0(SourceRead, 1);

@@ -7,7 +7,6 @@ typedef struct SourceTrimState {
   SourceTrim *trim; /* NULL once abandoned */
   gint64 before_offset;
   gboolean validate_only;
-  RpcClientCall *remote;
   gint64 log_start_offset; /* the answer until it is told */
 } SourceTrimState;
 
@@ -37,7 +36,8 @@ static void ask_local(Routed *routed) {
 
 /* ---- elsewhere ---- */
 
-static Failure *take_answer(SourceTrimState *state, RpcMessage *message) {
+static Failure *take_answer(Routed *routed, RpcMessage *message) {
+  SourceTrimState *state = (SourceTrimState *)routed;
   const Milena__V1__DeleteRecordsResponse *response = rpc_message_body(message);
   if (response->n_results != 1)
     return failure_new(FAILURE(INTERNAL), "broker %d answered one deletion with %" G_GSIZE_FORMAT " results",
@@ -47,13 +47,6 @@ static Failure *take_answer(SourceTrimState *state, RpcMessage *message) {
     return failure_from_status(result->status);
   state->log_start_offset = result->log_start_offset;
   return NULL;
-}
-
-static void remote_done(RpcMessage *response, const Failure *failure, gpointer data) {
-  SourceTrimState *state = data;
-  g_clear_pointer(&state->remote, rpc_client_call_unref);
-  routed_answer(&state->routed,
-                failure != NULL ? routed_remote_failure(&state->routed, failure) : take_answer(state, response));
 }
 
 static void ask_remote(Routed *routed) {
@@ -72,29 +65,14 @@ static void ask_remote(Routed *routed) {
   request.deletions = deletions;
   request.validate_only = state->validate_only;
   request.no_proxy = TRUE;
-  g_autoptr(RpcMessage) message = rpc_message_pack(&request.base, NULL, 0);
-  routed_ref(routed);
-  state->remote = rpc_client_unary(front_client(routed->front), routed->route.leader->peer_address,
-                                   &milena__v1__admin_service__descriptor, "DeleteRecords", message,
-                                   routed->deadline_us, front_loop(routed->front), remote_done, state);
+  routed_ask(routed, &milena__v1__admin_service__descriptor, "DeleteRecords", &request.base, routed->deadline_us);
 }
 
 /* ---- the operation ---- */
 
-static gboolean hang_up(Routed *routed) {
-  SourceTrimState *state = (SourceTrimState *)routed;
-  if (state->remote == NULL)
-    return FALSE;
-  rpc_client_call_abandon(state->remote);
-  g_clear_pointer(&state->remote, rpc_client_call_unref);
-  return TRUE;
-}
-
 static void cancel(Routed *routed) {
   SourceTrimState *state = (SourceTrimState *)routed;
   state->trim = NULL;
-  if (hang_up(routed))
-    routed_drop(routed);
 }
 
 static void over(Routed *routed, Failure *failure) {
@@ -110,7 +88,7 @@ static void destroy(Routed *routed) {
   g_free(routed);
 }
 
-static const RoutedOps OPS = {ask_local, ask_remote, hang_up, cancel, over, destroy};
+static const RoutedOps OPS = {ask_local, ask_remote, take_answer, cancel, over, destroy};
 
 SourceTrim *source_trim_new(void) {
   return g_new0(SourceTrim, 1);
